@@ -1,0 +1,55 @@
+# `make` lists the targets. Every target sets up what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench chaos demo schema migration lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the locked development tools into $(VENV) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime ## Create the environment and install the locked dependencies
+
+run: setup ## Serve on http://127.0.0.1:9000 (DEMO=1 loads a demo shop; RUN_ARGS="--port 9100")
+	@$(BIN)/reliability-studio serve $(if $(DEMO),--demo) $(RUN_ARGS)
+
+test: $(VENV)/.development ## Lint, types, layers, migrations, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## Ask the configuration, the database and each telemetry backend whether they work
+	@$(BIN)/reliability-studio check
+
+demo: setup ## Load the demo shop into the database (can be repeated)
+	@$(BIN)/reliability-studio demo
+
+schema: setup ## Print the GraphQL schema into schema.graphql
+	@$(BIN)/reliability-studio schema > schema.graphql
+
+migration: $(VENV)/.development ## Write a migration from the difference between tables and database (MESSAGE="add a column")
+	@$(BIN)/python -m migrations.write "$(MESSAGE)"
+
+lock: $(VENV)/.development ## Lock the dependencies anew
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group build pyproject.toml -o requirements.lock --quiet
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock --quiet
+
+clean: ## Remove what was built
+	rm -rf $(VENV) explorer/dist explorer/node_modules

@@ -1,0 +1,1 @@
+"""Reliability Studio: one GraphQL endpoint for reliability work."""
