@@ -1,7 +1,7 @@
 """The entry point of the installed command.
 
-In a wheel the project's folders live below `reliability_studio/bundle`, because top-level packages named `schema` or `db`
-would overwrite those of other distributions. In a source tree they are importable as they are.
+In a wheel the project's folders live below `reliability_studio/bundle`, because top-level packages named `schema` or
+`db` would overwrite those of other distributions. In a source tree they are importable as they are.
 """
 
 import sys

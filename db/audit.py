@@ -1,0 +1,26 @@
+"""Who did what to what, before and after. Append-only."""
+
+from sqlalchemy import Column, Index, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+
+from db.columns import id_column, name, timestamp
+from db.metadata import metadata
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    id_column(),
+    timestamp("occurred_at"),
+    Column("actor_id", Uuid),
+    *name("actor_name"),
+    *name("action"),
+    *name("subject_type"),
+    Column("subject_id", Uuid),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("request_id", Text),
+    Column("address", Text),
+    Index(None, "occurred_at", "id"),
+    Index(None, "subject_id", "occurred_at", "id"),
+    Index(None, "actor_id", "occurred_at", "id"),
+)

@@ -1,0 +1,128 @@
+"""Service level objectives, the slices they are computed from, and their last evaluation."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    Float,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from db.columns import (
+    changed,
+    enum,
+    id_column,
+    json_array,
+    json_object,
+    name,
+    number,
+    prose,
+    ratio,
+    reference,
+    search_vector,
+    timestamp,
+)
+from db.metadata import metadata
+from domain.slos import AdjustmentKind, BudgetingMethod, IndicatorKind, SLOStatus, WindowKind
+
+slos = Table(
+    "slos",
+    metadata,
+    id_column(),
+    *name(),
+    *prose("description"),
+    reference("service_id", "services.id", on_delete="RESTRICT"),
+    Column("objective", Numeric, nullable=False),
+    CheckConstraint("objective > 0 and objective < 1", name="objective_ratio"),
+    Column("window_days", Integer, nullable=False),
+    CheckConstraint("window_days between 1 and 366", name="window_days_range"),
+    enum("window_kind", WindowKind, default=WindowKind.ROLLING),
+    enum("budgeting_method", BudgetingMethod, default=BudgetingMethod.OCCURRENCES),
+    enum("indicator_kind", IndicatorKind),
+    *json_object("indicator"),
+    *json_object("labels"),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    *changed(),
+    search_vector("name", "description"),
+    Index(None, "name", "id"),
+    Index(None, "created_at", "id"),
+    Index(None, "objective", "id"),
+    Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
+    Index(None, "search", postgresql_using="gin"),
+)
+Index("uq_slos_service_id_name", slos.c.service_id, func.lower(slos.c.name), unique=True)
+
+slo_states = Table(
+    "slo_states",
+    metadata,
+    reference("slo_id", "slos.id", on_delete="CASCADE", primary_key=True),
+    enum("status", SLOStatus),
+    timestamp("measured_at"),
+    *ratio("sli", nullable=True),
+    *number("good_events", nullable=True),
+    *number("total_events", nullable=True),
+    *number("error_budget_remaining"),
+    *number("error_budget_consumed"),
+    *ratio("coverage"),
+    *json_array("burn_rates"),
+    timestamp("budget_exhausts_at", nullable=True),
+    *prose("last_error", nullable=True),
+    Index(None, "status", "slo_id"),
+)
+
+slo_slices = Table(
+    "slo_slices",
+    metadata,
+    reference("slo_id", "slos.id", on_delete="CASCADE", primary_key=True),
+    Column("group_key", Text, primary_key=True, server_default=text("''")),
+    Column("day", Date, primary_key=True),
+    Column("slice_seconds", Integer, nullable=False, server_default=text("300")),
+    Column("good", ARRAY(Float(53)), nullable=False),
+    Column("total", ARRAY(Float(53)), nullable=False),
+    CheckConstraint("slice_seconds > 0", name="slice_seconds_positive"),
+    CheckConstraint("cardinality(good) = cardinality(total)", name="same_slices"),
+    Index(None, "day"),
+)
+
+slo_versions = Table(
+    "slo_versions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    reference("slo_id", "slos.id", on_delete="CASCADE"),
+    Column("version", Integer, nullable=False),
+    *json_object("definition"),
+    timestamp("valid_from"),
+    reference("actor_id", "users.id", on_delete="SET NULL", nullable=True),
+    timestamp("created_at"),
+    UniqueConstraint("slo_id", "version"),
+    Index(None, "actor_id"),
+)
+
+slo_adjustments = Table(
+    "slo_adjustments",
+    metadata,
+    id_column(),
+    reference("slo_id", "slos.id", on_delete="CASCADE"),
+    enum("kind", AdjustmentKind),
+    timestamp("starts_at"),
+    timestamp("ends_at"),
+    Column("recurrence", Text),
+    *number("good_events", nullable=True),
+    *number("total_events", nullable=True),
+    *prose("reason"),
+    reference("actor_id", "users.id", on_delete="SET NULL", nullable=True),
+    timestamp("created_at"),
+    CheckConstraint("ends_at > starts_at", name="ends_after_start"),
+    Index(None, "slo_id", "starts_at"),
+    Index(None, "actor_id"),
+)

@@ -1,0 +1,59 @@
+"""Every table of the database. Importing this module fills `metadata`."""
+
+from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts, maintenance_windows
+from db.audit import audit_log
+from db.correlation import analyses, correlations, recommendations, root_causes
+from db.credentials import api_tokens, refresh_tokens
+from db.deployments import deployments
+from db.detection import detection_rules, detection_states
+from db.event_log import event_log, event_log_head
+from db.idempotency import idempotency_keys
+from db.incidents import incidents, incidents_services
+from db.investigation import incident_tasks, investigation_hypotheses, investigation_steps
+from db.jobs import jobs
+from db.metadata import metadata
+from db.outbox import outbox
+from db.people import team_members, teams, users
+from db.services import service_dependencies, services
+from db.slos import slo_adjustments, slo_slices, slo_states, slo_versions, slos
+from db.timeline import timeline_events
+
+__all__ = [
+    "alert_deliveries",
+    "alert_dispositions",
+    "alert_occurrences",
+    "alerts",
+    "analyses",
+    "api_tokens",
+    "audit_log",
+    "correlations",
+    "deployments",
+    "detection_rules",
+    "detection_states",
+    "event_log",
+    "event_log_head",
+    "idempotency_keys",
+    "incident_tasks",
+    "incidents",
+    "incidents_services",
+    "investigation_hypotheses",
+    "investigation_steps",
+    "jobs",
+    "maintenance_windows",
+    "metadata",
+    "outbox",
+    "recommendations",
+    "refresh_tokens",
+    "root_causes",
+    "service_dependencies",
+    "services",
+    "slo_adjustments",
+    "slo_slices",
+    "slo_states",
+    "slo_versions",
+    "slos",
+    "team_members",
+    "teams",
+    "timeline_events",
+    "users",
+]

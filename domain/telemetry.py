@@ -1,0 +1,22 @@
+"""Words for other people's data: metrics, logs and traces."""
+
+from enum import StrEnum
+
+
+class TelemetryBackend(StrEnum):
+    """Where telemetry is asked for."""
+
+    PROMETHEUS = "PROMETHEUS"
+    LOKI = "LOKI"
+    TEMPO = "TEMPO"
+
+
+class GoldenSignal(StrEnum):
+    """What is watched of every service (Google SRE book, chapter 6: latency, traffic, errors, saturation)."""
+
+    REQUEST_RATE = "REQUEST_RATE"
+    ERROR_RATIO = "ERROR_RATIO"
+    LATENCY_P50 = "LATENCY_P50"
+    LATENCY_P95 = "LATENCY_P95"
+    LATENCY_P99 = "LATENCY_P99"
+    SATURATION = "SATURATION"

@@ -1,0 +1,24 @@
+"""What happened when."""
+
+from enum import StrEnum
+
+
+class TimelineEventType(StrEnum):
+    """What kind of thing a timeline entry tells."""
+
+    DETECTED = "DETECTED"
+    ALERT = "ALERT"
+    STATUS_CHANGE = "STATUS_CHANGE"
+    SEVERITY_CHANGE = "SEVERITY_CHANGE"
+    FIELD_CHANGE = "FIELD_CHANGE"
+    NOTE = "NOTE"
+    METRIC_ANOMALY = "METRIC_ANOMALY"
+    LOG_ANOMALY = "LOG_ANOMALY"
+    TRACE_ANOMALY = "TRACE_ANOMALY"
+    DEPLOYMENT = "DEPLOYMENT"
+    CORRELATION = "CORRELATION"
+    HYPOTHESIS = "HYPOTHESIS"
+    TASK = "TASK"
+    MITIGATION = "MITIGATION"
+    RESOLUTION = "RESOLUTION"
+    IMPACT = "IMPACT"
