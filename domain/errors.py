@@ -1,0 +1,98 @@
+"""The errors a caller can be told.
+
+    DomainError
+    ├── ValidationFailed         BAD_USER_INPUT           a value breaks a rule; `path` leads to its field
+    ├── NotFound                 NOT_FOUND                nothing has this id (or name)
+    ├── Conflict                 CONFLICT                 the row has moved on since the caller read it; carries its version
+    │   └── InvalidTransition    CONFLICT                 the lifecycle does not lead from here to there
+    ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
+    ├── Forbidden                FORBIDDEN                the viewer may not do this
+    ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
+    ├── DeadlineExceeded         DEADLINE_EXCEEDED        the time allowed for the operation is up
+    └── DatabaseUnavailable      DATABASE_UNAVAILABLE     the database does not answer; trying again is right
+
+The messages are written for the caller: they never hold SQL, addresses, stack traces or secrets.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """What went wrong, in words for the caller. `code` is stable; `path` leads from the input's root to the field."""
+
+    code: ClassVar[str]
+
+    def __init__(self, message: str, path: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = tuple(path)
+
+
+class ValidationFailed(DomainError):
+    """A value breaks a rule."""
+
+    code = "BAD_USER_INPUT"
+
+
+class NotFound(DomainError):
+    """Nothing of this kind has this id. `noun` is the word for people: "incident", "detection rule"."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, noun: str, id: object, path: Sequence[str] = ()) -> None:
+        super().__init__(f"There is no {noun} {id}", path)
+        self.noun = noun
+        self.id = id
+
+
+class Conflict(DomainError):
+    """What the caller wants contradicts what is stored now. `current_version` is the row's, where it has one."""
+
+    code = "CONFLICT"
+
+    def __init__(self, message: str, current_version: int | None = None, path: Sequence[str] = ()) -> None:
+        super().__init__(message, path)
+        self.current_version = current_version
+
+
+class InvalidTransition(Conflict):
+    """The lifecycle does not lead from the present status to the wanted one."""
+
+
+class IdempotencyKeyReused(DomainError):
+    """The same idempotency key came before, with another input."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class Forbidden(DomainError):
+    """The viewer may not do this."""
+
+    code = "FORBIDDEN"
+
+
+class InvalidCursor(DomainError):
+    """A cursor that no page of ours carried, or one of another order."""
+
+    code = "INVALID_CURSOR"
+
+
+class DeadlineExceeded(DomainError):
+    """The time allowed for the operation is up, and the work on it was stopped."""
+
+    code = "DEADLINE_EXCEEDED"
+
+    def __init__(self, message: str = "The operation took longer than allowed", path: Sequence[str] = ()) -> None:
+        super().__init__(message, path)
+
+
+class DatabaseUnavailable(DomainError):
+    """The database does not answer, or went away in the middle. Whatever was being written was not written."""
+
+    code = "DATABASE_UNAVAILABLE"
+
+    def __init__(
+        self, message: str = "The database is not available at the moment, try again", path: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, path)
