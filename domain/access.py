@@ -1,6 +1,8 @@
 """Who acts, and what they may do."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class Role(StrEnum):
@@ -9,3 +11,18 @@ class Role(StrEnum):
     VIEWER = "VIEWER"
     RESPONDER = "RESPONDER"
     ADMIN = "ADMIN"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something: a person, a token, or a part of this program.
+
+    `id` is that of a user, or None when no user stands behind it; `name` is what people read. `request_id` and
+    `address` say where the request came from, for the audit log.
+    """
+
+    id: UUID | None
+    name: str
+    role: Role
+    request_id: str | None = None
+    address: str | None = None

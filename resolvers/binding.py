@@ -1,0 +1,116 @@
+"""The declarations of a schema, collected, and its fields given the resolvers that serve them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import orjson
+import strawberry
+from graphql import GraphQLField, GraphQLInterfaceType, GraphQLObjectType, GraphQLResolveInfo
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from resolvers.compile.parameters import Bindings
+from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sources, Variants
+from resolvers.compile.statement import Uncompilable
+from resolvers.context import RequestContext
+from resolvers.prefetched import Prefetched
+from resolvers.rows import RowObject, read_member, resolve_row_field
+from resolvers.sql import SOURCE, OwnColumn
+
+_BACKREF = "strawberry-definition"
+Resolver = Callable[..., Any]
+
+
+def bind(schema: strawberry.Schema) -> Sources:
+    """Collect what the types of a schema declare, and let their fields be resolved by it."""
+    fields: dict[tuple[str, str], Source] = {}
+    rows: dict[str, RowType] = {}
+    variants: dict[str, Variants] = {}
+    for name, type_ in schema._schema.type_map.items():
+        definition = type_.extensions.get(_BACKREF)
+        if not isinstance(definition, StrawberryObjectDefinition):
+            continue
+        marks = vars(definition.origin)
+        if "__sql_variants__" in marks:
+            variants[name] = marks["__sql_variants__"]
+        if "__sql_row__" in marks:
+            rows[name] = marks["__sql_row__"]
+        if isinstance(type_, GraphQLObjectType):
+            for field_name, field in type_.fields.items():
+                if (source := _source(definition.origin, field)) is not None:
+                    fields[name, field_name] = source
+    sources = Sources(fields, rows, variants)
+    for type_ in schema._schema.type_map.values():
+        _bind_type(type_, sources)
+    return sources
+
+
+def _source(origin: type, field: GraphQLField) -> Source | None:
+    declaration = field.extensions.get(_BACKREF)
+    if not isinstance(declaration, StrawberryField):
+        return None
+    source = (declaration.metadata or {}).get(SOURCE)
+    if isinstance(source, OwnColumn):
+        column = vars(origin)["__sql_table__"].c[source.name or declaration.python_name]
+        return Leaf("{it}." + column.name, column)
+    if source is None or isinstance(source, Source):
+        return source
+    raise TypeError(f"{origin.__name__}.{declaration.python_name} declares {source!r}, which is no source")
+
+
+def _bind_type(type_: Any, sources: Sources) -> None:
+    if isinstance(type_, GraphQLInterfaceType):
+        otherwise = type_.resolve_type
+        type_.resolve_type = lambda value, info, of: (
+            value.type_name if isinstance(value, RowObject | Prefetched) else otherwise and otherwise(value, info, of)
+        )
+    if not isinstance(type_, GraphQLObjectType):
+        return
+    if type_.name in sources.rows:
+        type_.is_type_of = None
+    for field_name, field in type_.fields.items():
+        source = sources.fields.get((type_.name, field_name))
+        if isinstance(source, Member):
+            field.resolve = _member_resolver(source, sources)
+        elif not isinstance(source, Needs):
+            field.resolve = _resolver(source, sources, field.resolve)
+
+
+def _resolver(source: Source | None, sources: Sources, otherwise: Resolver | None) -> Resolver:
+    """Read from whatever holds the field: a mixed object, a row, or a Python object that knows nothing of Postgres."""
+
+    def resolve(parent: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+        key = info.path.key
+        if isinstance(parent, Prefetched) and key in parent.members:
+            return parent.member(str(key))
+        if isinstance(parent, RowObject):
+            return resolve_row_field(parent, source, sources, info, arguments)
+        if source is not None:
+            return resolve_row_field(None, source, sources, info, arguments)
+        return otherwise(parent, info, **arguments) if otherwise else None
+
+    return resolve
+
+
+def _member_resolver(source: Member, sources: Sources) -> Resolver:
+    """Read an object by the id that the Python object around it has, in one statement."""
+
+    async def resolve(parent: Any, info: GraphQLResolveInfo) -> Any:
+        key = getattr(parent, source.attribute)
+        context: RequestContext = info.context
+        if key is None or context.running is None:
+            return None
+        running = context.running
+        place = tuple(info.path.as_list())
+        try:
+            statement = running.prepared.member_statement(place, running.shape, running.variables, info, source)
+            arguments = statement.values(Bindings(running.variables, context.now, key))
+            text = await context.read(statement.sql, arguments)
+        except (Uncompilable, asyncpg.PostgresError):
+            return await read_member(source, key, sources, info)
+        if text is None:
+            return None
+        return Prefetched.parse(text) if statement.mixed else orjson.Fragment(text)
+
+    return resolve

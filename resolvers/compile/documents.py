@@ -1,0 +1,169 @@
+"""Documents parsed, validated and compiled once, and kept while they are in use."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from resolvers.compile.selection import Document
+from resolvers.compile.sources import Member, Sources
+from resolvers.compile.statement import Compiler, Statement, Uncompilable
+from resolvers.compile.variables import Variables
+
+DOCUMENTS = 1_000
+STATEMENTS_PER_DOCUMENT = 50
+MAXIMUM_TOKENS = 10_000
+MAXIMUM_ERRORS = 20
+MAXIMUM_CACHED_CHARACTERS = 50_000
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class RecentlyUsed(Generic[K, V]):
+    """A bounded mapping that forgets what was not used for longest."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """The value of a key, which counts as used."""
+        entries = self._entries
+        value = entries.get(key)
+        if value is not None and len(entries) * 2 > self._size:
+            del entries[key]
+            entries[key] = value
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value, forgetting another where there is no room."""
+        if key not in self._entries and len(self._entries) >= self._size:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A document that is not executed, and why."""
+
+    errors: Sequence[GraphQLError]
+
+
+@dataclass(slots=True)
+class PreparedOperation:
+    """One operation of a valid document, and the statements that its shapes have needed so far."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    lookup: Document
+    variables: Variables
+    sources: Sources
+    statements: RecentlyUsed[Hashable, Statement | Uncompilable] = field(
+        default_factory=lambda: RecentlyUsed(STATEMENTS_PER_DOCUMENT)
+    )
+
+    @property
+    def kind(self) -> str:
+        """ "query", "mutation" or "subscription"."""
+        return self.operation.operation.value
+
+    def statement(self, shape: Hashable, variables: Mapping[str, Any]) -> Statement:
+        """The statement for all of a query's fields that Postgres answers. Raises Uncompilable and DomainError."""
+        query_type = self.lookup.schema.query_type
+        if query_type is None:
+            raise Uncompilable("The schema has no queries")
+        return self._cached(
+            shape, variables, lambda compiler: compiler.operation(query_type, self.operation.selection_set)
+        )
+
+    def member_statement(
+        self, place: Hashable, shape: Hashable, variables: Mapping[str, Any], info: GraphQLResolveInfo, source: Member
+    ) -> Statement:
+        """The statement for an object inside an answer that was not read, such as a mutation's payload."""
+        definition = info.parent_type.fields[info.field_name]
+        return self._cached(
+            (place, shape), variables, lambda compiler: compiler.member(definition, info.field_nodes, source)
+        )
+
+    def _cached(
+        self, key: Hashable, variables: Mapping[str, Any], compile: Callable[[Compiler], Statement]
+    ) -> Statement:
+        statement = self.statements.get(key)
+        if statement is None:
+            try:
+                statement = compile(Compiler(self.lookup, self.sources, variables))
+            except Uncompilable as reason:
+                statement = reason
+            self.statements.put(key, statement)
+        if isinstance(statement, Uncompilable):
+            raise statement
+        return statement
+
+
+class Documents:
+    """The documents that clients send."""
+
+    def __init__(self, schema: GraphQLSchema, sources: Sources) -> None:
+        self._schema = schema
+        self._sources = sources
+        self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
+
+    def prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
+        """The operation to execute, or why there is none."""
+        key = (query, operation_name)
+        prepared = self._prepared.get(key)
+        if prepared is not None:
+            return prepared
+        fresh = self._prepare(query, operation_name)
+        if isinstance(fresh, PreparedOperation) and len(query) <= MAXIMUM_CACHED_CHARACTERS:
+            self._prepared.put(key, fresh)
+        return fresh
+
+    def _prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
+        try:
+            document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
+            errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
+        except GraphQLSyntaxError as error:
+            return Refused([error])
+        except RecursionError:
+            return Refused([GraphQLError("The document is nested too deeply")])
+        if errors:
+            return Refused(errors)
+        operation = _named(document, operation_name)
+        if isinstance(operation, GraphQLError):
+            return Refused([operation])
+        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+        return PreparedOperation(
+            document,
+            operation,
+            Document(self._schema, fragments),
+            Variables(self._schema, operation),
+            self._sources,
+        )
+
+
+def _named(document: DocumentNode, name: str | None) -> OperationDefinitionNode | GraphQLError:
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if not operations:
+        return GraphQLError("The document has no operation")
+    if name is None:
+        if len(operations) > 1:
+            return GraphQLError("The document has several operations: say which with `operationName`")
+        return operations[0]
+    for operation in operations:
+        if operation.name is not None and operation.name.value == name:
+            return operation
+    return GraphQLError(f"The document has no operation named {name!r}")

@@ -1,0 +1,298 @@
+"""Relay connections (GraphQL Cursor Connections Specification) with keyset cursors.
+
+A cursor is the place of a row in its order: the value it is sorted by, and the row's tie-breaker. So rows that come or
+go while somebody pages never shift a page, and ties neither lose nor repeat a row.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+from graphql import FieldNode, GraphQLField, GraphQLObjectType, get_named_type
+
+from domain.errors import InvalidCursor, ValidationFailed
+from resolvers.compile.arguments import Argument
+from resolvers.compile.filters import condition_sql, conditions_of
+from resolvers.compile.json_text import Json, Sql, concatenate, json_object
+from resolvers.compile.parameters import Parameters
+from resolvers.compile.selection import Selections, collect
+from resolvers.compile.sources import Order, Page
+
+if TYPE_CHECKING:
+    from resolvers.compile.statement import Compiler
+
+PAGE_ROWS = 20
+MAXIMUM_PAGE_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of an ordered list that a page shows, as SQL templates over `{it}`."""
+
+    order: str
+    reversed_order: str
+    cursor: str
+    where: tuple[str, ...]
+    after: str | None
+    before: str | None
+    not_after: str | None
+    not_before: str | None
+    limit: str
+    backward: bool
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """The conditions of the rows in the window, the page's own limit aside."""
+        return tuple(part for part in (*self.where, self.after, self.before) if part)
+
+    @property
+    def beyond_start(self) -> str | None:
+        """What holds for a row that lies before the window, where that can be said by a cursor."""
+        return self.not_after
+
+    @property
+    def beyond_end(self) -> str | None:
+        """What holds for a row that lies after the window, where that can be said by a cursor."""
+        return self.not_before
+
+
+def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Parameters, parent_where: str) -> Window:
+    """What a page shows. Raises ValidationFailed and InvalidCursor."""
+    given = {name: argument for name, argument in arguments.items() if argument.value is not None}
+    if "first" in given and "last" in given:
+        raise ValidationFailed("Ask for `first` or for `last`, not for both", ["last"])
+    backward = "last" in given
+    size = given.get("last" if backward else "first") or Argument(PAGE_ROWS)
+    name, descending = _order_of(source.order, given.get("orderBy"))
+    key, tiebreak = source.order.keys[name], source.order.tiebreak
+    place = f"({key.sql}, {tiebreak.sql})"
+    forth, back = ("<", ">") if descending else (">", "<")
+
+    def bound(cursor: str) -> str | None:
+        if cursor not in given:
+            return None
+        decode = _decoder(name, key.pg_type, tiebreak.pg_type, cursor)
+        value = parameters.bind_converted(given[cursor], lambda text: decode(text)[0], key.pg_type)
+        tie = parameters.bind_converted(given[cursor], lambda text: decode(text)[1], tiebreak.pg_type)
+        return f"({value}, {tie})"
+
+    after, before = bound("after"), bound("before")
+    conditions = condition_sql(source.conditions, given.get("filter"), parameters)
+    conditions += conditions_of(source.arguments, given, parameters)
+    directions = ("desc", "asc") if descending else ("asc", "desc")
+    order, reversed_order = (f"{key.sql} {direction}, {tiebreak.sql} {direction}" for direction in directions)
+    return Window(
+        order=order,
+        reversed_order=reversed_order,
+        cursor=_cursor_sql(name, key.sql, tiebreak.sql),
+        where=(parent_where, *conditions),
+        after=after and f"{place} {forth} {after}",
+        before=before and f"{place} {back} {before}",
+        not_after=after and f"{place} {back}= {after}",
+        not_before=before and f"{place} {forth}= {before}",
+        limit=parameters.bind_converted(size, _checked_size("last" if backward else "first"), "integer"),
+        backward=backward,
+    )
+
+
+def connection(
+    compiler: Compiler, source: Page, definition: GraphQLField, nodes: Sequence[FieldNode], parent: str
+) -> Json:
+    """A connection as JSON: one pass over the page's rows for its nodes, edges and page information."""
+    arguments = compiler.arguments(definition, nodes)
+    parent_where = source.where.replace("{parent}", parent)
+    window = window_of(source, arguments, compiler.parameters, parent_where)
+    return _PageText(compiler, source, window).connection(definition, nodes)
+
+
+class _PageText:
+    def __init__(self, compiler: Compiler, source: Page, window: Window) -> None:
+        self.compiler = compiler
+        self.source = source
+        self.window = window
+        self.row = compiler.alias()
+        self.looks_ahead = False
+
+    def connection(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
+        type_ = get_named_type(definition.type)
+        if not isinstance(type_, GraphQLObjectType):
+            raise TypeError(f"{type_} is no connection")
+        makers: dict[str, Callable[[GraphQLField, Sequence[FieldNode]], Json]] = {
+            "nodes": self.nodes,
+            "edges": self.edges,
+            "pageInfo": self.page_info,
+            "totalCount": self.total_count,
+        }
+        compiler = self.compiler
+        selections = collect(compiler.document, type_, [node.selection_set for node in nodes], compiler.variables)
+        self.looks_ahead = self._asks_for_more(type_, selections)
+        members = {
+            key: Json([f'"{type_.name}"'])
+            if (name := found[0].name.value) == "__typename"
+            else makers[name](type_.fields[name], found)
+            for key, found in selections.items()
+        }
+        json = json_object(members, type_.name)
+        if {found[0].name.value for found in selections.values()} <= {"__typename", "totalCount"}:
+            return json
+        return Json([Sql(f"(select {concatenate(json.pieces)} from ({self.rows()}) {self.row})")], json.mixed)
+
+    def _asks_for_more(self, type_: GraphQLObjectType, selections: Selections) -> bool:
+        wanted = "hasPreviousPage" if self.window.backward else "hasNextPage"
+        page_info = get_named_type(type_.fields["pageInfo"].type)
+        sets = [node.selection_set for found in selections.values() for node in found if node.name.value == "pageInfo"]
+        if not isinstance(page_info, GraphQLObjectType):
+            raise TypeError(f"{page_info} is no page information")
+        fields = collect(self.compiler.document, page_info, sets, self.compiler.variables)
+        return any(found[0].name.value == wanted for found in fields.values())
+
+    def rows(self) -> str:
+        """The page's rows in reading order, and one more where somebody asks whether there are more."""
+        window, it = self.window, self.compiler.alias()
+        order = window.reversed_order if window.backward else window.order
+        ahead = f", row_number() over (order by {self.fill(order, it)}) as row_position" if self.looks_ahead else ""
+        limit = f"{window.limit} + 1" if self.looks_ahead else window.limit
+        table = self.fill(self.source.table, it)
+        conditions = " and ".join(self.fill(part, it) for part in window.bounds)
+        return f"select {it}.*{ahead} from {table} where {conditions} order by {self.fill(order, it)} limit {limit}"
+
+    def fill(self, template: str, it: str) -> str:
+        return self.compiler.fill(template, it=it)
+
+    def aggregated(self, item: str, function: str = "string_agg", separator: str = ", ','") -> str:
+        """An aggregate over the page's rows in the order of the list, the row beyond the page left out."""
+        order = f" order by {self.fill(self.window.order, self.row)}"
+        inside = f" filter (where {self.row}.row_position <= {self.window.limit})" if self.looks_ahead else ""
+        return f"{function}({item}{separator}{order}){inside}"
+
+    def items(self, json: Json) -> Json:
+        return Json(["[", Sql(f"coalesce({self.aggregated(concatenate(json.pieces))}, '')"), "]"], json.mixed)
+
+    def nodes(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
+        return self.items(self.compiler.element(definition, nodes, self.row))
+
+    def edges(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
+        type_ = get_named_type(definition.type)
+        if not isinstance(type_, GraphQLObjectType):
+            raise TypeError(f"{type_} is no edge")
+        compiler = self.compiler
+        selections = collect(compiler.document, type_, [node.selection_set for node in nodes], compiler.variables)
+        members: dict[str, Json] = {}
+        for key, found in selections.items():
+            name = found[0].name.value
+            if name == "cursor":
+                members[key] = Json([Sql(f"to_json({self.fill(self.window.cursor, self.row)})::text")])
+            elif name == "node":
+                members[key] = compiler.element(type_.fields[name], found, self.row)
+            else:
+                members[key] = Json([f'"{type_.name}"'])
+        return self.items(json_object(members, type_.name))
+
+    def page_info(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
+        type_ = get_named_type(definition.type)
+        if not isinstance(type_, GraphQLObjectType):
+            raise TypeError(f"{type_} is no page information")
+        compiler = self.compiler
+        selections = collect(compiler.document, type_, [node.selection_set for node in nodes], compiler.variables)
+        members: dict[str, Json] = {}
+        for key, found in selections.items():
+            match found[0].name.value:
+                case "hasNextPage":
+                    members[key] = self.has_more(self.window.beyond_end, ahead=not self.window.backward)
+                case "hasPreviousPage":
+                    members[key] = self.has_more(self.window.beyond_start, ahead=self.window.backward)
+                case "startCursor":
+                    members[key] = self.end_cursor("[1]")
+                case "endCursor":
+                    members[key] = self.end_cursor("last")
+                case _:
+                    members[key] = Json([f'"{type_.name}"'])
+        return json_object(members, type_.name)
+
+    def has_more(self, beyond: str | None, *, ahead: bool) -> Json:
+        tests = []
+        if ahead:
+            tests.append(f"count(*) > {self.window.limit}")
+        if beyond:
+            it = self.compiler.alias()
+            where = " and ".join(self.fill(part, it) for part in (*self.window.where, beyond))
+            tests.append(f"exists (select from {self.fill(self.source.table, it)} where {where})")
+        return Json([Sql(f"({' or '.join(tests)})::text")] if tests else ["false"])
+
+    def end_cursor(self, which: str) -> Json:
+        cursors = f"({self.aggregated(self.fill(self.window.cursor, self.row), 'array_agg', '')})"
+        last = f"{cursors}[cardinality({cursors})]" if which == "last" else f"{cursors}[1]"
+        return Json([Sql(f"coalesce(to_json({last})::text, 'null')")])
+
+    def total_count(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
+        it = self.compiler.alias()
+        where = " and ".join(self.fill(part, it) for part in self.window.where)
+        return Json([Sql(f"(select count(*)::integer from {self.fill(self.source.table, it)} where {where})::text")])
+
+
+def _order_of(order: Order, given: Argument | None) -> tuple[str, bool]:
+    if given is None or given.fields is None:
+        return order.default, order.descending
+    return str(given.fields["field"].value), str(given.fields["direction"].value) == "DESC"
+
+
+def _checked_size(name: str) -> Callable[[Any], int]:
+    def checked(size: int) -> int:
+        if not 0 <= size <= MAXIMUM_PAGE_ROWS:
+            raise ValidationFailed(f"`{name}` must be between 0 and {MAXIMUM_PAGE_ROWS}", [name])
+        return size
+
+    return checked
+
+
+def _cursor_sql(name: str, key: str, tiebreak: str) -> str:
+    place = f"json_build_array('{name}', {key}, {tiebreak})::text"
+    return f"translate(encode(convert_to({place}, 'UTF8'), 'base64'), E'\\n', '')"
+
+
+def _decoder(name: str, key_type: str, tiebreak_type: str, argument: str) -> Callable[[str], tuple[Any, Any]]:
+    read_key, read_tiebreak = _reader(key_type), _reader(tiebreak_type)
+
+    def decode(cursor: str) -> tuple[Any, Any]:
+        try:
+            order, key, tiebreak = orjson.loads(base64.b64decode(cursor, validate=True))
+            place = read_key(key), read_tiebreak(tiebreak)
+        except (binascii.Error, ValueError, TypeError, AttributeError) as error:
+            raise InvalidCursor(f"`{argument}` is not a cursor of this list", [argument]) from error
+        if order != name:
+            raise InvalidCursor(f"`{argument}` is a cursor of a list ordered by {order}, not by {name}", [argument])
+        return place
+
+    return decode
+
+
+def _reader(pg_type: str) -> Callable[[Any], Any]:
+    match pg_type:
+        case "timestamptz":
+            return lambda value: datetime.fromisoformat(value).astimezone(UTC)
+        case "uuid":
+            return UUID
+        case "integer" | "bigint" | "smallint":
+            return _integer
+        case "double precision" | "numeric":
+            return float
+    return _text
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError("not an integer")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str or "\0" in value:
+        raise ValueError("not text")
+    return value

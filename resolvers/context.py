@@ -1,0 +1,80 @@
+"""What a request brings along for its resolvers."""
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import asyncpg
+
+from db.database import Database
+from domain.access import Actor
+from domain.time import Deadline
+from resolvers.compile.documents import PreparedOperation
+from telemetry_clients.prometheus import Prometheus
+
+
+class Reading(Protocol):
+    """Somewhere to read single text values from."""
+
+    async def fetch_text(self, sql: str, arguments: Sequence[Any], *, timeout_seconds: float) -> bytes | None:
+        """The single text value of the single row that a statement returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The operation that is being executed, with its coerced variables and their shape."""
+
+    prepared: PreparedOperation
+    variables: Mapping[str, Any]
+    shape: Hashable
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One operation's surroundings. `now` is the time of the request, for everything in it."""
+
+    database: Database
+    actor: Actor
+    deadline: Deadline
+    request_id: str
+    now: datetime
+    prometheus: Prometheus | None = None
+    reading: Reading | None = None
+    running: Running | None = None
+
+    async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
+        """The text value that a statement returns, within the deadline."""
+        source = self.reading or self.database.reads
+        return await source.fetch_text(sql, arguments, timeout_seconds=self.deadline.remaining_seconds())
+
+
+class Snapshot:
+    """Reads that all see one state of the database, on one connection that is opened by the first of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._resources = AsyncExitStack()
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._resources.aclose()
+
+    async def fetch_text(self, sql: str, arguments: Sequence[Any], *, timeout_seconds: float) -> bytes | None:
+        """The single text value of the single row that a statement returns."""
+        async with self._turn:
+            if self._connection is None:
+                connecting = self._database.reads.connection(timeout_seconds=timeout_seconds)
+                self._connection = await self._resources.enter_async_context(connecting)
+            text: bytes | None = await self._connection.fetchval(sql, *arguments, timeout=timeout_seconds)
+            return text

@@ -1,0 +1,162 @@
+"""One operation from its request to its answer."""
+
+import asyncio
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+import asyncpg
+import orjson
+import strawberry
+import structlog
+from graphql import ExecutionResult, GraphQLError, execute
+
+from domain.errors import DeadlineExceeded, DomainError
+from resolvers.binding import bind
+from resolvers.compile.documents import Documents, PreparedOperation, Refused
+from resolvers.compile.parameters import Bindings
+from resolvers.compile.statement import Uncompilable
+from resolvers.compile.variables import Uncoercible
+from resolvers.context import RequestContext, Running, Snapshot
+from resolvers.errors import field_error, request_error
+from resolvers.execution import Executor
+from resolvers.prefetched import Prefetched
+
+log = structlog.get_logger("reliability_studio.graphql")
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """What a client asks for (GraphQL over HTTP, section 5)."""
+
+    query: str | None
+    operation_name: str | None = None
+    variables: Mapping[str, Any] | None = None
+    extensions: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationAnswer:
+    """A JSON object with `data`, `errors` or both. `executed` is False where the request itself was wrong."""
+
+    body: bytes
+    executed: bool
+    has_errors: bool
+    operation: str | None
+
+
+class OperationNotAllowed(Exception):
+    """The transport cannot carry this kind of operation."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation)
+        self.operation = operation
+
+
+class Operations:
+    """Executes the operations of one schema."""
+
+    def __init__(self, schema: strawberry.Schema) -> None:
+        self.schema = schema._schema
+        self.sources = bind(schema)
+        self.documents = Documents(self.schema, self.sources)
+
+    async def execute(
+        self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
+    ) -> OperationAnswer:
+        """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
+        if not request.query:
+            return _refusal([GraphQLError("The request has no `query`")], None)
+        prepared = self.documents.prepare(request.query, request.operation_name)
+        if isinstance(prepared, Refused):
+            return _refusal(prepared.errors, None)
+        if prepared.kind not in allowed:
+            raise OperationNotAllowed(prepared.kind)
+        if prepared.kind != "query":
+            return await self._execute(prepared, request, context, None)
+        read = await _read(prepared, request.variables, context)
+        if isinstance(read, bytes):
+            return OperationAnswer(read, True, False, "query")
+        async with Snapshot(context.database) as snapshot:
+            return await self._execute(prepared, request, replace(context, reading=snapshot), read)
+
+    async def execute_without_compiler(self, request: OperationRequest, context: RequestContext) -> OperationAnswer:
+        """The answer that ordinary execution gives to a query: what the compiler is held against."""
+        prepared = self.documents.prepare(request.query or "", request.operation_name)
+        if isinstance(prepared, Refused):
+            return _refusal(prepared.errors, None)
+        async with Snapshot(context.database) as snapshot:
+            return await self._execute(prepared, request, replace(context, reading=snapshot), None)
+
+    async def _execute(
+        self, prepared: PreparedOperation, request: OperationRequest, context: RequestContext, root: Prefetched | None
+    ) -> OperationAnswer:
+        try:
+            context = replace(context, running=_running(prepared, request.variables))
+            async with asyncio.timeout(context.deadline.remaining_seconds()):
+                executing = execute(
+                    self.schema,
+                    prepared.document,
+                    root,
+                    context,
+                    dict(request.variables or {}),
+                    request.operation_name,
+                    executor_class=Executor,
+                )
+                result = executing if isinstance(executing, ExecutionResult) else await executing
+        except TimeoutError:
+            error = GraphQLError("", original_error=DeadlineExceeded())
+            result = ExecutionResult(None, [error])
+        if result.data is None and result.errors and all(error.path is None for error in result.errors):
+            executed = any(error.original_error is not None for error in result.errors)
+            if not executed:
+                return _answer({"errors": [_input_error(error) for error in result.errors]}, False, prepared.kind)
+        body: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            body = {"errors": [field_error(error, context.request_id) for error in result.errors], **body}
+        return _answer(body, True, prepared.kind)
+
+
+async def _read(
+    prepared: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
+) -> bytes | Prefetched | None:
+    """Everything that Postgres answers of a query, in one statement: all of it as bytes, or the part that is its own.
+
+    None where ordinary execution has to say what is wrong.
+    """
+    try:
+        values, shape = prepared.variables.read(variables)
+        statement = prepared.statement(shape, values)
+        arguments = statement.values(Bindings(values, context.now))
+        text = await context.read(statement.sql, arguments)
+    except (Uncoercible, Uncompilable, DomainError):
+        return None
+    except asyncpg.PostgresError as error:
+        log.warning("a compiled statement failed", sqlstate=error.sqlstate, request_id=context.request_id)
+        return None
+    if text is None or not statement.mixed:
+        return text
+    return Prefetched.parse(text)
+
+
+def _running(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> Running | None:
+    """None where the variables are wrong, which execution is about to say."""
+    try:
+        values, shape = prepared.variables.read(given)
+    except Uncoercible:
+        return None
+    return Running(prepared, values, shape)
+
+
+def _input_error(error: GraphQLError) -> dict[str, Any]:
+    entry = request_error(error)
+    entry["extensions"]["code"] = "BAD_USER_INPUT"
+    return entry
+
+
+def _refusal(errors: Any, operation: str | None) -> OperationAnswer:
+    return _answer({"errors": [request_error(error) for error in errors]}, False, operation)
+
+
+def _answer(body: dict[str, Any], executed: bool, operation: str | None) -> OperationAnswer:
+    return OperationAnswer(orjson.dumps(body), executed, "errors" in body, operation)

@@ -1,0 +1,222 @@
+"""The domain's enums, described for clients."""
+
+from enum import StrEnum
+
+import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
+
+from domain.alerts import AlertStatus, Comparison, DetectionKind
+from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
+from domain.feed import EventType
+from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
+from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
+from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
+from domain.telemetry import GoldenSignal, TelemetryBackend
+from domain.timeline import TimelineEventType
+
+
+def describe(enum: type[StrEnum], **descriptions: str) -> None:
+    """Make an enum known to the schema. Raises ValueError when a value has no description."""
+    strawberry.enum(enum, description=(enum.__doc__ or "").partition("\n")[0])
+    definition: StrawberryEnumDefinition = vars(enum)["__strawberry_definition__"]
+    if missing := {value.name for value in definition.values} ^ descriptions.keys():
+        raise ValueError(f"{enum.__name__} and its descriptions differ in {sorted(missing)}")
+    for value in definition.values:
+        value.description = descriptions[value.name]
+
+
+describe(
+    Severity,
+    LOW="Annoying, and can wait for working hours.",
+    MEDIUM="Some users notice.",
+    HIGH="Many users are hurt, or some badly.",
+    CRITICAL="The business stands still.",
+)
+describe(
+    IncidentStatus,
+    OPEN="Known, and nobody acts yet.",
+    INVESTIGATING="Somebody acts.",
+    MITIGATED="Users are no longer hurt.",
+    RESOLVED="The cause is removed.",
+)
+describe(
+    IncidentSource,
+    MANUAL="A person said so.",
+    API="A program said so.",
+    ALERT="An alert said so.",
+    DETECTION="The built-in detection or correlation said so.",
+)
+describe(
+    ImpactLevel,
+    PRIMARY="Hurt itself.",
+    SECONDARY="Suffers from another service.",
+    SUSPECTED="Perhaps hurt.",
+)
+describe(
+    ServiceStatus,
+    HEALTHY="Nothing open.",
+    DEGRADED="An open incident or alert hurts it.",
+    DOWN="A critical incident hurts it directly.",
+    UNKNOWN="Nothing has ever been said about it.",
+)
+describe(
+    DependencySource,
+    DECLARED="Somebody said so.",
+    TRACES="Seen in traces.",
+)
+describe(
+    DeploymentOutcome,
+    IN_PROGRESS="Not over yet.",
+    SUCCEEDED="The new version runs.",
+    FAILED="The new version does not run.",
+    ROLLED_BACK="The old version runs again.",
+)
+describe(
+    TimelineEventType,
+    DETECTED="The incident became known.",
+    ALERT="An alert fired or resolved.",
+    STATUS_CHANGE="The status changed.",
+    SEVERITY_CHANGE="The severity changed.",
+    FIELD_CHANGE="Another field changed.",
+    NOTE="Somebody wrote something down.",
+    METRIC_ANOMALY="A metric went astray.",
+    LOG_ANOMALY="The logs said something new.",
+    TRACE_ANOMALY="Requests failed or slowed down.",
+    DEPLOYMENT="Something was deployed.",
+    CORRELATION="The correlation engine found something.",
+    HYPOTHESIS="A hypothesis was made or judged.",
+    TASK="A task was made or finished.",
+    MITIGATION="Users are no longer hurt.",
+    RESOLUTION="The cause is removed.",
+    IMPACT="A service was found to be hurt, or not.",
+)
+describe(
+    HypothesisStatus,
+    PROPOSED="Nobody looks at it yet.",
+    INVESTIGATING="It is being tested.",
+    CONFIRMED="It is what happened.",
+    REJECTED="It is not what happened.",
+)
+describe(
+    StepStatus,
+    PENDING="Not begun.",
+    IN_PROGRESS="Being done.",
+    COMPLETED="Done.",
+    SKIPPED="Will not be done.",
+)
+describe(
+    TaskStatus,
+    OPEN="Not begun.",
+    IN_PROGRESS="Being done.",
+    DONE="Done.",
+    CANCELLED="Will not be done.",
+)
+describe(AlertStatus, FIRING="Its condition holds.", RESOLVED="Its condition holds no more.")
+describe(
+    DetectionKind,
+    THRESHOLD="A value beyond a threshold, for some time.",
+    RATE_OF_CHANGE="A value that changes too fast.",
+    SEASONAL="A value unlike that of the same hour on earlier days.",
+    ABSENCE="A value that is missing.",
+    SLO_BURN="An error budget that burns too fast.",
+    LOG_NOVELTY="Logs that say what they never said.",
+)
+describe(Comparison, ABOVE="Greater than the threshold.", BELOW="Less than the threshold.")
+describe(
+    SLOStatus,
+    HEALTHY="The budget lasts.",
+    WARNING="It burns fast enough for a ticket.",
+    CRITICAL="It burns fast enough to page somebody.",
+    EXHAUSTED="Nothing is left of it.",
+    NO_DATA="Nothing was measured.",
+    ERROR="It could not be measured.",
+)
+describe(
+    WindowKind,
+    ROLLING="The last so many days.",
+    CALENDAR="The present period of the calendar.",
+)
+describe(
+    BudgetingMethod,
+    OCCURRENCES="Good events of all events.",
+    TIMESLICES="Good slices of time of all slices.",
+)
+describe(
+    IndicatorKind,
+    RATIO="Good events, or bad ones, of all events.",
+    LATENCY="Events that were faster than a threshold.",
+    AVAILABILITY="Time in which a gauge said that the thing was up.",
+    THRESHOLD="Time in which a gauge was on the right side of a threshold.",
+)
+describe(BurnResponse, PAGE="Wake somebody.", TICKET="Let somebody look at it in working hours.")
+describe(
+    CorrelationKind,
+    METRIC="A metric.",
+    LOG="Logs.",
+    TRACE="Traces.",
+    ALERT="An alert.",
+    DEPLOYMENT="A deployment.",
+    TOPOLOGY="What depends on what.",
+    INCIDENT="Another incident.",
+)
+describe(
+    AnalysisStatus,
+    RUNNING="Not over yet.",
+    COMPLETE="Everything was asked, and answered.",
+    PARTIAL="Something could not be asked: see the gaps.",
+    FAILED="Nothing came of it.",
+)
+describe(
+    RootCauseKind,
+    RESOURCE="Something ran out.",
+    LATENCY="Something became slow.",
+    ERRORS="Something fails.",
+    DEPLOYMENT="Something was changed.",
+    DEPENDENCY="Something that it depends on.",
+    TRAFFIC="More, or fewer, requests than usual.",
+    UNKNOWN="None of the others.",
+)
+describe(
+    EventType,
+    INCIDENT_CREATED="An incident became known.",
+    INCIDENT_UPDATED="Fields of an incident changed.",
+    TIMELINE_EVENT_ADDED="Something was added to a timeline.",
+    CORRELATION_FOUND="The correlation engine found something.",
+    ANALYSIS_COMPLETED="A run of the correlation engine is over.",
+    HYPOTHESIS_CHANGED="A hypothesis was made or changed.",
+    STEP_CHANGED="An investigation step was made or changed.",
+    TASK_CHANGED="A task was made or changed.",
+    ALERT_FIRED="An alert fires.",
+    ALERT_RESOLVED="An alert fires no more.",
+    SLO_STATUS_CHANGED="The status of an SLO changed.",
+    SERVICE_IMPACT_CHANGED="An incident was found to hurt a service, or not.",
+    SERVICE_CHANGED="A service was made or changed.",
+    DEPLOYMENT_RECORDED="Something was deployed.",
+    CHECKPOINT="Nothing happened; the cursor moves on.",
+)
+describe(
+    TelemetryBackend,
+    PROMETHEUS="Metrics.",
+    LOKI="Logs.",
+    TEMPO="Traces.",
+)
+describe(
+    GoldenSignal,
+    REQUEST_RATE="Requests per second.",
+    ERROR_RATIO="Failed requests of all requests, 0 to 1.",
+    LATENCY_P50="The duration that half of the requests stay below, in seconds.",
+    LATENCY_P95="The duration that 95 % of the requests stay below, in seconds.",
+    LATENCY_P99="The duration that 99 % of the requests stay below, in seconds.",
+    SATURATION="How full the service is, 0 to 1.",
+)
+
+
+class OrderDirection(StrEnum):
+    """Which way a list is sorted."""
+
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+describe(OrderDirection, ASC="The smallest or earliest first.", DESC="The greatest or latest first.")

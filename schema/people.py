@@ -1,0 +1,45 @@
+"""Users and teams."""
+
+import strawberry
+
+from db.people import team_members, teams, users
+from domain.access import Role
+from resolvers import sql
+from schema.nodes import Node
+from schema.references import ServiceRef, TeamRef
+from schema.scalars import DateTime
+
+strawberry.enum(Role, description="What somebody may do, each role including the ones before it.")
+
+
+@sql.type(users)
+class User(Node):
+    """A person."""
+
+    name: str = sql.column("What people call them.")
+    email: str = sql.column("Where to reach them.")
+    teams: list[TeamRef] = sql.many(
+        "The teams that they belong to.",
+        f"{teams.name} {{it}} join {team_members.name} {{it}}_of on {{it}}_of.team_id = {{it}}.id",
+        "{it}_of.user_id = {parent}.id",
+        "lower({it}.name)",
+    )
+    created_at: DateTime = sql.column("When they were added.")
+
+
+@sql.type(teams)
+class Team(Node):
+    """People who own services together."""
+
+    name: str = sql.column("What the team is called.")
+    description: str = sql.column("What it is for.")
+    members: list[User] = sql.many(
+        "The people in it.",
+        f"{users.name} {{it}} join {team_members.name} {{it}}_of on {{it}}_of.user_id = {{it}}.id",
+        "{it}_of.team_id = {parent}.id",
+        "lower({it}.name), {it}.id",
+    )
+    services: list[ServiceRef] = sql.many(
+        "The services that it owns.", "services {it}", "{it}.team_id = {parent}.id", "{it}.name, {it}.id"
+    )
+    created_at: DateTime = sql.column("When it was added.")

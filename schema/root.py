@@ -1,0 +1,113 @@
+"""The roots of the schema, and the schema."""
+
+import strawberry
+
+from db.tables import metadata
+from resolvers import sql
+from resolvers.sql import Given
+from schema.alerts import Alert
+from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.filters import (
+    ALERT_ORDER,
+    INCIDENT_ORDER,
+    SERVICE_ORDER,
+    SLO_ORDER,
+    AlertFilter,
+    IncidentFilter,
+    IncidentOrder,
+    ServiceFilter,
+    ServiceOrder,
+    SLOFilter,
+    SLOOrder,
+)
+from schema.incidents import Incident
+from schema.nodes import Connection, Node, TimeRange
+from schema.scalars import CONFIG
+from schema.services import Service
+from schema.slos import SLO
+from schema.statistics import IncidentStatistics
+from schema.timeline import TimelineEvent, timeline
+
+NODE_TABLES = {
+    "Incident": "incidents",
+    "Service": "services",
+    "TimelineEvent": "timeline_events",
+    "SLO": "slos",
+    "Alert": "alerts",
+    "Correlation": "correlations",
+    "IncidentAnalysis": "analyses",
+    "Hypothesis": "investigation_hypotheses",
+    "InvestigationStep": "investigation_steps",
+    "IncidentTask": "incident_tasks",
+    "Deployment": "deployments",
+    "DetectionRule": "detection_rules",
+    "Team": "teams",
+    "User": "users",
+}
+BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query:
+    """Everything that can be read."""
+
+    node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
+    nodes: list[Node | None] = sql.lookup(
+        "The objects with these ids, in their order; null where there is none.",
+        NODE_TABLES,
+        {"ids": Given(list[strawberry.ID], "Their ids.", "uuid[]")},
+        many=True,
+    )
+    incident: Incident | None = sql.one("An incident by id.", "incidents {it}", "{it}.id = {id}", BY_ID)
+    incident_by_number: Incident | None = sql.one(
+        "An incident by its number.",
+        "incidents {it}",
+        "{it}.number = {number}",
+        {"number": Given(int, "Its number, as in INC-42.", "integer")},
+    )
+    incidents: Connection[Incident] = sql.connection(
+        "Incidents, the latest first.",
+        "incidents {it}",
+        "true",
+        INCIDENT_ORDER,
+        filter=IncidentFilter,
+        order_by=IncidentOrder,
+    )
+    incident_statistics: IncidentStatistics = sql.aggregate(
+        "Incidents in numbers: how many, how fast acknowledged and resolved.",
+        "incidents {it}",
+        "{it}.started_at",
+        IncidentFilter,
+        {
+            "range": Given(TimeRange, "When they started."),
+            "bucket_seconds": Given(int | None, "The length of a bucket, a day by default; at most 1000 buckets."),
+        },
+    )
+    service: Service | None = sql.one("A service by id.", "services {it}", "{it}.id = {id}", BY_ID)
+    service_by_name: Service | None = sql.one(
+        "A service by its name, in any case.",
+        "services {it}",
+        "lower({it}.name) = lower({name})",
+        {"name": Given(str, "Its name.", "text")},
+    )
+    services: Connection[Service] = sql.connection(
+        "Services by name.", "services {it}", "true", SERVICE_ORDER, filter=ServiceFilter, order_by=ServiceOrder
+    )
+    slo: SLO | None = sql.one("An SLO by id.", "slos {it}", "{it}.id = {id}", BY_ID)
+    slos: Connection[SLO] = sql.connection(
+        "SLOs by name.", "slos {it}", "true", SLO_ORDER, filter=SLOFilter, order_by=SLOOrder
+    )
+    alerts: Connection[Alert] = sql.connection(
+        "Alerts, the latest first.", "alerts {it}", "true", ALERT_ORDER, filter=AlertFilter
+    )
+    timeline_events: Connection[TimelineEvent] = timeline("What happened to all incidents, oldest first.", "true")
+    detection_rules: Connection[DetectionRule] = sql.connection(
+        "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
+    )
+
+
+def build_schema() -> strawberry.Schema:
+    """The schema. Raises when a declaration does not make sense."""
+    if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
+        raise ValueError(f"There are no tables {sorted(missing)}")
+    return strawberry.Schema(query=Query, config=CONFIG)

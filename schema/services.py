@@ -1,0 +1,113 @@
+"""The catalog: services, what depends on what, and what was deployed."""
+
+from db.deployments import deployments
+from db.services import service_dependencies, services
+from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
+from resolvers import sql
+from resolvers.compile.sources import Order, OrderKey
+from schema.filters import ALERT_ORDER, INCIDENT_ORDER, AlertFilter, IncidentFilter, IncidentOrder
+from schema.nodes import Connection, Node
+from schema.people import Team
+from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
+from schema.scalars import JSON, URL, DateTime
+
+DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
+
+
+@sql.type(deployments)
+class Deployment(Node):
+    """A change of a running thing."""
+
+    service: ServiceRef = sql.one("What was changed.", "services {it}", "{it}.id = {parent}.service_id")
+    version: str = sql.column("What was deployed.")
+    commit: str | None = sql.column("The commit that it was built from.")
+    environment: str = sql.column("Where to.")
+    description: str = sql.column("What changed.")
+    outcome: DeploymentOutcome = sql.column("How it ended, so far.")
+    url: URL | None = sql.column("Where to read more.")
+    started_at: DateTime = sql.column("When it began.")
+    finished_at: DateTime | None = sql.column("When it was over.")
+
+
+@sql.type(service_dependencies)
+class ServiceDependency:
+    """A service depends on another."""
+
+    service: ServiceRef = sql.one("The one that depends.", "services {it}", "{it}.id = {parent}.service_id")
+    depends_on: ServiceRef = sql.one("The one that it depends on.", "services {it}", "{it}.id = {parent}.depends_on_id")
+    source: DependencySource = sql.column("How this is known.")
+    last_seen_at: DateTime | None = sql.column("When it was last seen in traces.")
+    request_rate: float | None = sql.column("Requests per second along it, when last seen.")
+    error_ratio: float | None = sql.column("Failed requests of all along it, 0 to 1, when last seen.")
+
+
+@sql.type()
+class ServiceSelectors:
+    """How a service is named in each backend."""
+
+    prometheus: JSON = sql.expression(
+        "Label matchers: label names and their values.",
+        "coalesce({it}.selectors->'prometheus', jsonb_build_object('service', {it}.name))",
+    )
+    loki: JSON = sql.expression(
+        "Label matchers of its log streams.",
+        "coalesce({it}.selectors->'loki', jsonb_build_object('service_name', {it}.name))",
+    )
+    tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+
+
+@sql.type(services)
+class Service(Node):
+    """A thing that is run and can hurt."""
+
+    name: str = sql.column("Its unique name.")
+    display_name: str = sql.column("What people call it.")
+    description: str = sql.column("What it does.")
+    tier: int | None = sql.column("How much depends on it: 1 is the most important.")
+    team: Team | None = sql.one("Who owns it.", "teams {it}", "{it}.id = {parent}.team_id")
+    status: ServiceStatus = sql.column("What open alerts and incidents say about it.")
+    repository_url: URL | None = sql.column("Where its code is.")
+    documentation_url: URL | None = sql.column("Where it is explained.")
+    runbook_url: URL | None = sql.column("What to do when it hurts.")
+    labels: JSON = sql.column("Labels, a flat object of strings.")
+    selectors: ServiceSelectors = sql.embedded("How it is named in each backend.")
+    discovered_at: DateTime | None = sql.column("When it was first heard of, where nobody declared it.")
+    version: int = sql.column("Counts its changes.")
+    created_at: DateTime = sql.column("When it was added.")
+    updated_at: DateTime = sql.column("When it was last changed.")
+    dependencies: list[ServiceDependency] = sql.many(
+        "What it depends on.",
+        "service_dependencies {it} join services {it}_to on {it}_to.id = {it}.depends_on_id",
+        "{it}.service_id = {parent}.id",
+        "{it}_to.name, {it}.depends_on_id",
+    )
+    dependents: list[ServiceDependency] = sql.many(
+        "What depends on it.",
+        "service_dependencies {it} join services {it}_of on {it}_of.id = {it}.service_id",
+        "{it}.depends_on_id = {parent}.id",
+        "{it}_of.name, {it}.service_id",
+    )
+    incidents: Connection[IncidentRef] = sql.connection(
+        "The incidents that hurt it, the latest first.",
+        "incidents {it} join incidents_services {it}_hurts on {it}_hurts.incident_id = {it}.id",
+        "{it}_hurts.service_id = {parent}.id",
+        INCIDENT_ORDER,
+        filter=IncidentFilter,
+        order_by=IncidentOrder,
+    )
+    alerts: Connection[AlertRef] = sql.connection(
+        "Its alerts, the latest first.",
+        "alerts {it}",
+        "{it}.service_id = {parent}.id",
+        ALERT_ORDER,
+        filter=AlertFilter,
+        backward=False,
+    )
+    slos: list[SLORef] = sql.many("Its objectives.", "slos {it}", "{it}.service_id = {parent}.id", "{it}.name, {it}.id")
+    deployments: Connection[Deployment] = sql.connection(
+        "What was deployed, the latest first.",
+        "deployments {it}",
+        "{it}.service_id = {parent}.id",
+        DEPLOYMENT_ORDER,
+        backward=False,
+    )
