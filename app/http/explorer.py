@@ -67,7 +67,7 @@ def explorer_page(request: Request, dist: Path = DIST) -> Response:
 
 
 def explorer_assets(dist: Path = DIST) -> Mount:
-    """Serve the page's scripts, workers, styles and fonts, compressed and cached for good; 404 while it is not built."""
+    """Serve the page's scripts, workers, styles and fonts, compressed and cached for good; 404 while not built."""
     files = _HashedFiles(directory=dist / "graphql" / "assets", check_dir=False)
     return Mount("/graphql/assets", files, middleware=[Middleware(GZipMiddleware, compresslevel=6)])
 

@@ -13,8 +13,13 @@ export function createStorage() {
 function withoutHeaders(value) {
   if (!value.includes('"headers"')) return value;
   try {
-    return JSON.stringify(JSON.parse(value), (key, member) => (key === 'headers' ? undefined : member));
+    return JSON.stringify(JSON.parse(value), (key, member) => (isHeaders(key, member) ? undefined : member));
   } catch {
     return value; // not JSON, so a query's text
   }
+}
+
+// A tab says `headers: null`, and is forgotten if it says nothing.
+function isHeaders(key, member) {
+  return key === 'headers' && typeof member === 'string';
 }
