@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos demo schema migration lock clean
+.PHONY: help setup run explorer test check bench chaos demo schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,12 +23,21 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-setup: $(VENV)/.runtime ## Create the environment and install the locked dependencies
+# Tried once per change of its sources: without network the server has to start all the same.
+$(VENV)/.explorer: explorer/package-lock.json explorer/index.html explorer/vite.config.js explorer/build $(wildcard explorer/src/*) | $(VENV)/.runtime
+	@explorer/build $(BIN)/python || true
+	@touch $@
+
+setup: $(VENV)/.runtime $(VENV)/.explorer ## Create the environment, install the locked dependencies, build the explorer
 
 run: setup ## Serve on http://127.0.0.1:9000 (DEMO=1 loads a demo shop; RUN_ARGS="--port 9100")
 	@$(BIN)/reliability-studio serve $(if $(DEMO),--demo) $(RUN_ARGS)
 
-test: $(VENV)/.development ## Lint, types, layers, migrations, tests
+explorer: $(VENV)/.runtime ## Build the explorer (GraphiQL) that a browser gets at /graphql
+	@explorer/build $(BIN)/python
+	@touch $(VENV)/.explorer
+
+test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations, tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -50,6 +59,7 @@ migration: $(VENV)/.development ## Write a migration from the difference between
 lock: $(VENV)/.development ## Lock the dependencies anew
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group build pyproject.toml -o requirements.lock --quiet
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock --quiet
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group node -o explorer/requirements.lock --quiet
 
 clean: ## Remove what was built
 	rm -rf $(VENV) explorer/dist explorer/node_modules
