@@ -3,7 +3,7 @@
     DomainError
     ├── ValidationFailed         BAD_USER_INPUT           a value breaks a rule; `path` leads to its field
     ├── NotFound                 NOT_FOUND                nothing has this id (or name)
-    ├── Conflict                 CONFLICT                 the row has moved on since the caller read it; carries its version
+    ├── Conflict                 CONFLICT                 the row has moved on; carries its version now
     │   └── InvalidTransition    CONFLICT                 the lifecycle does not lead from here to there
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
     ├── Forbidden                FORBIDDEN                the viewer may not do this

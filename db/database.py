@@ -1,0 +1,269 @@
+"""The connections to one Postgres, and the one place where transactions begin and end."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import Column, CursorResult, Executable, RowMapping, Table, event, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from db.connecting import OLDEST_MAJOR_VERSION, driver_url, is_lost, milliseconds, open_connection
+from db.identifiers import new_id
+from db.nouns import noun
+from db.read_pool import ReadPool
+from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, NotFound
+
+Result = TypeVar("Result")
+
+_ATTEMPTS = 5
+_FIRST_PAUSE_SECONDS = 0.005
+_ACQUIRE_SECONDS = 10.0
+_REPEATABLE = frozenset({"40001", "40P01"})  # Serialization failure and deadlock: Postgres asks to try again.
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a column held, and what it holds now."""
+
+    before: Any
+    after: Any
+
+
+class Transaction:
+    """A write: what one action does to the database, together or not at all. Nobody calls commit."""
+
+    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+        """The time of everything that this transaction does."""
+
+    async def lock(self, table: Table, id: UUID) -> RowMapping:
+        """The row, which nobody else changes until this transaction ends. Raises NotFound.
+
+        Rows that point to it can still be written meanwhile (FOR NO KEY UPDATE): nobody waits for nothing, and two
+        transactions that add to the same row and then change it do not wait for each other for ever.
+        """
+        statement = select(*_stored(table)).where(table.c.id == id).with_for_update(key_share=True)
+        row = (await self.connection.execute(statement)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(noun(table), id)
+        return row
+
+    async def get(self, table: Table, id: UUID) -> RowMapping | None:
+        """The row as it is now, without a lock."""
+        result = await self.connection.execute(select(*_stored(table)).where(table.c.id == id))
+        return result.mappings().one_or_none()
+
+    async def insert(self, table: Table, **values: Any) -> RowMapping:
+        """Insert a row and return it whole. Its id and its `created_at` and `updated_at` come by themselves."""
+        columns = table.c
+        if "id" not in values and "id" in columns and columns.id.type.python_type is UUID:
+            values["id"] = new_id()
+        for stamp in ("created_at", "updated_at"):
+            if stamp in columns:
+                values.setdefault(stamp, self.now)
+        result = await self.connection.execute(insert(table).values(values).returning(*_stored(table)))
+        return result.mappings().one()
+
+    async def update(self, table: Table, row: RowMapping, **changes: Any) -> dict[str, Change]:
+        """Write what differs from the row, and say what that was. Nothing differs: nothing is written, and {} returned.
+
+        Counts `version` up and sets `updated_at`, where the table has them. Raises Conflict when the row, read without
+        a lock, was changed or deleted meanwhile.
+        """
+        differing = {name: Change(row[name], value) for name, value in changes.items() if row[name] != value}
+        if not differing:
+            return {}
+        values = {name: change.after for name, change in differing.items()}
+        statement = update(table).where(*(column == row[column.name] for column in table.primary_key))
+        if "updated_at" in table.c:
+            values.setdefault("updated_at", self.now)
+        if "version" in table.c:
+            values["version"] = row["version"] + 1
+            statement = statement.where(table.c.version == row["version"])
+        if (await self.connection.execute(statement.values(values))).rowcount == 0:
+            current = await self.get(table, row["id"]) if "version" in table.c else None
+            message = f"The {noun(table)} was changed at the same time, read it again"
+            raise Conflict(message, current["version"] if current else None)
+        return differing
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | list[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run any statement in this transaction."""
+        return await self.connection.execute(statement, parameters)
+
+
+class Database:
+    """The connections to one Postgres: SQLAlchemy's pool for writes, a lean asyncpg pool for compiled reads."""
+
+    def __init__(self, engine: AsyncEngine, reads: ReadPool) -> None:
+        self.engine = engine
+        self.reads = reads
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        read_url: str | None = None,
+        pool_size: int = 10,
+        pool_max: int = 50,
+        connection_lifetime_seconds: float = 1800,
+        statement_timeout_seconds: float = 30,
+        read_connections: int = 10,
+    ) -> Self:
+        """Open the pools, and make sure that Postgres answers and is new enough.
+
+        `pool_size` connections for writes are kept open and up to `pool_max` are opened; `read_connections` come on
+        top. `read_url` may name a replica for the compiled reads. Raises DatabaseUnavailable, whose `__cause__` is for
+        the operator, and ValueError for an address that is none.
+        """
+        address = driver_url(url)
+
+        async def open_for_writes() -> asyncpg.Connection[Any]:
+            settings = {"statement_timeout": milliseconds(statement_timeout_seconds)}
+            return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
+
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=open_for_writes,
+            pool_size=pool_size,
+            max_overflow=max(0, pool_max - pool_size),
+            pool_recycle=round(connection_lifetime_seconds),
+            pool_timeout=_ACQUIRE_SECONDS,
+            pool_use_lifo=True,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        reads = ReadPool(
+            driver_url(read_url) if read_url else address,
+            connections=read_connections,
+            connection_lifetime_seconds=connection_lifetime_seconds,
+            statement_timeout_seconds=statement_timeout_seconds,
+        )
+        database = cls(engine, reads)
+        try:
+            await database._require_version()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.reads.close()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def writing(self, now: datetime) -> AsyncGenerator[Transaction]:
+        """One transaction; commits when the block ends, rolls back when it raises.
+
+        Raises DatabaseUnavailable, DeadlineExceeded (a statement took longer than allowed) and Conflict (Postgres chose
+        this transaction to give way to another). `transact` repeats the last.
+        """
+        async with _translated(), self._begin(now) as transaction:
+            yield transaction
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[Result]], *, now: datetime) -> Result:
+        """Do some work in one transaction and return its result: the way to call actions.
+
+        The work is done again, from its beginning, when Postgres ends the transaction in favour of another (a deadlock,
+        a serialization failure), so it touches nothing but the transaction. Raises as `writing` does.
+        """
+        async with _translated():
+            for attempt in range(_ATTEMPTS - 1):
+                try:
+                    async with self._begin(now) as transaction:
+                        return await work(transaction)
+                except DBAPIError as error:
+                    if _state(error) not in _REPEATABLE:
+                        raise
+                await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
+            async with self._begin(now) as transaction:
+                return await work(transaction)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[AsyncConnection]:
+        """One snapshot for all statements of the block. Postgres itself refuses a write. Raises as `writing` does."""
+        async with _translated(), self._connection() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                yield connection
+
+    async def ping(self, timeout_seconds: float) -> float:
+        """How long Postgres takes to answer, in seconds. Raises DatabaseUnavailable."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(timeout_seconds), _translated(), self._connection() as connection:
+                await connection.execute(text("select 1"))
+        except (TimeoutError, DeadlineExceeded) as error:
+            raise DatabaseUnavailable(f"The database did not answer within {timeout_seconds:g} s") from error
+        return loop.time() - started
+
+    @asynccontextmanager
+    async def _begin(self, now: datetime) -> AsyncGenerator[Transaction]:
+        async with self._connection() as connection, connection.begin():
+            yield Transaction(connection, now)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AsyncConnection]:
+        try:
+            connection = await self.engine.connect()
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
+        async with connection:
+            yield connection
+
+    async def _require_version(self) -> None:
+        async with self.reading() as connection:
+            version = (await connection.execute(text("show server_version_num"))).scalar_one()
+        if int(version) // 10_000 < OLDEST_MAJOR_VERSION:
+            raise DatabaseUnavailable(
+                f"PostgreSQL {OLDEST_MAJOR_VERSION} or newer is needed, this is {int(version) // 10_000}"
+            )
+
+
+def _stored(table: Table) -> list[Column[Any]]:
+    """The columns that somebody wrote, without what Postgres derives from them for searching."""
+    return [column for column in table.c if column.computed is None]
+
+
+def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
+    """Let SQLAlchemy's pool replace a connection that the other end has closed, without asking Postgres each time."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+@asynccontextmanager
+async def _translated() -> AsyncGenerator[None]:
+    """The one place where the driver's errors become ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_lost(error):
+            raise DatabaseUnavailable from error
+        if _state(error) == asyncpg.QueryCanceledError.sqlstate:
+            raise DeadlineExceeded from error
+        if _state(error) in _REPEATABLE:
+            raise Conflict("Somebody else changed the same at the same time, try again") from error
+        raise
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    cause = error.orig.__cause__ if error.orig else None
+    return cause is not None and is_lost(cause)
