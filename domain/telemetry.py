@@ -20,3 +20,18 @@ class GoldenSignal(StrEnum):
     LATENCY_P95 = "LATENCY_P95"
     LATENCY_P99 = "LATENCY_P99"
     SATURATION = "SATURATION"
+
+    @property
+    def unit(self) -> str:
+        """The unit as UCUM writes it: `1/s` requests a second, `1` a ratio, `s` seconds."""
+        return _UNITS[self]
+
+
+_UNITS = {
+    GoldenSignal.REQUEST_RATE: "1/s",
+    GoldenSignal.ERROR_RATIO: "1",
+    GoldenSignal.LATENCY_P50: "s",
+    GoldenSignal.LATENCY_P95: "s",
+    GoldenSignal.LATENCY_P99: "s",
+    GoldenSignal.SATURATION: "1",
+}
