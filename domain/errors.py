@@ -88,7 +88,7 @@ class DeadlineExceeded(DomainError):
 
 
 class DatabaseUnavailable(DomainError):
-    """The database does not answer, or went away in the middle. Whatever was being written was not written."""
+    """The database does not answer, or went away. A write that was under way happened as a whole or not at all."""
 
     code = "DATABASE_UNAVAILABLE"
 
