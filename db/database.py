@@ -129,7 +129,7 @@ class Database:
         """
         address = driver_url(url)
 
-        async def open_for_writes() -> asyncpg.Connection[Any]:
+        async def open_for_writes() -> "asyncpg.Connection[Any]":
             settings = {"statement_timeout": milliseconds(statement_timeout_seconds)}
             return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
 
@@ -222,8 +222,10 @@ class Database:
             connection = await self.engine.connect()
         except PoolTimeout as error:
             raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
-        async with connection:
+        try:
             yield connection
+        finally:
+            await connection.close()
 
     async def _require_version(self) -> None:
         async with self.reading() as connection:

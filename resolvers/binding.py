@@ -80,7 +80,7 @@ def _bind_type(type_: Any, sources: Sources) -> None:
 def _resolver(source: Source | None, sources: Sources, otherwise: Resolver | None) -> Resolver:
     """Read from whatever holds the field: a mixed object, a row, or a Python object that knows nothing of Postgres."""
 
-    def resolve(parent: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+    def resolve(parent: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         key = info.path.key
         if isinstance(parent, Prefetched) and key in parent.members:
             return parent.member(str(key))
@@ -96,7 +96,7 @@ def _resolver(source: Source | None, sources: Sources, otherwise: Resolver | Non
 def _member_resolver(source: Member, sources: Sources) -> Resolver:
     """Read an object by the id that the Python object around it has, in one statement."""
 
-    async def resolve(parent: Any, info: GraphQLResolveInfo) -> Any:
+    async def resolve(parent: Any, info: GraphQLResolveInfo[Any]) -> Any:
         key = getattr(parent, source.attribute)
         context: RequestContext = info.context
         if key is None or context.running is None:

@@ -8,9 +8,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import asyncpg
-
 from db.database import Database
+from db.read_pool import ReadConnection
 from domain.access import Actor
 from domain.time import Deadline
 from resolvers.compile.documents import PreparedOperation
@@ -59,7 +58,7 @@ class Snapshot:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._resources = AsyncExitStack()
-        self._connection: asyncpg.Connection | None = None
+        self._connection: ReadConnection | None = None
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -76,5 +75,4 @@ class Snapshot:
             if self._connection is None:
                 connecting = self._database.reads.connection(timeout_seconds=timeout_seconds)
                 self._connection = await self._resources.enter_async_context(connecting)
-            text: bytes | None = await self._connection.fetchval(sql, *arguments, timeout=timeout_seconds)
-            return text
+            return await self._connection.fetch_text(sql, arguments)

@@ -55,7 +55,7 @@ def resolve_row_field(
     parent: RowObject | None,
     source: Source | None,
     sources: Sources,
-    info: GraphQLResolveInfo,
+    info: GraphQLResolveInfo[Any],
     given: Mapping[str, Any],
 ) -> Any:
     """The value of a field, at once where the row holds it, otherwise as an awaitable."""
@@ -81,7 +81,7 @@ def resolve_row_field(
             raise TypeError(f"{info.parent_type}.{info.field_name} cannot be read by itself")
 
 
-async def read_member(source: Member, key: UUID, sources: Sources, info: GraphQLResolveInfo) -> Any:
+async def read_member(source: Member, key: UUID, sources: Sources, info: GraphQLResolveInfo[Any]) -> Any:
     """The row with this id."""
     reader = _Reader(sources, info, None, {"key": Argument(key)})
     return await reader.related(replace(source.one, arguments={"key": "uuid"}))
@@ -89,7 +89,7 @@ async def read_member(source: Member, key: UUID, sources: Sources, info: GraphQL
 
 class _Reader:
     def __init__(
-        self, sources: Sources, info: GraphQLResolveInfo, parent: RowObject | None, arguments: Arguments
+        self, sources: Sources, info: GraphQLResolveInfo[Any], parent: RowObject | None, arguments: Arguments
     ) -> None:
         self.sources = sources
         self.context: RequestContext = info.context
