@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.node.fixtures", "tests.stand_in"]
+pytest_plugins = ["tests.node.fixtures", "tests.stand_in", "tests.telemetry_clients.prometheus_server"]

@@ -85,7 +85,7 @@ async def reset_at_once(_: Request, writer: asyncio.StreamWriter) -> None:
 async def reset_within_the_body(_: Request, writer: asyncio.StreamWriter) -> None:
     writer.write(GOOD[:-10])
     await writer.drain()
-    await asyncio.sleep(0.05)  # a reset overtakes what was not yet read
+    await asyncio.sleep(0.05)  # or the reset would overtake the head; either way the answer is lost
     reset(writer)
 
 
@@ -144,10 +144,11 @@ async def test_a_bad_day_has_its_code_and_words_ends_by_the_deadline_and_leaves_
     server, transport, behaviour, error, words
 ):
     server.behaviour = behaviour
+    allowed_seconds = 0.4 if error is TelemetryTimeout else 10.0
     began = time.monotonic()
     with pytest.raises(error) as raised:
-        await ask(transport, seconds=0.4)
-    assert time.monotonic() - began < 1.0
+        await ask(transport, seconds=allowed_seconds)
+    assert time.monotonic() - began < allowed_seconds + 1.0
     assert words in raised.value.message
     assert raised.value.backend == "Prometheus"
     assert server.address in raised.value.message
@@ -333,7 +334,6 @@ async def test_a_restarted_server_is_asked_over_a_new_connection(server, transpo
         return server.open_connections == 0
 
     await eventually("the server dropped its connections", nobody_is_connected)
-    await asyncio.sleep(0)
     assert await ask(transport) == {"status": "success", "data": []}
 
 
