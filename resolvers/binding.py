@@ -1,12 +1,13 @@
 """The declarations of a schema, collected, and its fields given the resolvers that serve them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
 import orjson
 import strawberry
 from graphql import GraphQLField, GraphQLInterfaceType, GraphQLObjectType, GraphQLResolveInfo
+from sqlalchemy import Column, Table
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
@@ -15,7 +16,7 @@ from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sour
 from resolvers.compile.statement import Uncompilable
 from resolvers.context import RequestContext
 from resolvers.prefetched import Prefetched
-from resolvers.rows import RowObject, read_member, resolve_row_field
+from resolvers.rows import RowObject, read_member, read_needs, resolve_row_field
 from resolvers.sql import SOURCE, OwnColumn
 
 _BACKREF = "strawberry-definition"
@@ -50,9 +51,11 @@ def _source(origin: type, field: GraphQLField) -> Source | None:
     declaration = field.extensions.get(_BACKREF)
     if not isinstance(declaration, StrawberryField):
         return None
-    source = (declaration.metadata or {}).get(SOURCE)
+    metadata: Mapping[Any, Any] = declaration.metadata or {}
+    source = metadata.get(SOURCE)
     if isinstance(source, OwnColumn):
-        column = vars(origin)["__sql_table__"].c[source.name or declaration.python_name]
+        table: Table = vars(origin)["__sql_table__"]
+        column: Column[Any] = table.c[source.name or declaration.python_name]
         return Leaf("{it}." + column.name, column)
     if source is None or isinstance(source, Source):
         return source
@@ -73,7 +76,9 @@ def _bind_type(type_: Any, sources: Sources) -> None:
         source = sources.fields.get((type_.name, field_name))
         if isinstance(source, Member):
             field.resolve = _member_resolver(source, sources)
-        elif not isinstance(source, Needs):
+        elif isinstance(source, Needs):
+            field.resolve = _needing_resolver(source, sources, field.resolve)
+        else:
             field.resolve = _resolver(source, sources, field.resolve)
 
 
@@ -89,6 +94,22 @@ def _resolver(source: Source | None, sources: Sources, otherwise: Resolver | Non
         if source is not None:
             return resolve_row_field(None, source, sources, info, arguments)
         return otherwise(parent, info, **arguments) if otherwise else None
+
+    return resolve
+
+
+def _needing_resolver(source: Needs, sources: Sources, resolver: Resolver | None) -> Resolver:
+    """Hand a resolver of another backend what it starts from, instead of the object that holds its field."""
+    if resolver is None:
+        raise TypeError("A field that needs something has no resolver to use it")
+    finish = resolver
+
+    async def resolve(parent: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        if isinstance(parent, Prefetched):
+            needs = parent.needs(str(info.path.key))
+        else:
+            needs = await read_needs(parent, source, sources, info)
+        return await finish(needs, info, **arguments)
 
     return resolve
 

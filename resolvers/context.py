@@ -43,6 +43,7 @@ class RequestContext:
     request_id: str
     now: datetime
     prometheus: Prometheus | None = None
+    scrape_interval_seconds: float = 15
     reading: Reading | None = None
     running: Running | None = None
 

@@ -30,9 +30,9 @@ class Prefetched:
         return _completed(self.members[key])
 
     def needs(self, key: str) -> Mapping[str, Any]:
-        """The columns that the resolver of the field at this response key starts from."""
-        columns: Mapping[str, Any] = self.members[key]
-        return columns
+        """What the resolver of the field at this response key starts from, by name."""
+        needs: Mapping[str, Any] = self.members[key]
+        return needs
 
 
 def _completed(value: Any) -> Any:

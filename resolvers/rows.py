@@ -24,12 +24,14 @@ from resolvers.compile.sources import (
     Lookup,
     Many,
     Member,
+    Needs,
     One,
     Page,
     RowType,
     Source,
     Sources,
 )
+from resolvers.compile.statement import needs_sql
 from resolvers.context import RequestContext
 
 Arguments = Mapping[str, Argument]
@@ -44,11 +46,6 @@ class RowObject:
     record: Any = None
     row_type: RowType | None = None
     aggregate: tuple[Aggregate, Arguments] | None = field(default=None, repr=False)
-
-    def needs(self, key: str) -> Mapping[str, Any]:
-        """The columns that the resolver of a field starts from."""
-        columns: Mapping[str, Any] = self.record
-        return columns
 
 
 def resolve_row_field(
@@ -85,6 +82,12 @@ async def read_member(source: Member, key: UUID, sources: Sources, info: GraphQL
     """The row with this id."""
     reader = _Reader(sources, info, None, {"key": Argument(key)})
     return await reader.related(replace(source.one, arguments={"key": "uuid"}))
+
+
+async def read_needs(parent: RowObject, source: Needs, sources: Sources, info: GraphQLResolveInfo[Any]) -> Any:
+    """What the resolver of a field starts from, by name."""
+    reader = _Reader(sources, info, parent, {})
+    return await reader.fetch(needs_sql(source, lambda template: reader.fill(template, it="parent")))
 
 
 class _Reader:
@@ -227,5 +230,6 @@ class _Reader:
             populated = f"jsonb_populate_record(null::{row.table}, {given}) parent"
             sql += " from " + (populated if row.table else f"jsonb_to_record({given}) parent({row.record})")
         bindings = Bindings({}, self.context.now)
-        text = await self.context.read(sql, [getter(bindings) for getter in self.parameters.getters])
+        sql, getters, _ = self.parameters.finish(sql)
+        text = await self.context.read(sql, [getter(bindings) for getter in getters])
         return None if text is None else orjson.loads(text)

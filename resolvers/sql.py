@@ -119,9 +119,9 @@ def column(description: str, name: str | None = None) -> Any:
     return _field(description, OwnColumn(name))
 
 
-def expression(description: str, sql: str) -> Any:
-    """A scalar computed from the row `{it}`."""
-    return _field(description, Leaf(sql))
+def expression(description: str, sql: str, name: str | None = None) -> Any:
+    """A scalar computed from the row `{it}`. `name` is its name in GraphQL, where Python cannot have it."""
+    return _field(description, Leaf(sql), name=name)
 
 
 def embedded(description: str) -> Any:
@@ -162,9 +162,9 @@ def member(description: str, table: str, attribute: str) -> Any:
     return _field(description, Member(One(table, "{it}.id = {key}"), attribute))
 
 
-def needs(*columns: str) -> dict[str, Any]:
-    """The metadata of a field with a resolver of its own: the columns of the row that the resolver starts from."""
-    return {SOURCE: Needs(columns)}
+def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:
+    """A field of another backend: its resolver gets these expressions over `{it}` by name, instead of an object."""
+    return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs)})
 
 
 def connection(
@@ -207,11 +207,16 @@ def conditions_of(filter: Any) -> Filter:
     }
 
 
-def _field(description: str, source: Source | OwnColumn, arguments: Mapping[str, Given] | None = None) -> Any:
+def _field(
+    description: str,
+    source: Source | OwnColumn,
+    arguments: Mapping[str, Given] | None = None,
+    name: str | None = None,
+) -> Any:
     extensions: list[FieldExtension] = []
     if arguments:
         extensions.append(_Arguments([_argument(name, argument) for name, argument in arguments.items()]))
-    return strawberry.field(description=description, metadata={SOURCE: source}, extensions=extensions)
+    return strawberry.field(name=name, description=description, metadata={SOURCE: source}, extensions=extensions)
 
 
 def _argument(name: str, given: Given) -> StrawberryArgument:

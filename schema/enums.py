@@ -5,6 +5,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
@@ -209,6 +210,14 @@ describe(
     LATENCY_P95="The duration that 95 % of the requests stay below, in seconds.",
     LATENCY_P99="The duration that 99 % of the requests stay below, in seconds.",
     SATURATION="How full the service is, 0 to 1.",
+)
+
+
+describe(
+    Role,
+    VIEWER="May read.",
+    RESPONDER="May also work on incidents.",
+    ADMIN="May do everything.",
 )
 
 

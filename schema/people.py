@@ -1,15 +1,16 @@
 """Users and teams."""
 
+from uuid import UUID
+
 import strawberry
 
 from db.people import team_members, teams, users
 from domain.access import Role
 from resolvers import sql
+from resolvers.context import RequestContext
 from schema.nodes import Node
 from schema.references import ServiceRef, TeamRef
 from schema.scalars import DateTime
-
-strawberry.enum(Role, description="What somebody may do, each role including the ones before it.")
 
 
 @sql.type(users)
@@ -43,3 +44,19 @@ class Team(Node):
         "The services that it owns.", "services {it}", "{it}.team_id = {parent}.id", "{it}.name, {it}.id"
     )
     created_at: DateTime = sql.column("When it was added.")
+
+
+@strawberry.type(description="Who asks.")
+class Viewer:
+    """Who asks."""
+
+    user_id: strawberry.Private[UUID | None]
+    name: str = strawberry.field(description="What they are called.")
+    role: Role = strawberry.field(description="What they may do.")
+    user: User | None = sql.member("The person behind them, if any.", "users {it}", "user_id")
+
+
+def viewer(info: strawberry.Info[RequestContext]) -> Viewer:
+    """The actor of the request."""
+    actor = info.context.actor
+    return Viewer(user_id=actor.id, name=actor.name, role=actor.role)

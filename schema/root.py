@@ -7,12 +7,15 @@ from resolvers import sql
 from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.events import ALL_EVENTS, Event
 from schema.filters import (
     ALERT_ORDER,
+    EVENT_ORDER,
     INCIDENT_ORDER,
     SERVICE_ORDER,
     SLO_ORDER,
     AlertFilter,
+    EventFilter,
     IncidentFilter,
     IncidentOrder,
     ServiceFilter,
@@ -22,6 +25,7 @@ from schema.filters import (
 )
 from schema.incidents import Incident
 from schema.nodes import Connection, Node, TimeRange
+from schema.people import Viewer, viewer
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.slos import SLO
@@ -104,10 +108,19 @@ class Query:
     detection_rules: Connection[DetectionRule] = sql.connection(
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
+    events: Connection[Event] = sql.connection(
+        "What happened, oldest first, for clients that poll.",
+        "event_log {it}",
+        "true",
+        EVENT_ORDER,
+        filter=EventFilter,
+        backward=False,
+    )
+    viewer: Viewer = strawberry.field(viewer, description="Who asks.")
 
 
 def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(query=Query, config=CONFIG)
+    return strawberry.Schema(query=Query, types=ALL_EVENTS, config=CONFIG)

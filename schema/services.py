@@ -10,8 +10,12 @@ from schema.nodes import Connection, Node
 from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
 from schema.scalars import JSON, URL, DateTime
+from schema.telemetry import MetricSeries, service_metrics
 
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
+
+
+PROMETHEUS_SELECTOR = "coalesce({it}.selectors->'prometheus', jsonb_build_object('service', {it}.name))"
 
 
 @sql.type(deployments)
@@ -47,7 +51,7 @@ class ServiceSelectors:
 
     prometheus: JSON = sql.expression(
         "Label matchers: label names and their values.",
-        "coalesce({it}.selectors->'prometheus', jsonb_build_object('service', {it}.name))",
+        PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
         "Label matchers of its log streams.",
@@ -104,6 +108,12 @@ class Service(Node):
         backward=False,
     )
     slos: list[SLORef] = sql.many("Its objectives.", "slos {it}", "{it}.service_id = {parent}.id", "{it}.name, {it}.id")
+    metrics: list[MetricSeries] | None = sql.elsewhere(
+        "Its golden signals over a time range, from Prometheus.",
+        service_metrics,
+        name="{it}.name",
+        selector=PROMETHEUS_SELECTOR,
+    )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",
         "deployments {it}",

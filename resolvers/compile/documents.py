@@ -90,7 +90,12 @@ class PreparedOperation:
         )
 
     def member_statement(
-        self, place: Hashable, shape: Hashable, variables: Mapping[str, Any], info: GraphQLResolveInfo[Any], source: Member
+        self,
+        place: Hashable,
+        shape: Hashable,
+        variables: Mapping[str, Any],
+        info: GraphQLResolveInfo[Any],
+        source: Member,
     ) -> Statement:
         """The statement for an object inside an answer that was not read, such as a mutation's payload."""
         definition = info.parent_type.fields[info.field_name]

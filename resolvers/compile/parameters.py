@@ -1,5 +1,6 @@
 """Values bound to a statement: never written into it."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ class Bindings(NamedTuple):
 
 
 Getter = Callable[[Bindings], Any]
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
 class Parameters:
@@ -57,6 +60,18 @@ class Parameters:
         if self._now is None:
             self._now = self.bind_getter(lambda bindings: bindings.now, "timestamptz")
         return self._now
+
+    def finish(self, sql: str) -> tuple[str, tuple[Getter, ...], tuple[Getter, ...]]:
+        """The SQL with the placeholders that it uses numbered anew, their getters, and those of all others.
+
+        The others were bound for something that the selection did not ask for, and still say when a value is wrong.
+        """
+        found = dict.fromkeys(int(number) for number in _PLACEHOLDER.findall(sql))
+        used = {number: position for position, number in enumerate(found, start=1)}
+        renumbered = _PLACEHOLDER.sub(lambda found: f"${used[int(found[1])]}", sql)
+        getters = tuple(self.getters[number - 1] for number in used)
+        unused = tuple(getter for number, getter in enumerate(self.getters, start=1) if number not in used)
+        return renumbered, getters, unused
 
 
 def identifier(value: Any) -> UUID | None:

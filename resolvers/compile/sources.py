@@ -129,9 +129,9 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A field whose value comes from elsewhere, with the columns of `{it}` that its resolver starts from."""
+    """A field whose value comes from elsewhere, with what its resolver starts from: expressions over `{it}` by name."""
 
-    columns: tuple[str, ...]
+    expressions: Mapping[str, str]
 
 
 Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Groups | Needs

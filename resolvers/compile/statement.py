@@ -4,7 +4,7 @@ Only success is compiled: whatever cannot be answered by a statement raises Unco
 request is wrong, and ordinary execution takes over, which knows how to say so at the right place.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,13 @@ class Statement:
 
     sql: str
     getters: tuple[Getter, ...]
+    checks: tuple[Getter, ...]
     mixed: bool
 
     def values(self, bindings: Bindings) -> list[Any]:
         """The values to bind in this request. Raises ValidationFailed or InvalidCursor."""
+        for check in self.checks:
+            check(bindings)
         return [getter(bindings) for getter in self.getters]
 
 
@@ -94,7 +97,7 @@ class Compiler:
         return self._statement(self._one(source.one, definition, nodes, parent="", key=key))
 
     def _statement(self, json: Json) -> Statement:
-        return Statement(f"select {concatenate(json.pieces)}", tuple(self.parameters.getters), json.mixed)
+        return Statement(*self.parameters.finish(f"select {concatenate(json.pieces)}"), json.mixed)
 
     def alias(self) -> str:
         """A name for a row that no other row of this statement has."""
@@ -263,5 +266,10 @@ class Compiler:
         )
 
     def _needs(self, source: Needs, parent: str) -> Json:
-        members = ", ".join(f"{quote(column)}, {parent}.{column}" for column in source.columns)
-        return Json([Sql(f"json_build_object({members})::text")], mixed=True)
+        return Json([Sql(f"{needs_sql(source, lambda template: self.fill(template, it=parent))}::text")], mixed=True)
+
+
+def needs_sql(source: Needs, fill: Callable[[str], str]) -> str:
+    """A JSON object of what the resolver of a field starts from."""
+    members = ", ".join(f"{quote(name)}, {fill(template)}" for name, template in source.expressions.items())
+    return f"json_build_object({members})"

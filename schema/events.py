@@ -1,0 +1,188 @@
+"""Events: what happened to incidents and services, in the one order that all clients see."""
+
+
+from db.event_log import event_log
+from domain.feed import EventType
+from resolvers import sql
+from schema.alerts import Alert
+from schema.correlation import Correlation, IncidentAnalysis
+from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
+from schema.people import User
+from schema.references import IncidentRef, ServiceRef
+from schema.scalars import JSON, DateTime
+from schema.services import Deployment
+from schema.slos import SLO
+from schema.timeline import TimelineEvent
+
+PLACE = "json_build_array('POSITION', {it}.position, {it}.position)::text"
+CURSOR = f"translate(encode(convert_to({PLACE}, 'UTF8'), 'base64'), E'\\n', '')"
+SUBJECT = "{it}.id = {parent}.subject_id"
+
+EVENT_TYPES = {
+    EventType.INCIDENT_CREATED: "IncidentCreated",
+    EventType.INCIDENT_UPDATED: "IncidentUpdated",
+    EventType.TIMELINE_EVENT_ADDED: "TimelineEventAdded",
+    EventType.CORRELATION_FOUND: "CorrelationFound",
+    EventType.ANALYSIS_COMPLETED: "AnalysisCompleted",
+    EventType.HYPOTHESIS_CHANGED: "HypothesisChanged",
+    EventType.STEP_CHANGED: "StepChanged",
+    EventType.TASK_CHANGED: "TaskChanged",
+    EventType.ALERT_FIRED: "AlertFired",
+    EventType.ALERT_RESOLVED: "AlertResolved",
+    EventType.SLO_STATUS_CHANGED: "SLOStatusChanged",
+    EventType.SERVICE_IMPACT_CHANGED: "ServiceImpactChanged",
+    EventType.SERVICE_CHANGED: "ServiceChanged",
+    EventType.DEPLOYMENT_RECORDED: "DeploymentRecorded",
+}
+
+
+@sql.interface("{it}.type", EVENT_TYPES)
+class Event:
+    """Something that happened, and its place in the log."""
+
+    cursor: str = sql.expression("Its place in the log.", CURSOR)
+    type: EventType = sql.column("What happened.")
+    occurred_at: DateTime = sql.column("When.")
+    actor: User | None = sql.one("Who did it.", "users {it}", "{it}.id = {parent}.actor_id")
+    incident: IncidentRef | None = sql.one(
+        "The incident that it is about.", "incidents {it}", "{it}.id = {parent}.incident_id"
+    )
+    service: ServiceRef | None = sql.one(
+        "The service that it is about, the first where it is about several.",
+        "services {it}",
+        "{it}.id = {parent}.service_ids[1]",
+    )
+
+
+@sql.type(record='field text, "from" jsonb, "to" jsonb')
+class FieldChange:
+    """A field that changed."""
+
+    field: str = sql.expression("Its name.", "{it}.field")
+    from_: JSON | None = sql.expression("What it was.", '{it}."from"', name="from")
+    to: JSON | None = sql.expression("What it is now.", '{it}."to"')
+
+
+CHANGES = (
+    "jsonb_to_recordset(coalesce({parent}.payload->'changes', '[]')) as {it}(field text, \"from\" jsonb, \"to\" jsonb)",
+    "true",
+    "{it}.field",
+)
+
+
+@sql.type(event_log)
+class IncidentCreated(Event):
+    """An incident became known."""
+
+
+@sql.type(event_log)
+class IncidentUpdated(Event):
+    """Fields of an incident changed."""
+
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class TimelineEventAdded(Event):
+    """Something was added to a timeline."""
+
+    timeline_event: TimelineEvent | None = sql.one("The new entry.", "timeline_events {it}", SUBJECT)
+
+
+@sql.type(event_log)
+class CorrelationFound(Event):
+    """The correlation engine found something."""
+
+    correlation: Correlation | None = sql.one("What it found.", "correlations {it}", SUBJECT)
+
+
+@sql.type(event_log)
+class AnalysisCompleted(Event):
+    """A run of the correlation engine is over."""
+
+    analysis: IncidentAnalysis | None = sql.one("The analysis.", "analyses {it}", SUBJECT)
+
+
+@sql.type(event_log)
+class HypothesisChanged(Event):
+    """A hypothesis was made or changed."""
+
+    hypothesis: Hypothesis | None = sql.one("The hypothesis.", "investigation_hypotheses {it}", SUBJECT)
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class StepChanged(Event):
+    """An investigation step was made or changed."""
+
+    step: InvestigationStep | None = sql.one("The step.", "investigation_steps {it}", SUBJECT)
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class TaskChanged(Event):
+    """A task was made or changed."""
+
+    task: IncidentTask | None = sql.one("The task.", "incident_tasks {it}", SUBJECT)
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class AlertFired(Event):
+    """An alert fires."""
+
+    alert: Alert | None = sql.one("The alert.", "alerts {it}", SUBJECT)
+
+
+@sql.type(event_log)
+class AlertResolved(Event):
+    """An alert fires no more."""
+
+    alert: Alert | None = sql.one("The alert.", "alerts {it}", SUBJECT)
+
+
+@sql.type(event_log)
+class SLOStatusChanged(Event):
+    """The status of an SLO changed."""
+
+    slo: SLO | None = sql.one("The SLO.", "slos {it}", SUBJECT)
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class ServiceImpactChanged(Event):
+    """An incident was found to hurt a service, or not."""
+
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class ServiceChanged(Event):
+    """A service was made or changed."""
+
+    changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
+
+
+@sql.type(event_log)
+class DeploymentRecorded(Event):
+    """Something was deployed."""
+
+    deployment: Deployment | None = sql.one("The deployment.", "deployments {it}", SUBJECT)
+
+
+ALL_EVENTS = (
+    IncidentCreated,
+    IncidentUpdated,
+    TimelineEventAdded,
+    CorrelationFound,
+    AnalysisCompleted,
+    HypothesisChanged,
+    StepChanged,
+    TaskChanged,
+    AlertFired,
+    AlertResolved,
+    SLOStatusChanged,
+    ServiceImpactChanged,
+    ServiceChanged,
+    DeploymentRecorded,
+)
