@@ -85,7 +85,7 @@ def type(
     return decorate
 
 
-def interface(discriminator: str, types: Mapping[str, str]) -> Callable[[T], T]:
+def interface(discriminator: str, types: Mapping[Any, str]) -> Callable[[T], T]:
     """An interface whose objects are rows of one table, their types told by the text of an expression over `{it}`."""
 
     def decorate(cls: T) -> T:
@@ -159,7 +159,8 @@ def groups(description: str, table: str, key: str) -> Any:
 
 def member(description: str, table: str, attribute: str) -> Any:
     """The row of `table` whose id stands in this attribute of the Python object that holds the field, or null."""
-    return _field(description, Member(One(table, "{it}.id = {key}"), attribute))
+    source = Member(One(table, "{it}.id = {key}"), attribute)
+    return strawberry.field(default=None, description=description, metadata={SOURCE: source})
 
 
 def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:

@@ -1,6 +1,5 @@
 """Events: what happened to incidents and services, in the one order that all clients see."""
 
-
 from db.event_log import event_log
 from domain.feed import EventType
 from resolvers import sql

@@ -7,7 +7,6 @@ import strawberry
 from db.people import team_members, teams, users
 from domain.access import Role
 from resolvers import sql
-from resolvers.context import RequestContext
 from schema.nodes import Node
 from schema.references import ServiceRef, TeamRef
 from schema.scalars import DateTime
@@ -54,9 +53,3 @@ class Viewer:
     name: str = strawberry.field(description="What they are called.")
     role: Role = strawberry.field(description="What they may do.")
     user: User | None = sql.member("The person behind them, if any.", "users {it}", "user_id")
-
-
-def viewer(info: strawberry.Info[RequestContext]) -> Viewer:
-    """The actor of the request."""
-    actor = info.context.actor
-    return Viewer(user_id=actor.id, name=actor.name, role=actor.role)

@@ -4,6 +4,7 @@ import strawberry
 
 from db.tables import metadata
 from resolvers import sql
+from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
@@ -25,7 +26,7 @@ from schema.filters import (
 )
 from schema.incidents import Incident
 from schema.nodes import Connection, Node, TimeRange
-from schema.people import Viewer, viewer
+from schema.people import Viewer
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.slos import SLO
@@ -116,7 +117,12 @@ class Query:
         filter=EventFilter,
         backward=False,
     )
-    viewer: Viewer = strawberry.field(viewer, description="Who asks.")
+
+    @strawberry.field(description="Who asks.")
+    def viewer(self, info: strawberry.Info[RequestContext]) -> Viewer:
+        """The actor of the request."""
+        actor = info.context.actor
+        return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
 
 
 def build_schema() -> strawberry.Schema:
