@@ -25,7 +25,6 @@ Result = TypeVar("Result")
 
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.005
-_ACQUIRE_SECONDS = 10.0
 _REPEATABLE = frozenset({"40001", "40P01"})  # Serialization failure and deadlock: Postgres asks to try again.
 
 
@@ -120,12 +119,13 @@ class Database:
         connection_lifetime_seconds: float = 1800,
         statement_timeout_seconds: float = 30,
         read_connections: int = 10,
+        acquire_timeout_seconds: float = 10,
     ) -> Self:
         """Open the pools, and make sure that Postgres answers and is new enough.
 
-        `pool_size` connections for writes are kept open and up to `pool_max` are opened; `read_connections` come on
-        top. `read_url` may name a replica for the compiled reads. Raises DatabaseUnavailable, whose `__cause__` is for
-        the operator, and ValueError for an address that is none.
+        `pool_size` connections for writes are kept open and up to `pool_max` are opened, for which a write waits up to
+        `acquire_timeout_seconds`; `read_connections` come on top. `read_url` may name a replica for the compiled reads.
+        Raises DatabaseUnavailable, whose `__cause__` is for the operator, and ValueError for an address that is none.
         """
         address = driver_url(url)
 
@@ -139,7 +139,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=max(0, pool_max - pool_size),
             pool_recycle=round(connection_lifetime_seconds),
-            pool_timeout=_ACQUIRE_SECONDS,
+            pool_timeout=acquire_timeout_seconds,
             pool_use_lifo=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,

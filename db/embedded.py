@@ -88,7 +88,11 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The URL of our database in it. Holds no secret."""
-        return self._url(DATABASE)
+        return self.url_of(DATABASE)
+
+    def url_of(self, database: str) -> str:
+        """The URL of any database in it."""
+        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_directory()))}&port={_PORT}"
 
     @property
     def log_directory(self) -> Path:
@@ -231,7 +235,7 @@ class EmbeddedPostgres:
         deadline = asyncio.get_running_loop().time() + self._start_timeout_seconds
         while True:
             try:
-                connection = await asyncpg.connect(self._url("postgres"), timeout=5)
+                connection = await asyncpg.connect(self.url_of("postgres"), timeout=5)
             except (ConnectionError, FileNotFoundError):
                 # Nobody listens. A process named in the pid file all the same is starting, stopping, or another one.
                 if not self._owner_of_pid_file():
@@ -263,7 +267,7 @@ class EmbeddedPostgres:
         return False
 
     async def _create_database(self) -> None:
-        connection = await asyncpg.connect(self._url("postgres"), timeout=self._start_timeout_seconds)
+        connection = await asyncpg.connect(self.url_of("postgres"), timeout=self._start_timeout_seconds)
         try:
             if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
                 await connection.execute(f'create database "{DATABASE}"')
@@ -285,9 +289,6 @@ class EmbeddedPostgres:
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
                 raise EmbeddedPostgresError(f"{directory} belongs to somebody else. Choose a shorter folder.") from None
         return directory
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_directory()))}&port={_PORT}"
 
     async def _lock(self, name: str, kind: int) -> int:
         """Take a lock file and return its descriptor; closing it gives the lock back."""

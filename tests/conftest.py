@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.node.fixtures", "tests.stand_in"]
+pytest_plugins = ["tests.node.fixtures", "tests.postgres", "tests.stand_in"]
