@@ -129,7 +129,7 @@ class Database:
         """
         address = driver_url(url)
 
-        async def open_for_writes() -> asyncpg.Connection[Any]:
+        async def open_for_writes() -> asyncpg.Connection:
             settings = {"statement_timeout": milliseconds(statement_timeout_seconds)}
             return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
 
@@ -195,7 +195,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """One snapshot for all statements of the block. Postgres itself refuses a write. Raises as `writing` does."""
-        async with _translated(), self._connection() as connection:
+        async with _translated(), self.engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
                 yield connection
@@ -205,7 +205,7 @@ class Database:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout(timeout_seconds), _translated(), self._connection() as connection:
+            async with asyncio.timeout(timeout_seconds), _translated(), self.engine.connect() as connection:
                 await connection.execute(text("select 1"))
         except (TimeoutError, DeadlineExceeded) as error:
             raise DatabaseUnavailable(f"The database did not answer within {timeout_seconds:g} s") from error
@@ -213,17 +213,8 @@ class Database:
 
     @asynccontextmanager
     async def _begin(self, now: datetime) -> AsyncGenerator[Transaction]:
-        async with self._connection() as connection, connection.begin():
+        async with self.engine.connect() as connection, connection.begin():
             yield Transaction(connection, now)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[AsyncConnection]:
-        try:
-            connection = await self.engine.connect()
-        except PoolTimeout as error:
-            raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
-        async with connection:
-            yield connection
 
     async def _require_version(self) -> None:
         async with self.reading() as connection:
@@ -250,6 +241,8 @@ async def _translated() -> AsyncGenerator[None]:
     """The one place where the driver's errors become ours."""
     try:
         yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_lost(error):
             raise DatabaseUnavailable from error
