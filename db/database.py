@@ -25,7 +25,6 @@ Result = TypeVar("Result")
 
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.005
-_ACQUIRE_SECONDS = 10.0
 _REPEATABLE = frozenset({"40001", "40P01"})  # Serialization failure and deadlock: Postgres asks to try again.
 
 
@@ -120,16 +119,17 @@ class Database:
         connection_lifetime_seconds: float = 1800,
         statement_timeout_seconds: float = 30,
         read_connections: int = 10,
+        acquire_timeout_seconds: float = 10,
     ) -> Self:
         """Open the pools, and make sure that Postgres answers and is new enough.
 
-        `pool_size` connections for writes are kept open and up to `pool_max` are opened; `read_connections` come on
-        top. `read_url` may name a replica for the compiled reads. Raises DatabaseUnavailable, whose `__cause__` is for
-        the operator, and ValueError for an address that is none.
+        `pool_size` connections for writes are kept open and up to `pool_max` are opened, for which a write waits up to
+        `acquire_timeout_seconds`; `read_connections` come on top. `read_url` may name a replica for the compiled reads.
+        Raises DatabaseUnavailable, whose `__cause__` is for the operator, and ValueError for an address that is none.
         """
         address = driver_url(url)
 
-        async def open_for_writes() -> "asyncpg.Connection[Any]":
+        async def open_for_writes() -> asyncpg.Connection:
             settings = {"statement_timeout": milliseconds(statement_timeout_seconds)}
             return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
 
@@ -139,7 +139,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=max(0, pool_max - pool_size),
             pool_recycle=round(connection_lifetime_seconds),
-            pool_timeout=_ACQUIRE_SECONDS,
+            pool_timeout=acquire_timeout_seconds,
             pool_use_lifo=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
@@ -195,7 +195,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """One snapshot for all statements of the block. Postgres itself refuses a write. Raises as `writing` does."""
-        async with _translated(), self._connection() as connection:
+        async with _translated(), self.engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
                 yield connection
@@ -205,7 +205,7 @@ class Database:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout(timeout_seconds), _translated(), self._connection() as connection:
+            async with asyncio.timeout(timeout_seconds), _translated(), self.engine.connect() as connection:
                 await connection.execute(text("select 1"))
         except (TimeoutError, DeadlineExceeded) as error:
             raise DatabaseUnavailable(f"The database did not answer within {timeout_seconds:g} s") from error
@@ -213,19 +213,8 @@ class Database:
 
     @asynccontextmanager
     async def _begin(self, now: datetime) -> AsyncGenerator[Transaction]:
-        async with self._connection() as connection, connection.begin():
+        async with self.engine.connect() as connection, connection.begin():
             yield Transaction(connection, now)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[AsyncConnection]:
-        try:
-            connection = await self.engine.connect()
-        except PoolTimeout as error:
-            raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
-        try:
-            yield connection
-        finally:
-            await connection.close()
 
     async def _require_version(self) -> None:
         async with self.reading() as connection:
@@ -252,6 +241,8 @@ async def _translated() -> AsyncGenerator[None]:
     """The one place where the driver's errors become ours."""
     try:
         yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("Too many writes are waiting for the database, try again") from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_lost(error):
             raise DatabaseUnavailable from error

@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import hashlib
 import os
-import shlex
 import shutil
 import stat
 import subprocess
@@ -32,7 +31,7 @@ DATABASE = "reliability_studio"
 _PORT = 5432  # Names the socket file. No port is opened.
 _SOCKET_PATH_BYTES = 103  # macOS allows 104 with the closing zero, Linux 108.
 _POLL_SECONDS = 0.05
-_NOBODY = 2**31 - 1  # A process id that no process has.
+_NO_PROCESS = 2**31 - 1  # A process id that no process has.
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -88,7 +87,11 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The URL of our database in it. Holds no secret."""
-        return self._url(DATABASE)
+        return self.url_of(DATABASE)
+
+    def url_of(self, database: str) -> str:
+        """The URL of any database in it."""
+        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_directory()))}&port={_PORT}"
 
     @property
     def log_directory(self) -> Path:
@@ -180,29 +183,42 @@ class EmbeddedPostgres:
         ]
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
-        code, output = await self._run("initdb", *options)
+        code, output = await self._run(str(self._programs / "initdb"), *options)
         if code != 0:
             raise EmbeddedPostgresError(f"A database cannot be made in {self.directory}:\n{output}")
         unfinished.rename(self.cluster)
 
     async def _launch(self) -> None:
-        settings = self._settings | {"unix_socket_directories": str(self._socket_directory())}
-        options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        start_log = self.cluster / "start.log"
-        start_log.unlink(missing_ok=True)
-        deadline = asyncio.get_running_loop().time() + 10
+        quoted = str(self._socket_directory()).replace('"', '""')
+        settings = self._settings | {"unix_socket_directories": f'"{quoted}"'}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        output = self.cluster / "start.log"
+        deadline = asyncio.get_running_loop().time() + self._start_timeout_seconds
         while True:
-            code, output = await self._run(
-                *("pg_ctl", "start", "-D", str(self.cluster), "-o", options, "-l", str(start_log)),
-                *("-w", "-t", str(round(self._start_timeout_seconds)), "-s"),
-            )
-            if code == 0:
+            # Through a shell that ends at once: the server is nobody's child and outlives us. Not through pg_ctl, which
+            # puts paths into a shell's command line unquoted.
+            background = ("/bin/sh", "-c", '"$@" >"$0" 2>&1 & echo $!', str(output))
+            _, pid = await self._run(*background, str(self._programs / "postgres"), "-D", str(self.cluster), *options)
+            while not await self._answers():
+                if asyncio.get_running_loop().time() > deadline:
+                    raise EmbeddedPostgresError(
+                        f"Postgres on {self.directory} is still starting. Its log: {self._log()}"
+                    )
+                if not _is_alive(int(pid)):
+                    break
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
                 return
-            log = start_log.read_text(errors="replace") if start_log.exists() else ""
             # The processes of a killed server take a moment to notice it. Until the last is gone, Postgres refuses.
-            if "shared memory block" not in log or asyncio.get_running_loop().time() > deadline:
-                raise EmbeddedPostgresError(f"Postgres does not start on {self.directory}:\n{(log or output)[-2000:]}")
+            if "shared memory block" not in self._log():
+                raise EmbeddedPostgresError(f"Postgres does not start on {self.directory}:\n{self._log()}")
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _log(self) -> str:
+        """The end of what the server said last."""
+        logs = [*self.log_directory.glob("*.log"), self.cluster / "start.log"]
+        newest = sorted((path for path in logs if path.exists()), key=lambda path: path.stat().st_mtime_ns)[-2:]
+        return "\n".join(path.read_text(errors="replace").strip()[-2000:] for path in newest)
 
     async def _leave(self, use: int) -> None:
         try:
@@ -218,7 +234,8 @@ class EmbeddedPostgres:
             os.close(use)
 
     async def _shut_down(self) -> None:
-        stop = ("pg_ctl", "stop", "-D", str(self.cluster), "-w", "-s", "-t", str(round(self._stop_timeout_seconds)))
+        wait = ("-w", "-s", "-t", str(round(self._stop_timeout_seconds)))
+        stop = (str(self._programs / "pg_ctl"), "stop", "-D", str(self.cluster), *wait)
         code, output = await self._run(*stop, "-m", "fast")
         if code != 0 and await self._is_running():
             # Safe for the data: the next start recovers, as after a power cut.
@@ -229,41 +246,45 @@ class EmbeddedPostgres:
     async def _is_running(self) -> bool:
         """Whether a server of this folder answers, after waiting for one that is starting or stopping."""
         deadline = asyncio.get_running_loop().time() + self._start_timeout_seconds
-        while True:
-            try:
-                connection = await asyncpg.connect(self._url("postgres"), timeout=5)
-            except (ConnectionError, FileNotFoundError):
-                # Nobody listens. A process named in the pid file all the same is starting, stopping, or another one.
-                if not self._owner_of_pid_file():
-                    return False
-            except (asyncpg.CannotConnectNowError, TimeoutError):
-                pass  # Starting, stopping or recovering.
-            else:
-                await connection.close()
-                return True
+        while not await self._answers():
+            # A process that is named in the pid file all the same is starting, stopping, or another one.
+            if not self._has_process():
+                return False
             if asyncio.get_running_loop().time() > deadline:
                 raise EmbeddedPostgresError(f"The Postgres on {self.directory} runs, but does not answer.")
             await asyncio.sleep(_POLL_SECONDS)
+        return True
 
-    def _owner_of_pid_file(self) -> bool:
-        """Whether the process in the pid file is a server of this folder. Disarms a file that names another process."""
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url_of("postgres"), timeout=5)
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+            return False  # Nobody listens, or who does is starting, recovering or stopping.
+        await connection.close()
+        return True
+
+    def _has_process(self) -> bool:
+        """Whether the process in the pid file is a server of this folder. Disarms files that name another process."""
         pid_file = self.cluster / "postmaster.pid"
         try:
-            lines = pid_file.read_text().splitlines()
-            process = psutil.Process(int(lines[0]))
-            if process.status() != psutil.STATUS_ZOMBIE and str(self.cluster) in process.cmdline():
+            if str(self.cluster) in psutil.Process(int(pid_file.read_text().split()[0])).cmdline():
                 return True
+        except psutil.ZombieProcess:
+            pass  # Dead, although whoever should have noticed has not.
         except (FileNotFoundError, psutil.NoSuchProcess):
             return False  # Postgres replaces a file whose process is gone by itself.
         except (IndexError, ValueError, psutil.AccessDenied):
             return True
-        # Its number belongs to another process by now, for which Postgres would refuse to start. The rest of the file
-        # stays: by it Postgres makes sure that no process of the dead server is left.
-        pid_file.write_text("\n".join([str(_NOBODY), *lines[1:]]) + "\n")
+        # The number belongs to a dead or another process, for which Postgres would refuse to start. The rest of the
+        # file stays: by it Postgres makes sure that no process of the dead server is left.
+        for path in (pid_file, self._socket_directory() / f".s.PGSQL.{_PORT}.lock"):
+            if path.exists():
+                rest = path.read_text().splitlines()[1:]
+                path.write_text("\n".join([str(_NO_PROCESS), *rest]) + "\n")
         return False
 
     async def _create_database(self) -> None:
-        connection = await asyncpg.connect(self._url("postgres"), timeout=self._start_timeout_seconds)
+        connection = await asyncpg.connect(self.url_of("postgres"), timeout=self._start_timeout_seconds)
         try:
             if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
                 await connection.execute(f'create database "{DATABASE}"')
@@ -271,8 +292,8 @@ class EmbeddedPostgres:
             await connection.close()
 
     def _socket_directory(self) -> Path:
-        """The cluster's own folder, or a private one with a shorter name where that is too long for a socket."""
-        if len(os.fsencode(self.cluster / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES:
+        """The cluster's own folder, or a private one with a shorter name where that name would not do."""
+        if len(os.fsencode(self.cluster / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES and "," not in str(self.cluster):
             return self.cluster
         digest = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:16]
         directory = Path(tempfile.gettempdir()) / f"reliability-studio-{digest}"
@@ -285,9 +306,6 @@ class EmbeddedPostgres:
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
                 raise EmbeddedPostgresError(f"{directory} belongs to somebody else. Choose a shorter folder.") from None
         return directory
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_directory()))}&port={_PORT}"
 
     async def _lock(self, name: str, kind: int) -> int:
         """Take a lock file and return its descriptor; closing it gives the lock back."""
@@ -313,20 +331,20 @@ class EmbeddedPostgres:
             os.close(descriptor)
             raise
 
-    async def _run(self, name: str, *arguments: str) -> tuple[int, str]:
-        """Run one of Postgres' programs as the server's account, to its end; return its exit code and output."""
-        work = asyncio.ensure_future(asyncio.to_thread(self._run_program, name, *arguments))
+    async def _run(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Run a program as the server's account, to its end; return its exit code and output."""
+        work = asyncio.ensure_future(asyncio.to_thread(self._run_program, program, *arguments))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             await work  # What it starts, we may have to stop.
             raise
 
-    def _run_program(self, name: str, *arguments: str) -> tuple[int, str]:
+    def _run_program(self, *command: str) -> tuple[int, str]:
         account = self._account
-        with tempfile.TemporaryFile() as output:  # Not a pipe: the server would inherit it and keep it open.
-            done = subprocess.run(  # noqa: S603  # the wheel's own programs, without a shell
-                [str(self._programs / name), *arguments],
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(  # noqa: S603  # the wheel's own programs
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -335,7 +353,15 @@ class EmbeddedPostgres:
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
+                start_new_session=True,  # Ctrl-C is for us; we stop the server when nobody needs it any more.
                 check=False,
             )
             output.seek(0)
             return done.returncode, output.read().decode(errors="replace").strip()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -240,7 +240,7 @@ class ReadPool:
             if isinstance(error, DatabaseUnavailable) and self._loop.time() >= deadline:
                 raise DeadlineExceeded from error
             raise
-        for kind in ("text", "json"):
+        for kind in ("text", "varchar", "json"):
             await connection.set_type_codec(
                 kind, schema="pg_catalog", encoder=str.encode, decoder=bytes, format="binary"
             )
@@ -309,12 +309,14 @@ class ReadPool:
     async def _recover(self, connection: ReadConnection) -> None:
         """Wait until Postgres has stopped the cancelled statement, end the transaction, give the connection back."""
         try:
-            await connection.execute("", timeout=_RECOVERY_SECONDS)
-            if connection.is_in_transaction():
+            # The driver sends nothing before the answer to the cancelled statement has come.
+            ending = "rollback" if connection.is_in_transaction() else "select 1"
+            await connection.execute(ending, timeout=_RECOVERY_SECONDS)
+            if connection.is_in_transaction():  # The statement that was cancelled began it.
                 await connection.execute("rollback", timeout=_RECOVERY_SECONDS)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._drop(connection)
-        except asyncio.CancelledError:
+        except BaseException:
             self._drop(connection)
             raise
         else:

@@ -1,1 +1,6 @@
-pytest_plugins = ["tests.node.fixtures", "tests.stand_in", "tests.telemetry_clients.prometheus_server"]
+pytest_plugins = [
+    "tests.node.fixtures",
+    "tests.postgres",
+    "tests.stand_in",
+    "tests.telemetry_clients.prometheus_server",
+]
