@@ -4,12 +4,15 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, SmallInteger,
 
 from db.columns import timestamp
 from db.metadata import metadata
-from db.outbox import event_columns
+from db.outbox import Xid8, event_columns
 
 event_log = Table(
     "event_log",
     metadata,
     Column("position", BigInteger, primary_key=True, autoincrement=False),
+    # Where it stood in the outbox: the transaction that wrote it, and its number there.
+    Column("xid", Xid8, nullable=False),
+    Column("seq", BigInteger, nullable=False, unique=True),
     *event_columns(),
     timestamp("recorded_at"),
     Index(None, "incident_id", "position"),

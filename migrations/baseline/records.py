@@ -38,6 +38,8 @@ def _create_event_log() -> None:
     op.create_table(
         "event_log",
         sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("xid", Xid8, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False, unique=True),
         sa.Column("type", EVENT_TYPE, nullable=False),
         sa.Column("incident_id", sa.Uuid),
         sa.Column("service_ids", ARRAY(sa.Uuid), nullable=False, server_default=sa.text("'{}'::uuid[]")),
