@@ -30,3 +30,38 @@ event_log_head = Table(
     Column("position", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="single_row"),
 )
+
+CHANNEL = "event_log"
+RELAY_LOCK = 0x5253_0001  # The session-level advisory lock of whoever relays.
+
+_COPIED = "xid, seq, type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at"
+MOVE_SQL = f"""
+with head as (select position from event_log_head for update),
+moving as (
+  delete from outbox
+  where seq in (
+    select seq from outbox where xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid, seq limit $1
+  )
+  returning {_COPIED}
+),
+placed as (
+  insert into event_log (position, recorded_at, {_COPIED})
+  select (select position from head) + row_number() over (order by xid, seq), clock_timestamp(), {_COPIED} from moving
+  returning position
+),
+counted as (select count(*)::integer as moved, max(position) as newest from placed),
+advanced as (
+  update event_log_head set position = counted.newest from counted where counted.moved > 0 returning counted.newest
+)
+select counted.moved from counted left join advanced on true
+left join lateral (select pg_notify($2, advanced.newest::text) where advanced.newest is not null) on true
+"""
+"""Moves up to $1 settled rows of the outbox into the log, tells channel $2 the newest position, returns how many."""
+
+HEAD_SQL = "select epoch, position, coalesce((select min(position) from event_log), position + 1) from event_log_head"
+"""The log's identity, its newest position, and the oldest that is still there (the next, in an empty log)."""
+
+TAIL_SQL = """
+select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text
+from event_log where position > $1 order by position limit $2
+"""

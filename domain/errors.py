@@ -8,6 +8,7 @@
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
     ├── Forbidden                FORBIDDEN                the viewer may not do this
     ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
+    ├── CursorExpired            CURSOR_EXPIRED           what the cursor resumes from was removed; carries the oldest
     ├── DeadlineExceeded         DEADLINE_EXCEEDED        the time allowed for the operation is up
     └── DatabaseUnavailable      DATABASE_UNAVAILABLE     the database does not answer; trying again is right
 
@@ -76,6 +77,16 @@ class InvalidCursor(DomainError):
     """A cursor that no page of ours carried, or one of another order."""
 
     code = "INVALID_CURSOR"
+
+
+class CursorExpired(DomainError):
+    """The events after this cursor were removed since. Read a fresh snapshot, and go on from its cursor."""
+
+    code = "CURSOR_EXPIRED"
+
+    def __init__(self, oldest_cursor: str, path: Sequence[str] = ()) -> None:
+        super().__init__("The events after this cursor are no longer kept, read a fresh snapshot", path)
+        self.oldest_cursor = oldest_cursor
 
 
 class DeadlineExceeded(DomainError):

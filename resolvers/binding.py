@@ -12,7 +12,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from resolvers.compile.parameters import Bindings
-from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sources, Variants
+from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sources, Stream, Variants
 from resolvers.compile.statement import Uncompilable
 from resolvers.context import RequestContext
 from resolvers.prefetched import Prefetched
@@ -76,6 +76,8 @@ def _bind_type(type_: Any, sources: Sources) -> None:
         source = sources.fields.get((type_.name, field_name))
         if isinstance(source, Member):
             field.resolve = _member_resolver(source, sources)
+        elif isinstance(source, Stream):
+            field.resolve = lambda root, info, **_: root[info.field_name]
         elif isinstance(source, Needs):
             field.resolve = _needing_resolver(source, sources, field.resolve)
         else:

@@ -4,13 +4,20 @@ It serves what the compiler gives up on, so that errors come out as the specific
 compiler is tested against. It shares the declarations with the compiler and nothing of how answers are put together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import orjson
-from graphql import GraphQLInterfaceType, GraphQLNamedType, GraphQLObjectType, GraphQLResolveInfo, get_named_type
+from graphql import (
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    get_named_type,
+)
 
 from resolvers.compile.aggregates import Scope, scope_of
 from resolvers.compile.arguments import Argument, constant
@@ -62,7 +69,7 @@ def resolve_row_field(
             return RowObject(get_named_type(info.return_type).name, value, parent.record, parent.row_type)
         return value
     arguments = {name: constant(value) for name, value in given.items()}
-    reader = _Reader(sources, info, parent, arguments)
+    reader = _reader(sources, info, parent, arguments)
     match source:
         case One() | Many():
             return reader.related(source)
@@ -80,24 +87,58 @@ def resolve_row_field(
 
 async def read_member(source: Member, key: UUID, sources: Sources, info: GraphQLResolveInfo[Any]) -> Any:
     """The row with this id."""
-    reader = _Reader(sources, info, None, {"key": Argument(key)})
+    reader = _reader(sources, info, None, {"key": Argument(key)})
     return await reader.related(replace(source.one, arguments={"key": "uuid"}))
 
 
 async def read_needs(parent: RowObject, source: Needs, sources: Sources, info: GraphQLResolveInfo[Any]) -> Any:
     """What the resolver of a field starts from, by name."""
-    reader = _Reader(sources, info, parent, {})
+    reader = _reader(sources, info, parent, {})
     return await reader.fetch(needs_sql(source, lambda template: reader.fill(template, it="parent")))
+
+
+async def read_events(
+    sources: Sources,
+    context: RequestContext,
+    schema: GraphQLSchema,
+    table: str,
+    positions: Sequence[int],
+    previous: Sequence[int | None],
+) -> list[RowObject]:
+    """Events at these positions, from a template of a table of `{it}` at the `{positions}`."""
+    reader = _Reader(sources, context, schema.type_map, schema.type_map["Event"], None, {})
+    names = {
+        "positions": reader.parameters.bind(Argument(positions), "bigint[]"),
+        "previous": reader.parameters.bind(Argument(previous), "bigint[]"),
+    }
+    rows = f"json_agg({reader.row_sql(reader.type_)} order by it.position)"
+    found: list[RowObject] = reader.objects(
+        await reader.fetch(f"(select coalesce({rows}, '[]') from {reader.fill(table, **names)})")
+    )
+    return found
+
+
+def _reader(
+    sources: Sources, info: GraphQLResolveInfo[Any], parent: RowObject | None, arguments: Arguments
+) -> "_Reader":
+    type_ = get_named_type(info.return_type)
+    return _Reader(sources, info.context, info.schema.type_map, type_, parent, arguments)
 
 
 class _Reader:
     def __init__(
-        self, sources: Sources, info: GraphQLResolveInfo[Any], parent: RowObject | None, arguments: Arguments
+        self,
+        sources: Sources,
+        context: RequestContext,
+        type_map: Mapping[str, GraphQLNamedType],
+        type_: GraphQLNamedType,
+        parent: RowObject | None,
+        arguments: Arguments,
     ) -> None:
         self.sources = sources
-        self.context: RequestContext = info.context
-        self.type_map = info.schema.type_map
-        self.type_ = get_named_type(info.return_type)
+        self.context = context
+        self.type_map = type_map
+        self.type_ = type_
         self.parent = parent
         self.arguments = arguments
         self.parameters = Parameters()

@@ -9,7 +9,7 @@ A declared field needs no resolver: the compiler reads it, and ordinary executio
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
@@ -36,6 +36,7 @@ from resolvers.compile.sources import (
     Page,
     RowType,
     Source,
+    Stream,
     Switch,
     Variants,
 )
@@ -161,6 +162,11 @@ def member(description: str, table: str, attribute: str) -> Any:
     """The row of `table` whose id stands in this attribute of the Python object that holds the field, or null."""
     source = Member(One(table, "{it}.id = {key}"), attribute)
     return strawberry.field(default=None, description=description, metadata={SOURCE: source})
+
+
+def stream(description: str, arguments: Mapping[str, Given], types: Iterable[str] | None = None) -> Any:
+    """A subscription to events."""
+    return _field(description, Stream(None if types is None else frozenset(types)), arguments)
 
 
 def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:

@@ -2,6 +2,7 @@
 
 from db.event_log import event_log
 from domain.feed import EventType
+from feed.cursor import CURSOR_SQL
 from resolvers import sql
 from schema.alerts import Alert
 from schema.correlation import Correlation, IncidentAnalysis
@@ -13,8 +14,6 @@ from schema.services import Deployment
 from schema.slos import SLO
 from schema.timeline import TimelineEvent
 
-PLACE = "json_build_array('POSITION', {it}.position, {it}.position)::text"
-CURSOR = f"translate(encode(convert_to({PLACE}, 'UTF8'), 'base64'), E'\\n', '')"
 SUBJECT = "{it}.id = {parent}.subject_id"
 
 EVENT_TYPES = {
@@ -32,6 +31,7 @@ EVENT_TYPES = {
     EventType.SERVICE_IMPACT_CHANGED: "ServiceImpactChanged",
     EventType.SERVICE_CHANGED: "ServiceChanged",
     EventType.DEPLOYMENT_RECORDED: "DeploymentRecorded",
+    EventType.CHECKPOINT: "Checkpoint",
 }
 
 
@@ -39,7 +39,11 @@ EVENT_TYPES = {
 class Event:
     """Something that happened, and its place in the log."""
 
-    cursor: str = sql.expression("Its place in the log.", CURSOR)
+    cursor: str = sql.expression("Its place in the log, to resume after.", CURSOR_SQL.format(position="{it}.position"))
+    previous_cursor: str | None = sql.expression(
+        "The cursor of what came before it on this stream: who has seen that has missed nothing.",
+        f"case when {{it}}.previous is not null then {CURSOR_SQL.format(position='{it}.previous')} end",
+    )
     type: EventType = sql.column("What happened.")
     occurred_at: DateTime = sql.column("When.")
     actor: User | None = sql.one("Who did it.", "users {it}", "{it}.id = {parent}.actor_id")
@@ -169,6 +173,11 @@ class DeploymentRecorded(Event):
     deployment: Deployment | None = sql.one("The deployment.", "deployments {it}", SUBJECT)
 
 
+@sql.type(event_log)
+class Checkpoint(Event):
+    """Nothing happened that the filter lets through, and the cursor moves on."""
+
+
 ALL_EVENTS = (
     IncidentCreated,
     IncidentUpdated,
@@ -184,4 +193,5 @@ ALL_EVENTS = (
     ServiceImpactChanged,
     ServiceChanged,
     DeploymentRecorded,
+    Checkpoint,
 )

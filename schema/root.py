@@ -3,6 +3,7 @@
 import strawberry
 
 from db.tables import metadata
+from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.context import RequestContext
 from resolvers.sql import Given
@@ -31,6 +32,7 @@ from schema.scalars import CONFIG
 from schema.services import Service
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
+from schema.subscriptions import Subscription
 from schema.timeline import TimelineEvent, timeline
 
 NODE_TABLES = {
@@ -111,7 +113,7 @@ class Query:
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll.",
-        "event_log {it}",
+        "(select *, null::bigint as previous from event_log) {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,
@@ -124,9 +126,14 @@ class Query:
         actor = info.context.actor
         return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
 
+    as_of_cursor: str = sql.expression(
+        "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
+        AS_OF_CURSOR_SQL,
+    )
+
 
 def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(query=Query, types=ALL_EVENTS, config=CONFIG)
+    return strawberry.Schema(query=Query, subscription=Subscription, types=ALL_EVENTS, config=CONFIG)

@@ -6,8 +6,10 @@ from typing import Any, Generic, TypeVar
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLField,
     GraphQLResolveInfo,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -76,6 +78,11 @@ class PreparedOperation:
     )
 
     @property
+    def name(self) -> str | None:
+        """The operation's name, if it has one."""
+        return None if self.operation.name is None else self.operation.name.value
+
+    @property
     def kind(self) -> str:
         """ "query", "mutation" or "subscription"."""
         return self.operation.operation.value
@@ -102,6 +109,19 @@ class PreparedOperation:
         return self._cached(
             (place, shape), variables, lambda compiler: compiler.member(definition, info.field_nodes, source)
         )
+
+    def stream_statement(
+        self,
+        place: str,
+        shape: Hashable,
+        variables: Mapping[str, Any],
+        field: GraphQLField,
+        key: str,
+        nodes: Sequence[FieldNode],
+        table: str,
+    ) -> Statement:
+        """The statement that renders events for a subscription. `place` tells it from others of the operation."""
+        return self._cached((place, shape), variables, lambda compiler: compiler.stream(field, key, nodes, table))
 
     def _cached(
         self, key: Hashable, variables: Mapping[str, Any], compile: Callable[[Compiler], Statement]

@@ -119,6 +119,7 @@ def _same(value: Any) -> Any:
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "uuid": identifier,
     "uuid[]": _identifiers,
+    "bigint[]": lambda value: value,
     "text": text,
     "jsonb": _json,
     "timestamptz": _same,

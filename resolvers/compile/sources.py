@@ -128,13 +128,20 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """A subscription to events, of these types only where types are given."""
+
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """A field whose value comes from elsewhere, with what its resolver starts from: expressions over `{it}` by name."""
 
     expressions: Mapping[str, str]
 
 
-Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Groups | Needs
+Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Groups | Stream | Needs
 
 
 @dataclass(frozen=True, slots=True)

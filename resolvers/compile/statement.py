@@ -96,6 +96,20 @@ class Compiler:
         key = self.parameters.bind_getter(lambda bindings: bindings.source, "uuid")
         return self._statement(self._one(source.one, definition, nodes, parent="", key=key))
 
+    def stream(self, field: GraphQLField, key: str, nodes: Sequence[FieldNode], table: str) -> Statement:
+        """Events at places, each as a whole answer on a line of its own, from a template of `{it}` and the `{places}`.
+
+        The source of a request is a pair of lists: the positions, and what came before each of them.
+        """
+        it = self.alias()
+        positions = self.parameters.bind_getter(lambda bindings: bindings.source[0], "bigint[]")
+        previous = self.parameters.bind_getter(lambda bindings: bindings.source[1], "bigint[]")
+        element = self.element(field, nodes, it)
+        answer = concatenate([f'{{"data":{{"{key}":', *element.pieces, "}}"])
+        source = self.fill(table, it=it, positions=positions, previous=previous)
+        sql = f"select string_agg({answer}, E'\n' order by {it}.position) from {source}"
+        return Statement(*self.parameters.finish(sql), element.mixed)
+
     def _statement(self, json: Json) -> Statement:
         return Statement(*self.parameters.finish(f"select {concatenate(json.pieces)}"), json.mixed)
 

@@ -1,0 +1,318 @@
+"""Feeds subscribers: each event rendered once for all who ask the same, each subscriber at its own pace.
+
+Subscribers who ask the same share a stream. Those who are up to date get what the stream renders through a bounded
+queue; a queue that overflows is left, and its subscriber reads the log from where it stands until it is up to date
+again. So nothing is dropped, memory is bounded, and nobody waits for anybody.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+import structlog
+
+from domain.errors import DatabaseUnavailable, DeadlineExceeded
+from feed.cursor import Cursor, Snapshot
+from feed.filter import EventFilter, LoggedEvent
+from feed.log import EventLog
+
+log = structlog.get_logger("reliability_studio.hub")
+
+QUEUE_FRAMES = 256
+BATCH_EVENTS = 100
+CHECKPOINT_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An event to render: where it stands, and what came before it on its stream."""
+
+    position: int
+    previous: int | None
+
+
+class Renderer(Protocol):
+    """Makes what is sent of events, the same for every subscriber of a stream."""
+
+    async def events(self, places: Sequence[Place]) -> list[bytes]:
+        """The text of each event, in order. Raises DatabaseUnavailable, DeadlineExceeded."""
+        ...
+
+    async def checkpoint(self, place: Place) -> bytes:
+        """The text of a checkpoint. Raises likewise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Something to send, and the position that the subscriber has reached with it."""
+
+    position: int
+    body: bytes
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A subscriber that is up to date."""
+
+    previous: int | None
+    seen: Snapshot | None
+    frames: deque[Frame] = field(default_factory=deque)
+    has_frames: asyncio.Event = field(default_factory=asyncio.Event)
+    is_behind: bool = False
+    failure: Exception | None = None
+
+    def push(self, frame: Frame) -> None:
+        """Queue a frame, unless there is no room: then the subscriber has to read the log by itself."""
+        if self.is_behind or len(self.frames) >= QUEUE_FRAMES:
+            self.is_behind = True
+        else:
+            self.frames.append(frame)
+            self.previous = frame.position
+        self.has_frames.set()
+
+    def fail(self, error: Exception) -> None:
+        """End the subscription."""
+        self.failure = error
+        self.has_frames.set()
+
+
+class Stream:
+    """The events that one filter lets through, rendered in one way."""
+
+    def __init__(self, event_log: EventLog, filter_: EventFilter, renderer: Renderer) -> None:
+        self.filter = filter_
+        self.renderer = renderer
+        self.members: set[Member] = set()
+        self.subscribers = 0
+        self.last_frame_at = asyncio.get_running_loop().time()
+        self._log = event_log
+        self._waiting: deque[LoggedEvent] = deque()
+        self._pushed = 0
+        self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def settled(self) -> int:
+        """The log up to here has been pushed to the members."""
+        return self._log.position if self._draining is None else self._pushed
+
+    def offer(self, events: Iterable[LoggedEvent]) -> None:
+        """Take those of the next events that the filter lets through."""
+        if not self.members:
+            return
+        self._waiting.extend(event for event in events if self.filter.lets_through(event))
+        if self._draining is None and self._waiting:
+            self._pushed = self._waiting[0].position - 1
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def cancel(self) -> None:
+        """Stop rendering."""
+        if self._draining is not None:
+            self._draining.cancel()
+
+    async def checkpoint(self) -> None:
+        """Tell the members how far the log has been looked at. Raises DatabaseUnavailable, DeadlineExceeded."""
+        if self._draining is not None:
+            return
+        settled = self.settled
+        self.last_frame_at = asyncio.get_running_loop().time()
+        for previous, members in _in_step(self.members):
+            body = await self.renderer.checkpoint(Place(settled, previous))
+            for member in members:
+                # What was pushed while the checkpoint was rendered says more than the checkpoint.
+                if member in self.members and member.previous == previous:
+                    member.push(Frame(settled, body))
+        self._drop_behind()
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting and self.members:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_EVENTS))]
+                await self._push(batch)
+                self._pushed = batch[-1].position
+        except Exception as error:
+            log.exception("a stream cannot be rendered", position=self._pushed)
+            for member in self.members:
+                member.fail(error)
+            self.members.clear()
+        finally:
+            self._draining = None
+            self._waiting.clear()
+
+    async def _push(self, batch: Sequence[LoggedEvent]) -> None:
+        """Give a batch to every member, those included who join meanwhile: they have read the log up to here."""
+        served: set[Member] = set()
+        while waiting := self.members - served:
+            for previous, members in _in_step(waiting):
+                plain = [member for member in members if member.seen is None]
+                await self._push_to(plain, batch, previous)
+                for member in members:
+                    if (seen := member.seen) is not None:
+                        await self._push_to(
+                            [member], [event for event in batch if not seen.has_seen(event.xid)], previous
+                        )
+            served |= waiting
+        self._drop_behind()
+        self.last_frame_at = asyncio.get_running_loop().time()
+
+    async def _push_to(self, members: Sequence[Member], batch: Sequence[LoggedEvent], previous: int | None) -> None:
+        if not batch or not members:
+            return
+        places = _places([event.position for event in batch], previous)
+        bodies = await _patiently(lambda: self.renderer.events(places))
+        frames = [Frame(place.position, body) for place, body in zip(places, bodies, strict=True)]
+        for member in members:
+            for frame in frames:
+                member.push(frame)
+
+    def _drop_behind(self) -> None:
+        for member in [member for member in self.members if member.is_behind]:
+            self.members.discard(member)
+
+
+def _in_step(members: Iterable[Member]) -> list[tuple[int | None, list[Member]]]:
+    """Members in step have had the same event last; newcomers get in step with their first."""
+    groups: dict[int | None, list[Member]] = {}
+    for member in members:
+        groups.setdefault(member.previous, []).append(member)
+    return list(groups.items())
+
+
+def _places(positions: Iterable[int], previous: int | None) -> list[Place]:
+    places = []
+    for position in positions:
+        places.append(Place(position, previous))
+        previous = position
+    return places
+
+
+async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask the database, waiting for one that is away."""
+    while True:
+        try:
+            return await ask()
+        except (DatabaseUnavailable, DeadlineExceeded):
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+class Hub:
+    """All streams of a process."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self.log = event_log
+        self._streams: dict[Hashable, Stream] = {}
+        self._of_incident: dict[object, dict[Hashable, Stream]] = {}
+        event_log.listeners.append(self._offer)
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribers there are."""
+        return sum(stream.subscribers for stream in self._streams.values())
+
+    @property
+    def streams(self) -> int:
+        """How many different things they ask for."""
+        return len(self._streams)
+
+    async def run(self) -> None:
+        """Send checkpoints, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            for stream in list(self._streams.values()):
+                if stream.members and loop.time() - stream.last_frame_at >= CHECKPOINT_SECONDS:
+                    await _patiently(stream.checkpoint)
+
+    async def subscribe(
+        self, key: Hashable, filter_: EventFilter, renderer: Renderer, after: Cursor | None
+    ) -> AsyncGenerator[Frame]:
+        """Every event from `after` on (from now on without it) that the filter lets through, in order, until closed.
+
+        `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. The cursor has to
+        be one that the log's `require` accepts.
+        """
+        epoch = await self.log.started()
+        stream = self._enter(key, filter_, renderer)
+        try:
+            cursor = after or Cursor(epoch, stream.settled)
+            async with aclosing(_follow(self.log, stream, cursor, None if after is None else after.position)) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            self._leave(key, stream)
+
+    def _enter(self, key: Hashable, filter_: EventFilter, renderer: Renderer) -> Stream:
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = Stream(self.log, filter_, renderer)
+            self._streams[key] = stream
+            self._of_incident.setdefault(filter_.incident_id, {})[key] = stream
+        stream.subscribers += 1
+        return stream
+
+    def _leave(self, key: Hashable, stream: Stream) -> None:
+        stream.subscribers -= 1
+        if stream.subscribers == 0:
+            stream.cancel()
+            del self._streams[key]
+            same = self._of_incident[stream.filter.incident_id]
+            del same[key]
+            if not same:
+                del self._of_incident[stream.filter.incident_id]
+
+    def _offer(self, events: Sequence[LoggedEvent]) -> None:
+        by_incident: dict[object, list[LoggedEvent]] = {}
+        for event in events:
+            if event.incident_id is not None and event.incident_id in self._of_incident:
+                by_incident.setdefault(event.incident_id, []).append(event)
+        for stream in self._of_incident.get(None, {}).values():
+            stream.offer(events)
+        for incident_id, offered in by_incident.items():
+            for stream in self._of_incident[incident_id].values():
+                stream.offer(offered)
+
+
+async def _follow(event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None) -> AsyncGenerator[Frame]:
+    while True:
+        async with aclosing(_catch_up(event_log, stream, cursor, previous)) as frames:
+            async for frame in frames:
+                previous = frame.position
+                yield frame
+        # No await between the end of catching up and joining: nothing can be settled in between.
+        cursor = replace(cursor, position=stream.settled)
+        member = Member(previous, cursor.snapshot)
+        stream.members.add(member)
+        try:
+            while member.frames or not member.is_behind:
+                if member.frames:
+                    yield member.frames.popleft()
+                    continue
+                await member.has_frames.wait()
+                member.has_frames.clear()
+                if member.failure is not None:
+                    raise member.failure
+        finally:
+            stream.members.discard(member)
+        previous = member.previous
+        cursor = replace(cursor, position=max(cursor.position, previous or 0))
+
+
+async def _catch_up(event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None) -> AsyncGenerator[Frame]:
+    """Read the log from the cursor until the stream has pushed nothing that was not read here."""
+    position = cursor.position
+    while position < (until := stream.settled):
+        at = replace(cursor, position=position)
+        found = await _patiently(lambda: event_log.page(stream.filter, at, until=until, limit=BATCH_EVENTS))  # noqa: B023 # awaited before they change
+        places = _places(found, previous)
+        if places:
+            bodies = await _patiently(lambda: stream.renderer.events(places))  # noqa: B023 # likewise
+            for place, body in zip(places, bodies, strict=True):
+                previous = place.position
+                yield Frame(place.position, body)
+        position = found[-1] if len(found) == BATCH_EVENTS else until

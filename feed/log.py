@@ -1,0 +1,132 @@
+"""The event log as one process reads it: its tail as it grows, and pages of what came before."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from db.connecting import driver_url, milliseconds, open_connection
+from db.database import Database
+from db.event_log import CHANNEL, HEAD_SQL, TAIL_SQL
+from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
+from feed.cursor import Cursor, encode
+from feed.filter import PAGE_SQL, EventFilter, LoggedEvent
+
+log = structlog.get_logger("reliability_studio.log")
+
+BATCH_ROWS = 1_000
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+STATEMENT_SECONDS = 30.0
+
+Listener = Callable[[Sequence[LoggedEvent]], None]
+
+
+class EventLog:
+    """One reader for a whole process. Whoever listens is told of every event, in order, from the start of `run` on."""
+
+    def __init__(self, database: Database, url: str) -> None:
+        self._database = database
+        self._url = driver_url(url)
+        self._grown = asyncio.Event()
+        self._started: asyncio.Future[UUID] | None = None
+        self._waiters: dict[int, asyncio.Future[int]] = {}
+        self.listeners: list[Listener] = []
+        self.position = 0
+        """The newest position that listeners have been told of."""
+        self.epoch: UUID | None = None
+
+    async def run(self) -> None:
+        """Follow the log until cancelled. A lost database is waited for, and nothing that happened meanwhile missed."""
+        while True:
+            try:
+                await self._follow()
+            except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("the log's reader lost the database, trying again", reason=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def started(self) -> UUID:
+        """The log's identity, once it is being followed."""
+        if self.epoch is None:
+            if self._started is None:
+                self._started = asyncio.get_running_loop().create_future()
+            return await asyncio.shield(self._started)
+        return self.epoch
+
+    async def position_of(self, seq: int) -> int:
+        """The place that an event of the outbox gets, as soon as it has one."""
+        waiter = self._waiters.setdefault(seq, asyncio.get_running_loop().create_future())
+        try:
+            return await asyncio.shield(waiter)
+        finally:
+            self._waiters.pop(seq, None)
+
+    async def require(self, cursor: Cursor) -> None:
+        """Raises InvalidCursor for a place that this log never had, CursorExpired for one that it has forgotten."""
+        async with self._database.reading() as connection:
+            head: Any = (await connection.exec_driver_sql(HEAD_SQL)).one()
+        epoch, newest, oldest = head[0], head[1], head[2]
+        if cursor.epoch != epoch or cursor.position > newest:
+            raise InvalidCursor("`after` is a cursor of another event log", ["after"])
+        if cursor.position < oldest - 1:
+            raise CursorExpired(encode(epoch, oldest - 1), ["after"])
+
+    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[int]:
+        """The positions of the next events that the filter lets through, up to `until`."""
+        values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
+        async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
+            return [row[0] for row in await connection.fetch(PAGE_SQL, *values)]
+
+    async def _follow(self) -> None:
+        connection = await open_connection(
+            self._url,
+            connection_class=asyncpg.Connection,
+            settings={"statement_timeout": milliseconds(STATEMENT_SECONDS)},
+        )
+        try:
+            connection.add_termination_listener(self._wake)
+            await connection.add_listener(CHANNEL, self._wake)
+            await self._open(connection)
+            tail = await connection.prepare(TAIL_SQL)
+            while True:
+                self._grown.clear()
+                rows = await tail.fetch(self.position, BATCH_ROWS)
+                if rows:
+                    self._tell([LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"])}) for row in rows])
+                if len(rows) < BATCH_ROWS:
+                    await self._wait()
+        finally:
+            connection.terminate()
+
+    async def _open(self, connection: "asyncpg.Connection[Any]") -> None:
+        head = await connection.fetchrow(HEAD_SQL)
+        if head is None:
+            raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
+        epoch: UUID = head[0]
+        if self.epoch != epoch:
+            # The first time, or the database was replaced: what it says now is where listening begins.
+            self.epoch, self.position = epoch, head[1]
+        if self._started is not None and not self._started.done():
+            self._started.set_result(epoch)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._grown.wait()
+        except TimeoutError:
+            return
+
+    def _wake(self, *_: object) -> None:
+        self._grown.set()
+
+    def _tell(self, events: Sequence[LoggedEvent]) -> None:
+        self.position = events[-1].position
+        if self._waiters:
+            for event in events:
+                if (waiter := self._waiters.pop(event.seq, None)) is not None and not waiter.done():
+                    waiter.set_result(event.position)
+        for listener in self.listeners:
+            listener(events)

@@ -1,0 +1,272 @@
+"""Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode, execute
+from sqlalchemy import select
+
+from db.incidents import incidents
+from domain.errors import CursorExpired, DomainError, NotFound
+from domain.feed import EventType
+from domain.incidents import Severity
+from domain.time import Deadline
+from feed.cursor import Cursor, decode, encode
+from feed.filter import EventFilter
+from feed.hub import Frame, Hub, Place
+from resolvers.compile.arguments import Argument, field_arguments
+from resolvers.compile.documents import PreparedOperation
+from resolvers.compile.parameters import Bindings, identifier
+from resolvers.compile.selection import collect
+from resolvers.compile.sources import Sources, Stream
+from resolvers.compile.statement import Statement, Uncompilable
+from resolvers.compile.variables import Uncoercible
+from resolvers.context import RequestContext, Running
+from resolvers.errors import field_error
+from resolvers.execution import Executor
+from resolvers.rows import read_events
+
+RENDER_SECONDS = 15.0
+
+LOGGED = (
+    "(select logged.*, place.previous from unnest({positions}, {previous}) as place(position, previous)"
+    " join event_log logged on logged.position = place.position) {it}"
+)
+CHECKPOINT = (
+    "(select (jsonb_populate_record(null::event_log, jsonb_build_object("
+    "'position', place.position, 'type', 'CHECKPOINT', 'occurred_at', {now}))).*, place.previous"
+    " from unnest({positions}, {previous}) as place(position, previous)) {it}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The one field of a subscription."""
+
+    key: str
+    definition: GraphQLField
+    nodes: Sequence[FieldNode]
+    source: Stream
+    arguments: Mapping[str, Argument]
+
+
+class Subscriptions:
+    """Opens the subscriptions of one schema."""
+
+    def __init__(self, sources: Sources, hub: Hub, clock: Callable[[], datetime]) -> None:
+        self._sources = sources
+        self._hub = hub
+        self._clock = clock
+
+    async def open(
+        self, prepared: PreparedOperation, query: str, given: Mapping[str, Any] | None, context: RequestContext
+    ) -> AsyncGenerator[Frame]:
+        """The frames of a subscription: answers as JSON text. Raises GraphQLError where the request is wrong."""
+        try:
+            variables, shape = prepared.variables.read(given)
+        except Uncoercible as error:
+            raise _variable_error(prepared, given) from error
+        asked = self._asked(prepared, variables)
+        try:
+            after = _after(asked)
+            filter_ = await _filter(asked, context)
+            if after is not None:
+                await self._hub.log.require(after)
+        except DomainError as error:
+            raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
+        renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
+        key = (query, prepared.name, _without_after(asked, given), filter_)
+        return self._hub.subscribe(key, filter_, renderer, after)
+
+    def cursor(self, frame: Frame) -> str:
+        """Where a client is when it has seen a frame."""
+        epoch = self._hub.log.epoch
+        if epoch is None:
+            raise RuntimeError("there are no frames before the log is followed")
+        return encode(epoch, frame.position)
+
+    def _asked(self, prepared: PreparedOperation, variables: Mapping[str, Any]) -> Asked:
+        root = prepared.lookup.schema.subscription_type
+        if root is None:
+            raise RuntimeError("the schema has no subscriptions")
+        selections = collect(prepared.lookup, root, [prepared.operation.selection_set], variables)
+        ((key, nodes),) = selections.items()
+        name = nodes[0].name.value
+        source = self._sources.fields[root.name, name]
+        if not isinstance(source, Stream):
+            raise TypeError(f"{name} is no stream of events")
+        definition = root.fields[name]
+        return Asked(key, definition, nodes, source, field_arguments(definition, nodes[0], variables))
+
+    def _renderer(
+        self, prepared: PreparedOperation, running: Running, asked: Asked, context: RequestContext
+    ) -> "Compiled | Executed":
+        try:
+            events, checkpoint = (
+                prepared.stream_statement(
+                    table, running.shape, running.variables, asked.definition, asked.key, asked.nodes, table
+                )
+                for table in (LOGGED, CHECKPOINT)
+            )
+        except Uncompilable:
+            return Executed(self._sources, running, asked, context, self._clock)
+        return Compiled(events, checkpoint, running.variables, context, self._clock)
+
+
+class Compiled:
+    """Renders events by one statement for all of them."""
+
+    def __init__(
+        self,
+        events: Statement,
+        checkpoint: Statement,
+        variables: Mapping[str, Any],
+        context: RequestContext,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._events = events
+        self._checkpoint = checkpoint
+        self._variables = variables
+        self._reads = context.database.reads
+        self._clock = clock
+
+    async def events(self, places: Sequence[Place]) -> list[bytes]:
+        """The answers to these events. Raises CursorExpired when the log has forgotten one of them meanwhile."""
+        answers = await self._render(self._events, places)
+        if len(answers) != len(places):
+            raise CursorExpired("")
+        return answers
+
+    async def checkpoint(self, place: Place) -> bytes:
+        """The answer to a checkpoint."""
+        (answer,) = await self._render(self._checkpoint, [place])
+        return answer
+
+    async def _render(self, statement: Statement, places: Sequence[Place]) -> list[bytes]:
+        source = [place.position for place in places], [place.previous for place in places]
+        values = statement.values(Bindings(self._variables, self._clock(), source))
+        text = await self._reads.fetch_text(statement.sql, values, timeout_seconds=RENDER_SECONDS)
+        return (text or b"").split(b"\n")
+
+
+class Executed:
+    """Renders events by ordinary execution, where a selection asks other backends as well."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        running: Running,
+        asked: Asked,
+        context: RequestContext,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._sources = sources
+        self._running = running
+        self._asked = asked
+        self._context = context
+        self._clock = clock
+
+    async def events(self, places: Sequence[Place]) -> list[bytes]:
+        """The answers to these events."""
+        return [await self._execute(place, LOGGED) for place in places]
+
+    async def checkpoint(self, place: Place) -> bytes:
+        """The answer to a checkpoint."""
+        return await self._execute(place, CHECKPOINT)
+
+    async def _execute(self, place: Place, table: str) -> bytes:
+        context = replace(
+            self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
+        )
+        schema = self._running.prepared.lookup.schema
+        (event,) = await read_events(self._sources, context, schema, table, [place.position], [place.previous])
+        executing = execute(
+            schema,
+            self._running.prepared.document,
+            {self._asked.nodes[0].name.value: event},
+            context,
+            dict(self._running.variables),
+            self._running.prepared.name,
+            executor_class=Executor,
+        )
+        result = executing if isinstance(executing, ExecutionResult) else await executing
+        body: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            body["errors"] = [field_error(error, context.request_id) for error in result.errors]
+        return orjson.dumps(body)
+
+
+def _after(asked: Asked) -> Cursor | None:
+    after = asked.arguments.get("after")
+    return None if after is None or after.value is None else decode(after.value)
+
+
+async def _filter(asked: Asked, context: RequestContext) -> EventFilter:
+    """What is asked, checked. Raises NotFound for incidents and services that do not exist."""
+    given = asked.arguments.get("filter")
+    parts = {name: part.value for name, part in ((given and given.fields) or {}).items() if part.value is not None}
+    wanted = [parts["incidentId"]] if "incidentId" in parts else []
+    if (own := asked.arguments.get("incidentId")) is not None and own.value is not None:
+        wanted.append(own.value)
+    types = None if "types" not in parts else frozenset(EventType(type_) for type_ in parts["types"])
+    if asked.source.types is not None:
+        own_types = frozenset(EventType(type_) for type_ in asked.source.types)
+        types = own_types if types is None else types & own_types
+    ids = {await _incident(id_, context) for id_ in wanted}
+    if len(ids) > 1:
+        types = frozenset()  # Nothing is about two incidents.
+    return EventFilter(
+        types=types,
+        incident_id=next(iter(ids), None),
+        service_ids=await _services(parts["services"], context) if "services" in parts else None,
+        severities=None if "severity" not in parts else frozenset(Severity(each) for each in parts["severity"]),
+    )
+
+
+async def _incident(given: str, context: RequestContext) -> UUID:
+    id_ = identifier(given)
+    if id_ is not None:
+        async with context.database.reading() as connection:
+            if (await connection.execute(select(incidents.c.id).where(incidents.c.id == id_))).first():
+                return id_
+    raise NotFound("incident", given, ["incidentId"])
+
+
+async def _services(names: Sequence[str], context: RequestContext) -> frozenset[UUID]:
+    """The ids of services given by name or id."""
+    text = await context.read(
+        "select coalesce(json_agg(json_build_array(given, (select id from services"
+        " where lower(name) = lower(given) or id::text = given limit 1))), '[]')::text from unnest($1::text[]) given",
+        [list(names)],
+    )
+    found = orjson.loads(text or b"[]")
+    for name, id_ in found:
+        if id_ is None:
+            raise NotFound("service", name, ["filter", "services"])
+    return frozenset(UUID(id_) for _, id_ in found)
+
+
+def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
+    """The variables that decide what is sent: all but the one that only says from where."""
+    passed = {
+        argument.value.name.value
+        for node in asked.nodes
+        for argument in node.arguments or ()
+        if argument.name.value == "after" and isinstance(argument.value, VariableNode)
+    }
+    kept = {name: value for name, value in (given or {}).items() if name not in passed}
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+
+
+def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
+    """What graphql-core says is wrong with the variables."""
+    result = execute(
+        prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name, executor_class=Executor
+    )
+    if isinstance(result, ExecutionResult) and result.errors:
+        return result.errors[0]
+    return GraphQLError("The variables do not fit the operation")
