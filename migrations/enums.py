@@ -13,6 +13,17 @@ _LABELS = sa.text(
 )
 
 
+class AddLabel(ops.ExecuteSQLOp):
+    """A label that an enum gains. Going back leaves it there, because Postgres cannot drop labels."""
+
+    def __init__(self, enum: str, label: str, place: str) -> None:
+        super().__init__(f"alter type {enum} add value if not exists '{label}' {place}")
+
+    def reverse(self) -> ops.MigrateOperation:
+        """Nothing to do."""
+        return ops.ModifyTableOps("", [])
+
+
 @comparators.dispatch_for("schema")
 def compare_enum_labels(context: AutogenContext, upgrade_ops: ops.UpgradeOps, schemas: Any) -> None:
     """Add the labels that are new. Postgres cannot drop or reorder labels, so that is refused: write it by hand."""
@@ -26,7 +37,7 @@ def compare_enum_labels(context: AutogenContext, upgrade_ops: ops.UpgradeOps, sc
         for position, label in enumerate(enum.enums):
             if label not in labels:
                 place = f"after '{enum.enums[position - 1]}'" if position else f"before '{labels[0]}'"
-                upgrade_ops.ops.append(ops.ExecuteSQLOp(f"alter type {enum.name} add value '{label}' {place}"))
+                upgrade_ops.ops.append(AddLabel(enum.name or "", label, place))
 
 
 def declared_enums(metadata: sa.MetaData) -> list[sa.Enum]:

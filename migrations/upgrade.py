@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -20,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from db.connecting import driver_url, open_connection
 
 # One lock for all who migrate this database, in the space of numbers that nobody else's lock is likely to use.
-_LOCK = 0x52_53_6D_69_67_72_61_74
+LOCK = 0x52_53_6D_69_67_72_61_74
 _POLL_SECONDS = 0.2
 
 
@@ -100,13 +101,13 @@ async def _migrate(
 async def _lock(connection: AsyncConnection) -> AsyncGenerator[None]:
     # Asked for again and again rather than waited for: a waiting statement holds a snapshot, and the migration that is
     # waited for may itself wait for all snapshots to end (CREATE INDEX CONCURRENTLY).
-    while not await _ask(connection, f"select pg_try_advisory_lock({_LOCK})"):  # noqa: ASYNC110  # it is another process
+    while not await _ask(connection, f"select pg_try_advisory_lock({LOCK})"):  # noqa: ASYNC110  # it is another process
         await asyncio.sleep(_POLL_SECONDS)
     try:
         yield
     finally:
         if not connection.invalidated:
-            await _ask(connection, f"select pg_advisory_unlock({_LOCK})")
+            await _ask(connection, f"select pg_advisory_unlock({LOCK})")
 
 
 async def _ask(connection: AsyncConnection, question: str) -> bool:
@@ -132,17 +133,17 @@ def _apply(
     config = configuration(connection=connection, on_version_apply=on_version_apply)
     scripts = ScriptDirectory.from_config(config)
     found = _current(connection)
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise MigrationError(
+            f"The database is at revision {found}, which this version does not know: a newer version migrated it. "
+            "Use that version, or restore the backup made before."
+        )
     try:
         ends = (revision, found) if run is command.upgrade else (found, revision)
         total = sum(1 for _ in scripts.iterate_revisions(*ends, implicit_base=True)) if found != revision else 0
         run(config, revision)
-    except CommandError as error:
-        if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
-            raise MigrationError(
-                f"The database is at revision {found}, which this version does not know: a newer version migrated it. "
-                "Use that version, or restore the backup made before."
-            ) from error
-        raise MigrationError(str(error)) from error
+    except (CommandError, RevisionError) as error:
+        raise MigrationError(f"The database cannot be brought to revision {revision}: {error}") from error
     return applied
 
 

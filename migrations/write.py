@@ -49,7 +49,11 @@ def main() -> None:
         path = asyncio.run(write(sys.argv[1].strip().rstrip("."), Path(folder) / "postgres"))
     if path is None:
         sys.exit("Tables and migrations agree, there is nothing to write.")
-    subprocess.run([Path(sys.executable).with_name("ruff"), "format", "--quiet", path], check=True)  # noqa: S603  # our own
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.lstrip().startswith("# ###")))
+    ruff = Path(sys.executable).with_name("ruff")
+    subprocess.run([ruff, "check", "--select", "I", "--fix", "--quiet", path], check=True)  # noqa: S603  # our own
+    subprocess.run([ruff, "format", "--quiet", path], check=True)  # noqa: S603  # our own
     sys.stdout.write(f"Written: {path}. Read it, and complete what Alembic cannot see (data, CHECK constraints).\n")
 
 
