@@ -1,0 +1,24 @@
+"""How clients point at things: by id, or by name where a thing has one."""
+
+import re
+from uuid import UUID
+
+from domain.errors import ValidationFailed
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def parse_id(value: object) -> UUID | None:
+    """The id that a text spells in its canonical form, or None. Names can never look so."""
+    if isinstance(value, UUID):
+        return value
+    return UUID(value) if isinstance(value, str) and _UUID.fullmatch(value.strip()) else None
+
+
+def require_id(value: object, noun: str, *path: str) -> UUID:
+    """The id of a thing that an input points at. Raises ValidationFailed."""
+    id = parse_id(value)
+    if id is None:
+        shown = f"{value!r:.100}" if isinstance(value, str) else "That"
+        raise ValidationFailed(f"{shown} is not the id of a {noun}", path)
+    return id
