@@ -45,7 +45,7 @@ class ImpactLevel(StrEnum):
     SUSPECTED = "SUSPECTED"
 
 
-_STAMPS: Final = {
+STAMPS: Final = {
     IncidentStatus.INVESTIGATING: "acknowledged_at",
     IncidentStatus.MITIGATED: "mitigated_at",
     IncidentStatus.RESOLVED: "resolved_at",
@@ -109,7 +109,7 @@ def advance(incident: Lifecycle, to: IncidentStatus, *, now: datetime, version: 
     """
     require_transition(incident.status, to, version=version)
     # The start may have come from a clock that runs ahead of ours.
-    return replace(incident, status=to, **{_STAMPS[to]: max(now, incident.started_at)})
+    return replace(incident, status=to, **{STAMPS[to]: max(now, incident.started_at)})
 
 
 def reopen(incident: Lifecycle, *, version: int | None = None) -> Lifecycle:
@@ -141,10 +141,10 @@ def correct(incident: Lifecycle, times: Mapping[str, datetime | None], *, now: d
 def _corrected(status: IncidentStatus, column: str, time: datetime | None, now: datetime) -> datetime | None:
     words, field = _in_words(column), _FIELDS[column]
     if time is None:
-        if column in ("started_at", _STAMPS.get(status)):
+        if column in ("started_at", STAMPS.get(status)):
             raise ValidationFailed(f"{words} is required", (field,))
         return None
-    reached = next((reached for reached, stamp in _STAMPS.items() if stamp == column), IncidentStatus.OPEN)
+    reached = next((reached for reached, stamp in STAMPS.items() if stamp == column), IncidentStatus.OPEN)
     if _ORDER.index(status) < _ORDER.index(reached):
         raise ValidationFailed(f"{words} cannot be given: the incident is not {_IN_WORDS[reached]}", (field,))
     return past_moment(time, words, field, now=now)
