@@ -1,6 +1,6 @@
 """What is different after a change, in the words of the API."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -30,26 +30,6 @@ class Change:
     def as_json(self) -> dict[str, Any]:
         """The change as events carry it: `{"field": "status", "from": "OPEN", "to": "RESOLVED"}`."""
         return {"field": self.field, "from": as_json(self.before), "to": as_json(self.after)}
-
-
-def differences(row: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What writing `values` would change in `row`, in their order."""
-    return tuple(Change(column, row[column], value) for column, value in values.items() if row[column] != value)
-
-
-def creation(row: Mapping[str, Any], column: str = "status") -> tuple[Change, ...]:
-    """The change that tells of a new row: `column` from nothing to its first value."""
-    return (Change(column, None, row[column]),)
-
-
-def before(changes: Iterable[Change]) -> dict[str, Any]:
-    """The changed columns as they were, ready for JSON."""
-    return {change.column: as_json(change.before) for change in changes}
-
-
-def after(changes: Iterable[Change]) -> dict[str, Any]:
-    """The changed columns as they are now, ready for JSON."""
-    return {change.column: as_json(change.after) for change in changes}
 
 
 def as_json(value: Any) -> Any:

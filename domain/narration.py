@@ -40,20 +40,19 @@ _DEPLOYMENT_TITLES: Final = {
 _PROSE: Final = ("description", "root_cause", "resolution")
 
 
-def incident_opened(severity: Severity, *, by: str, services: Sequence[str], detected_at: datetime | None) -> Entry:
-    """The first line of every timeline."""
+def incident_opened(incident: Mapping[str, Any], *, by: str, services: Sequence[str]) -> Entry:
+    """The first line of every timeline. `services` are the names of those that are hurt."""
+    affected = f": {', '.join(services)} affected" if services else ""
     return Entry(
         type=TimelineEventType.DETECTED,
-        title=f"Opened by {by}" + (f": {', '.join(services)} affected" if services else ""),
-        severity=severity,
-        metadata={"severity": severity, "services": [*services]},
-        occurred_at=detected_at,
+        title=f"Opened by {by}{affected}",
+        severity=incident["severity"],
+        metadata={"severity": incident["severity"], "services": [*services]},
+        occurred_at=incident["detected_at"],
     )
 
 
-def incident_changed(
-    changes: Sequence[Change], *, by: str, note: str = "", names: Mapping[UUID, str] | None = None
-) -> list[Entry]:
+def incident_changed(changes: Sequence[Change], *, by: str, note: str = "", names: Mapping[UUID, str]) -> list[Entry]:
     """One line for the new status, with what else belongs to it, and one for each other field. `note` is what the
     person said about the new status; `names` are those of the people that the changes mention.
     """
@@ -66,7 +65,7 @@ def incident_changed(
         if column == "severity":
             entries.append(_severity_changed(change))
         else:
-            entries.append(_field_changed(change, names or {}))
+            entries.append(_field_changed(change, names))
     return entries
 
 

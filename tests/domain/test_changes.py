@@ -5,17 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from domain.changes import Change, differences
+from domain.changes import Change
 from domain.incidents import IncidentStatus
 
 ADA = UUID("0190b0a0-0000-7000-8000-000000000001")
-
-
-def test_only_what_is_different_is_a_change():
-    row = {"title": "old", "status": IncidentStatus.OPEN, "labels": {"a": "b"}}
-    assert differences(row, {"status": IncidentStatus.OPEN, "title": "new", "labels": {"a": "b"}}) == (
-        Change("title", "old", "new"),
-    )
 
 
 @pytest.mark.parametrize(
