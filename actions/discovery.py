@@ -100,7 +100,7 @@ async def _add(tx: Transaction, names: Collection[str], actor: Actor) -> None:
             action="service.discover",
             subject_id=added["id"],
             changes=[Change("status", None, added["status"])],
-            created=added,
+            created={**added},
             scope=Scope(service_ids=(added["id"],)),
             event=EventType.SERVICE_CHANGED,
         )

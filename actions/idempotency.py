@@ -49,4 +49,5 @@ async def first_answer(
         raise IdempotencyKeyReused(
             "This idempotency key came before with another input: use a new key for a new request", ("idempotencyKey",)
         )
-    return first.answer_id
+    known: UUID = first.answer_id
+    return known

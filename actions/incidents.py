@@ -127,16 +127,17 @@ async def create(tx: Transaction, new: NewIncident, *, actor: Actor, idempotency
     await _affect(tx, incident, hurt, levels)
     scope = await scope_of(tx, id)
     names = [*dict.fromkeys(service["name"] for service in hurt)]
+    opening = {**incident, "services": names}
     await record(
         tx,
         actor=actor,
         action="incident.create",
         subject_id=id,
         changes=[Change("status", None, incident["status"])],
-        created={**incident, "services": names},
+        created=opening,
         scope=scope,
         event=EventType.INCIDENT_CREATED,
-        entries=[narration.incident_opened(incident, by=actor.name, services=names)],
+        entries=[narration.incident_opened(opening, by=actor.name)],
     )
     await follow_incidents(tx, scope.service_ids, actor=actor)
     return id
@@ -157,7 +158,7 @@ async def update(
     require_version(incident, expected_version, _name(incident))
     lifecycle = _lifecycle(incident)
     if status not in (None, lifecycle.status):
-        lifecycle = advance(lifecycle, status, now=tx.now, version=incident["version"])
+        lifecycle = advance(lifecycle, status, now=tx.now, version=incident["version"], path=("status",))
     values |= asdict(correct(lifecycle, times, now=tx.now))
     commander = await optional(tx, users, values.get("commander_id"), "commanderId")
     names = {commander["id"]: commander["name"]} if commander else {}
@@ -183,12 +184,19 @@ async def resolve(
     tx: Transaction,
     incident_id: UUID,
     *,
-    root_cause: str | Unset | None = UNSET,
-    resolution: str | Unset | None = UNSET,
+    root_cause: str | None = None,
+    resolution: str | None = None,
     actor: Actor,
 ) -> UUID:
-    """Say that the cause is removed, and what it was. Raises NotFound, ValidationFailed, InvalidTransition."""
-    values = checked(IncidentChanges(root_cause=root_cause, resolution=resolution), _CHECKS)
+    """Say that the cause is removed, and what it was; what is None here stays as it is.
+
+    Raises NotFound, ValidationFailed, InvalidTransition.
+    """
+    said = IncidentChanges(
+        root_cause=UNSET if root_cause is None else root_cause,
+        resolution=UNSET if resolution is None else resolution,
+    )
+    values = checked(said, _CHECKS)
     return await _advance(tx, incident_id, IncidentStatus.RESOLVED, values, action="incident.resolve", actor=actor)
 
 
@@ -259,13 +267,15 @@ async def _next_number(tx: Transaction) -> Any:
 async def _affect(
     tx: Transaction, incident: RowMapping, hurt: Sequence[RowMapping], levels: Sequence[ImpactLevel | None]
 ) -> None:
-    impacts = {}
+    impacts: dict[UUID, ImpactLevel] = {}
     for position, (service, level) in enumerate(zip(hurt, levels, strict=True)):
         default = ImpactLevel.SECONDARY if position else ImpactLevel.PRIMARY
         impacts.setdefault(service["id"], level or default)
     if impacts:
         known = {"incident_id": incident["id"], "source": incident["source"], "since": incident["started_at"]}
-        rows = [{"service_id": service_id, "level": level, **known} for service_id, level in impacts.items()]
+        rows: list[Mapping[str, Any]] = [
+            {"service_id": service_id, "level": level, **known} for service_id, level in impacts.items()
+        ]
         await tx.execute(insert(incidents_services), rows)
 
 

@@ -53,13 +53,12 @@ def incident_scopes() -> Select[Any]:
     """Scopes of incidents, to be narrowed with `where` and given to `scopes_of`."""
     hurt = select(incidents_services.c.service_id).where(incidents_services.c.incident_id == incidents.c.id)
     service_ids = func.array(hurt.order_by(incidents_services.c.service_id).scalar_subquery(), type_=ARRAY(Uuid))
-    return select(incidents.c.id, service_ids, incidents.c.severity)
+    return select(incidents.c.id, service_ids.label("service_ids"), incidents.c.severity)
 
 
 async def scopes_of(tx: Transaction, narrowed: Select[Any]) -> list[Scope]:
     """The scopes that a narrowed `incident_scopes()` selects."""
-    rows = await tx.execute(narrowed)
-    return [Scope(incident_id, tuple(service_ids), severity) for incident_id, service_ids, severity in rows]
+    return [Scope(row.id, tuple(row.service_ids), row.severity) for row in await tx.execute(narrowed)]
 
 
 def changes_of(written: Mapping[str, Written]) -> list[Change]:
@@ -92,7 +91,7 @@ async def record(
     written = [(_entry_row(tx, entry, incident, actor), incident) for entry, incident in told]
     if entry_id is not None:
         written[0][0]["id"] = entry_id
-    events = []
+    events: list[Mapping[str, Any]] = []
     if event is not None:
         payload = {"changes": [change.as_json() for change in changes]}
         events.append(_event_row(tx, event, subject_id, scope, actor, payload))
@@ -110,7 +109,8 @@ async def record(
     if written:
         # Whoever acts need not be a user: then the source alone says who it was.
         known = select(users.c.id).where(users.c.id == actor.id).scalar_subquery()
-        await tx.execute(insert(timeline_events).values(actor_id=known), [row for row, _ in written])
+        rows: list[Mapping[str, Any]] = [row for row, _ in written]
+        await tx.execute(insert(timeline_events).values(actor_id=known), rows)
     if events:
         await tx.execute(insert(outbox), events)
 

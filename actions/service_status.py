@@ -57,8 +57,8 @@ async def _active_impacts(tx: Transaction, service_ids: Collection[UUID]) -> dic
         .where(hurt.service_id.in_(service_ids), incidents.c.status != IncidentStatus.RESOLVED)
     )
     impacts: dict[UUID, list[ActiveImpact]] = defaultdict(list)
-    for service_id, level, severity in await tx.execute(statement):
-        impacts[service_id].append(ActiveImpact(level, severity))
+    for impact in await tx.execute(statement):
+        impacts[impact.service_id].append(ActiveImpact(impact.level, impact.severity))
     return impacts
 
 

@@ -1,6 +1,6 @@
 """What an incident is and how it may change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -93,21 +93,27 @@ def opened(*, started_at: datetime | None, detected_at: datetime | None, now: da
     return incident if detected_at is None else correct(incident, {"detected_at": detected_at}, now=now)
 
 
-def require_transition(current: IncidentStatus, to: IncidentStatus, *, version: int | None = None) -> None:
-    """Raise InvalidTransition unless `to` lies ahead of `current`. Skipping ahead is allowed, going back is not."""
+def require_transition(
+    current: IncidentStatus, to: IncidentStatus, *, version: int | None = None, path: Sequence[str] = ()
+) -> None:
+    """Raise InvalidTransition unless `to` lies ahead of `current`. Skipping ahead is allowed, going back is not, and
+    what has happened already does not happen again.
+    """
     if to is current:
-        raise InvalidTransition(f"The incident is {_IN_WORDS[current]} already", version, ("status",))
+        raise InvalidTransition(f"The incident is {_IN_WORDS[current]} already", version, path)
     if _ORDER.index(to) < _ORDER.index(current):
         raise InvalidTransition(
-            f"The incident is {_IN_WORDS[current]}: it goes back only by being reopened", version, ("status",)
+            f"The incident is {_IN_WORDS[current]}: it goes back only by being reopened", version, path
         )
 
 
-def advance(incident: Lifecycle, to: IncidentStatus, *, now: datetime, version: int | None = None) -> Lifecycle:
+def advance(
+    incident: Lifecycle, to: IncidentStatus, *, now: datetime, version: int | None = None, path: Sequence[str] = ()
+) -> Lifecycle:
     """Move forward and stamp the time of that. What is skipped keeps no time, because nobody knows it: an incident that
     is resolved without ever having been acknowledged has no time of acknowledgement. Raises InvalidTransition.
     """
-    require_transition(incident.status, to, version=version)
+    require_transition(incident.status, to, version=version, path=path)
     # The start may have come from a clock that runs ahead of ours.
     return replace(incident, status=to, **{STAMPS[to]: max(now, incident.started_at)})
 
@@ -116,7 +122,7 @@ def reopen(incident: Lifecycle, *, version: int | None = None) -> Lifecycle:
     """Back to work on a mitigated or resolved incident, which then is neither. Raises InvalidTransition."""
     if incident.status not in (IncidentStatus.MITIGATED, IncidentStatus.RESOLVED):
         raise InvalidTransition(
-            "The incident is neither mitigated nor resolved, so there is nothing to reopen", version, ("status",)
+            "The incident is neither mitigated nor resolved, so there is nothing to reopen", version
         )
     status = IncidentStatus.OPEN if incident.acknowledged_at is None else IncidentStatus.INVESTIGATING
     return replace(incident, status=status, mitigated_at=None, resolved_at=None)

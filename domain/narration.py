@@ -40,8 +40,9 @@ _DEPLOYMENT_TITLES: Final = {
 _PROSE: Final = ("description", "root_cause", "resolution")
 
 
-def incident_opened(incident: Mapping[str, Any], *, by: str, services: Sequence[str]) -> Entry:
-    """The first line of every timeline. `services` are the names of those that are hurt."""
+def incident_opened(incident: Mapping[str, Any], *, by: str) -> Entry:
+    """The first line of every timeline. `incident` comes with the names of its services."""
+    services: Sequence[str] = incident["services"]
     affected = f": {', '.join(services)} affected" if services else ""
     return Entry(
         type=TimelineEventType.DETECTED,
@@ -134,6 +135,12 @@ def _shown(value: Any, names: Mapping[UUID, str]) -> str:
     return names.get(value, str(value)) if isinstance(value, UUID) else str(value)
 
 
+def note(text: str, *, occurred_at: datetime | None) -> Entry:
+    """What somebody has to say: its first line as the title, and all of it below."""
+    title = " ".join(text.strip().splitlines()[0].split())
+    return Entry(type=TimelineEventType.NOTE, title=title, description=text, occurred_at=occurred_at)
+
+
 def impact_changed(service: str, before: ImpactLevel | None, after: ImpactLevel | None) -> Entry:
     """How a service is hurt now, None meaning not at all."""
     if after is None:
@@ -161,13 +168,13 @@ def work_changed(type: TimelineEventType, noun: str, id: UUID, title: str, chang
     )
 
 
-def deployed(
-    service: str, version: str, environment: str, outcome: DeploymentOutcome, *, deployment_id: UUID, at: datetime
-) -> Entry:
+def deployed(service: str, deployment: Mapping[Any, Any], *, at: datetime | None) -> Entry:
     """A deployment of a service that the incident hurts."""
+    version, environment, outcome = (deployment[column] for column in ("version", "environment", "outcome"))
     return Entry(
         type=TimelineEventType.DEPLOYMENT,
         title=f"{service} {version} {_DEPLOYMENT_TITLES[outcome]} {environment}",
-        metadata={"deploymentId": deployment_id, "version": version, "environment": environment, "outcome": outcome},
+        description=deployment["description"],
+        metadata={"deploymentId": deployment["id"], "version": version, "environment": environment, "outcome": outcome},
         occurred_at=at,
     )

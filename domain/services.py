@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -41,6 +41,8 @@ class DeploymentOutcome(StrEnum):
     ROLLED_BACK = "ROLLED_BACK"
 
 
+# A deployment this long before an incident is not shown on its timeline by itself.
+DEPLOYMENT_RELEVANCE: Final = timedelta(days=1)
 SELECTOR_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
