@@ -106,7 +106,7 @@ async def finish(
     if outcome is DeploymentOutcome.IN_PROGRESS:
         raise ValidationFailed("Outcome must say how the deployment ended", ("outcome",))
     deployment = await lock(tx, deployments, deployment_id, "id")
-    started_at, ended_at = deployment_times(
+    _, ended_at = deployment_times(
         outcome, started_at=deployment["started_at"], finished_at=finished_at or deployment["finished_at"], now=tx.now
     )
     changes = changes_of(await tx.update(deployments, deployment, outcome=outcome, finished_at=ended_at))
