@@ -33,11 +33,12 @@ async def create_team(
         raise ValidationFailed(f"A team has {TEAM_MEMBERS} members at most", ("memberIds",))
     for place, member_id in enumerate(member_ids):
         await required(tx, users, member_id, "memberIds", str(place))
+    user_ids = [*dict.fromkeys(member_ids)]
     id = await _insert_unique(tx, teams, teams.c.name, values)
-    members: list[Any] = [{"team_id": id, "user_id": user_id, "since": tx.now} for user_id in dict.fromkeys(member_ids)]
+    members: list[Any] = [{"team_id": id, "user_id": user_id, "since": tx.now} for user_id in user_ids]
     if members:
         await tx.execute(insert_into(team_members), members)
-    await record(tx, actor=actor, action="team.create", subject_id=id, created={**values, "members": member_ids})
+    await record(tx, actor=actor, action="team.create", subject_id=id, created={**values, "members": user_ids})
     return id
 
 

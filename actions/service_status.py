@@ -19,6 +19,8 @@ from domain.services import ActiveImpact, status_under
 
 async def lock_services(tx: Transaction, service_ids: Collection[UUID]) -> list[RowMapping]:
     """Hold services, always in the order of their ids, so that two transactions never wait for each other."""
+    if not service_ids:
+        return []
     statement = select(services.c.id, services.c.status).where(services.c.id.in_(service_ids))
     statement = statement.order_by(services.c.id).with_for_update(key_share=True)
     return [*(await tx.execute(statement)).mappings()]

@@ -17,14 +17,14 @@ class Change:
 
     @property
     def field(self) -> str:
-        """The column's name in GraphQL; a reference has the name of the object it leads to, and its id as value."""
-        head, *words = self.column.removesuffix("_id").split("_")
+        """The column's name in GraphQL; a reference has the name of what it leads to, and ids as value."""
+        head, *words = self.column.removesuffix("_ids").removesuffix("_id").split("_")
         return head + "".join(word.capitalize() for word in words)
 
     @property
     def words(self) -> str:
         """The column's name in a sentence, capitalised: `Root cause`."""
-        sentence = self.column.removesuffix("_id").replace("_", " ").capitalize()
+        sentence = self.column.removesuffix("_ids").removesuffix("_id").replace("_", " ").capitalize()
         return sentence.replace(" url", " URL")
 
     def as_json(self) -> dict[str, Any]:
