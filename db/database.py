@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import Column, CursorResult, Executable, RowMapping, Table, event, insert, select, text, update
+from sqlalchemy import Column, CursorResult, Executable, Integer, RowMapping, Table, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -85,11 +85,11 @@ class Transaction:
         statement = update(table).where(*(column == row[column.name] for column in table.primary_key))
         if "updated_at" in table.c:
             values.setdefault("updated_at", self.now)
-        if "version" in table.c:
+        if counted := _counts_versions(table):
             values["version"] = row["version"] + 1
             statement = statement.where(table.c.version == row["version"])
         if (await self.connection.execute(statement.values(values))).rowcount == 0:
-            current = await self.get(table, row["id"]) if "version" in table.c else None
+            current = await self.get(table, row["id"]) if counted else None
             message = f"The {noun(table)} was changed at the same time, read it again"
             raise Conflict(message, current["version"] if current else None)
         return differing
@@ -223,6 +223,11 @@ class Database:
             raise DatabaseUnavailable(
                 f"PostgreSQL {OLDEST_MAJOR_VERSION} or newer is needed, this is {int(version) // 10_000}"
             )
+
+
+def _counts_versions(table: Table) -> bool:
+    """Whether `version` counts the changes of a row; that of a deployment says what was deployed."""
+    return "version" in table.c and isinstance(table.c.version.type, Integer)
 
 
 def _stored(table: Table) -> list[Column[Any]]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.database import Change, Database, Transaction
 from db.embedded import EmbeddedPostgres
-from db.tables import detection_rules, incidents, services, slos, team_members, teams, users
+from db.tables import deployments, detection_rules, incidents, services, slos, team_members, teams, users
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError, NotFound
 from domain.incidents import IncidentSource, IncidentStatus, Severity
 from tests.postgres import crash, run_sql
@@ -110,6 +110,15 @@ async def test_an_update_of_a_row_that_has_moved_on_is_a_conflict_with_its_versi
         async with database.writing(LATER) as tx:
             await tx.update(services, service, tier=2)
     assert conflict.value.current_version == 2
+
+
+async def test_a_version_that_names_what_was_deployed_is_not_counted_up(database: Database) -> None:
+    service = await add_service(database)
+    async with database.writing(NOW) as tx:
+        values = {"version": "1.2.3", "environment": "production", "outcome": "IN_PROGRESS", "started_at": NOW}
+        deployment = await tx.insert(deployments, service_id=service["id"], **values)
+        await tx.update(deployments, deployment, outcome="FAILED", finished_at=LATER)
+        assert (await tx.lock(deployments, deployment["id"]))["version"] == "1.2.3"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""What a change leaves behind beside the changed row: its timeline entries, its audit entry and its events.
+
+All three are written in the transaction of the change, so there is never one without the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, Uuid, func, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from db.audit import audit_log
+from db.database import Change as Written
+from db.database import Transaction
+from db.identifiers import new_id
+from db.incidents import incidents, incidents_services
+from db.outbox import outbox
+from db.people import users
+from db.timeline import timeline_events
+from domain.access import Actor
+from domain.changes import Change, as_json
+from domain.errors import NotFound
+from domain.feed import EventType
+from domain.incidents import Severity
+from domain.limits import NAME_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
+from domain.text import clipped
+from domain.timeline import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an event is about, for listeners who want to hear only of some incidents, services or severities."""
+
+    incident_id: UUID | None = None
+    service_ids: tuple[UUID, ...] = ()
+    severity: Severity | None = None
+
+
+EVERYTHING = Scope()
+
+
+async def scope_of(tx: Transaction, incident_id: UUID, *path: str) -> Scope:
+    """The scope of what happens to an incident: its severity and services as they are now. Raises NotFound."""
+    scopes = await scopes_of(tx, incident_scopes().where(incidents.c.id == incident_id))
+    if not scopes:
+        raise NotFound("incident", incident_id, path)
+    return scopes[0]
+
+
+def incident_scopes() -> Select[Any]:
+    """Scopes of incidents, to be narrowed with `where` and given to `scopes_of`."""
+    hurt = select(incidents_services.c.service_id).where(incidents_services.c.incident_id == incidents.c.id)
+    service_ids = func.array(hurt.order_by(incidents_services.c.service_id).scalar_subquery(), type_=ARRAY(Uuid))
+    return select(incidents.c.id, service_ids.label("service_ids"), incidents.c.severity)
+
+
+async def scopes_of(tx: Transaction, narrowed: Select[Any]) -> list[Scope]:
+    """The scopes that a narrowed `incident_scopes()` selects."""
+    return [Scope(row.id, tuple(row.service_ids), row.severity) for row in await tx.execute(narrowed)]
+
+
+def changes_of(written: Mapping[str, Written]) -> list[Change]:
+    """What an update wrote, as it is recorded."""
+    return [Change(column, change.before, change.after) for column, change in written.items()]
+
+
+async def record(
+    tx: Transaction,
+    *,
+    actor: Actor,
+    action: str,
+    subject_id: UUID,
+    changes: Sequence[Change] = (),
+    created: Mapping[str, Any] | None = None,
+    deleted: Mapping[str, Any] | None = None,
+    scope: Scope = EVERYTHING,
+    event: EventType | None = None,
+    entries: Sequence[Entry] = (),
+    timelines: Sequence[Scope] | None = None,
+    entry_id: UUID | None = None,
+) -> None:
+    """Write down that `actor` did `action` ("incident.resolve": what it was done to, and the verb).
+
+    The audit entry holds the changed columns before and after, or the whole row that was created or deleted. `event`
+    is told in `scope`, with the changes as payload. `entries` go to the timeline of each incident of `timelines` (that
+    of `scope` by default), each with an event of its own; `entry_id` is the first entry's id, where it is known before.
+    """
+    told = [(entry, incident) for incident in (timelines if timelines is not None else (scope,)) for entry in entries]
+    written = [(_entry_row(tx, entry, incident, actor), incident) for entry, incident in told]
+    if entry_id is not None:
+        written[0][0]["id"] = entry_id
+    events: list[Mapping[str, Any]] = []
+    if event is not None:
+        payload = {"changes": [change.as_json() for change in changes]}
+        events.append(_event_row(tx, event, subject_id, scope, actor, payload))
+    for row, incident in written:
+        events.append(_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], incident, actor, {}))
+    before = deleted if deleted is not None else {change.column: change.before for change in changes}
+    after = created if created is not None else {change.column: change.after for change in changes}
+    audit = _audit_row(tx, action, subject_id, actor)
+    # Left out rather than None, which would be stored as JSON's null.
+    if created is None:
+        audit["before"] = as_json(before)
+    if deleted is None:
+        audit["after"] = as_json(after)
+    await tx.execute(insert(audit_log).values(audit))
+    if written:
+        # Whoever acts need not be a user: then the source alone says who it was.
+        known = select(users.c.id).where(users.c.id == actor.id).scalar_subquery()
+        rows: list[Mapping[str, Any]] = [row for row, _ in written]
+        await tx.execute(insert(timeline_events).values(actor_id=known), rows)
+    if events:
+        await tx.execute(insert(outbox), events)
+
+
+def _entry_row(tx: Transaction, entry: Entry, incident: Scope, actor: Actor) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "incident_id": incident.incident_id,
+        "type": entry.type,
+        "occurred_at": entry.occurred_at or tx.now,
+        "source": clipped(actor.name, NAME_CHARACTERS),
+        "title": clipped(entry.title, TITLE_CHARACTERS),
+        "description": clipped(entry.description, TEXT_CHARACTERS),
+        "severity": entry.severity,
+        "metadata": as_json(entry.metadata),
+        "created_at": tx.now,
+    }
+
+
+def _event_row(
+    tx: Transaction, type: EventType, subject_id: UUID, scope: Scope, actor: Actor, payload: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "type": type,
+        "incident_id": scope.incident_id,
+        "service_ids": [*scope.service_ids],
+        "severity": scope.severity,
+        "subject_id": subject_id,
+        "payload": payload,
+        "actor_id": actor.id,
+        "occurred_at": tx.now,
+    }
+
+
+def _audit_row(tx: Transaction, action: str, subject_id: UUID, actor: Actor) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "occurred_at": tx.now,
+        "actor_id": actor.id,
+        "actor_name": clipped(actor.name, NAME_CHARACTERS),
+        "action": action,
+        "subject_type": action.partition(".")[0],
+        "subject_id": subject_id,
+        "request_id": actor.request_id,
+        "address": actor.address,
+    }

@@ -1,0 +1,180 @@
+"""What a timeline says of a change: titles that a person wants to read in the middle of an incident."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from domain.changes import Change, as_json
+from domain.incidents import STAMPS, ImpactLevel, IncidentStatus, Severity
+from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.services import DeploymentOutcome
+from domain.timeline import Entry, TimelineEventType
+
+_WORK_TITLES: Final[Mapping[str, Mapping[Any, str]]] = {
+    "Task": {
+        TaskStatus.OPEN: "Task opened again",
+        TaskStatus.IN_PROGRESS: "Task started",
+        TaskStatus.DONE: "Task done",
+        TaskStatus.CANCELLED: "Task cancelled",
+    },
+    "Hypothesis": {
+        HypothesisStatus.PROPOSED: "Hypothesis set back to proposed",
+        HypothesisStatus.INVESTIGATING: "Hypothesis under investigation",
+        HypothesisStatus.CONFIRMED: "Hypothesis confirmed",
+        HypothesisStatus.REJECTED: "Hypothesis rejected",
+    },
+    "Step": {
+        StepStatus.PENDING: "Step set back to pending",
+        StepStatus.IN_PROGRESS: "Step started",
+        StepStatus.COMPLETED: "Step completed",
+        StepStatus.SKIPPED: "Step skipped",
+    },
+}
+_DEPLOYMENT_TITLES: Final = {
+    DeploymentOutcome.IN_PROGRESS: "is being deployed to",
+    DeploymentOutcome.SUCCEEDED: "was deployed to",
+    DeploymentOutcome.FAILED: "failed to deploy to",
+    DeploymentOutcome.ROLLED_BACK: "was rolled back in",
+}
+_PROSE: Final = ("description", "root_cause", "resolution")
+
+
+def incident_opened(incident: Mapping[str, Any], *, by: str) -> Entry:
+    """The first line of every timeline. `incident` comes with the names of its services."""
+    services: Sequence[str] = incident["services"]
+    affected = f": {', '.join(services)} affected" if services else ""
+    return Entry(
+        type=TimelineEventType.DETECTED,
+        title=f"Opened by {by}{affected}",
+        severity=incident["severity"],
+        metadata={"severity": incident["severity"], "services": [*services]},
+        occurred_at=incident["detected_at"],
+    )
+
+
+def incident_changed(changes: Sequence[Change], *, by: str, note: str = "", names: Mapping[UUID, str]) -> list[Entry]:
+    """One line for the new status, with what else belongs to it, and one for each other field. `note` is what the
+    person said about the new status; `names` are those of the people that the changes mention.
+    """
+    by_column = {change.column: change for change in changes}
+    status = by_column.pop("status", None)
+    entries = []
+    if status is not None:
+        entries.append(_status_changed(status, by_column, by=by, note=note))
+    for column, change in by_column.items():
+        if column == "severity":
+            entries.append(_severity_changed(change))
+        else:
+            entries.append(_field_changed(change, names))
+    return entries
+
+
+def _status_changed(status: Change, others: dict[str, Change], *, by: str, note: str) -> Entry:
+    """The line of a new status. Takes from `others` what it tells along."""
+    metadata = {"from": status.before, "to": status.after}
+    stamp = others.pop(STAMPS[status.after], None) if status.after in STAMPS else None
+    at = stamp.after if stamp is not None else None
+    match status.after:
+        case IncidentStatus.RESOLVED:
+            causes = [others.pop(column, None) for column in ("root_cause", "resolution")]
+            told = "\n\n".join(f"{change.words}: {change.after}" for change in causes if change and change.after)
+            return Entry(
+                type=TimelineEventType.RESOLUTION,
+                title=f"Resolved by {by}",
+                description=told,
+                metadata=metadata,
+                occurred_at=at,
+            )
+        case IncidentStatus.MITIGATED:
+            return Entry(
+                type=TimelineEventType.MITIGATION,
+                title=f"Mitigated by {by}",
+                description=note,
+                metadata=metadata,
+                occurred_at=at,
+            )
+        case IncidentStatus.INVESTIGATING if status.before is IncidentStatus.OPEN:
+            title = f"Acknowledged by {by}"
+        case _:
+            title, at = f"Reopened by {by}", None
+            for column in STAMPS.values():
+                others.pop(column, None)
+    return Entry(type=TimelineEventType.STATUS_CHANGE, title=title, description=note, metadata=metadata, occurred_at=at)
+
+
+def _severity_changed(change: Change) -> Entry:
+    order = list(Severity)
+    direction = "raised" if order.index(change.after) > order.index(change.before) else "lowered"
+    return Entry(
+        type=TimelineEventType.SEVERITY_CHANGE,
+        title=f"Severity {direction} from {change.before} to {change.after}",
+        severity=change.after,
+        metadata={"from": change.before, "to": change.after},
+    )
+
+
+def _field_changed(change: Change, names: Mapping[UUID, str]) -> Entry:
+    description, metadata = "", {"field": change.field}
+    if change.column in _PROSE:
+        description = change.after or ""
+    else:
+        metadata |= {"from": as_json(change.before), "to": as_json(change.after)}
+    if not change.after:
+        title = f"{change.words} removed"
+    elif change.column in (*_PROSE, "labels"):
+        title = f"{change.words} changed"
+    else:
+        title = f"{change.words} set to {_shown(change.after, names)}"
+    return Entry(type=TimelineEventType.FIELD_CHANGE, title=title, description=description, metadata=metadata)
+
+
+def _shown(value: Any, names: Mapping[UUID, str]) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return names.get(value, str(value)) if isinstance(value, UUID) else str(value)
+
+
+def note(text: str, *, occurred_at: datetime | None) -> Entry:
+    """What somebody has to say: its first line as the title, and all of it below."""
+    title = " ".join(text.strip().splitlines()[0].split())
+    return Entry(type=TimelineEventType.NOTE, title=title, description=text, occurred_at=occurred_at)
+
+
+def impact_changed(service: str, before: ImpactLevel | None, after: ImpactLevel | None) -> Entry:
+    """How a service is hurt now, None meaning not at all."""
+    if after is None:
+        title = f"{service} is no longer affected"
+    elif before is None:
+        title = f"{service} is affected: {after}"
+    else:
+        title = f"{service}: impact changed from {before} to {after}"
+    metadata = {"service": service, "from": before, "to": after}
+    return Entry(type=TimelineEventType.IMPACT, title=title, metadata=metadata)
+
+
+def work_added(type: TimelineEventType, noun: str, id: UUID, title: str, description: str = "") -> Entry:
+    """A new task, hypothesis or step. `noun` is the word for people: "Task"."""
+    return Entry(type=type, title=f"{noun} added: {title}", description=description, metadata={f"{noun.lower()}Id": id})
+
+
+def work_changed(type: TimelineEventType, noun: str, id: UUID, title: str, changes: Sequence[Change]) -> Entry:
+    """A task, hypothesis or step that changed: its new status when it has one, else that it changed."""
+    status = next((change.after for change in changes if change.column == "status"), None)
+    return Entry(
+        type=type,
+        title=f"{_WORK_TITLES[noun][status] if status else f'{noun} changed'}: {title}",
+        metadata={f"{noun.lower()}Id": id, "fields": [change.field for change in changes]},
+    )
+
+
+def deployed(service: str, deployment: Mapping[Any, Any], *, at: datetime | None) -> Entry:
+    """A deployment of a service that the incident hurts."""
+    version, environment, outcome = (deployment[column] for column in ("version", "environment", "outcome"))
+    return Entry(
+        type=TimelineEventType.DEPLOYMENT,
+        title=f"{service} {version} {_DEPLOYMENT_TITLES[outcome]} {environment}",
+        description=deployment["description"],
+        metadata={"deploymentId": deployment["id"], "version": version, "environment": environment, "outcome": outcome},
+        occurred_at=at,
+    )
