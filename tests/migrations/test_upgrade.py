@@ -72,7 +72,7 @@ async def fill(tx: Transaction) -> list[tuple[Table, RowMapping]]:
     await add(correlations, incident_id=incident, analysis_id=analysis, kind="METRIC", score=0.5)
     await add(slos, name="fast", service_id=shop, objective=0.99, window_days=30, indicator_kind="RATIO")
     await add(outbox, type="INCIDENT_CREATED", incident_id=incident, occurred_at=NOW)
-    await add(event_log, position=1, type="INCIDENT_CREATED", occurred_at=NOW, recorded_at=NOW)
+    await add(event_log, position=1, xid=1, seq=1, type="INCIDENT_CREATED", occurred_at=NOW, recorded_at=NOW)
     return rows
 
 
