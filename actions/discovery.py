@@ -8,13 +8,12 @@ from sqlalchemy import RowMapping, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from actions.recording import Scope, record
-from actions.rows import required
 from db.database import Transaction
 from db.identifiers import new_id
 from db.services import services
 from domain.access import Actor
 from domain.changes import Change
-from domain.errors import Conflict
+from domain.errors import Conflict, ValidationFailed
 from domain.feed import EventType
 from domain.references import parse_id
 from domain.services import service_name
@@ -47,16 +46,26 @@ async def find_or_discover(tx: Transaction, wanted: Sequence[ServiceReference], 
     with the same service. Raises ValidationFailed for an id that no service has.
     """
     names = {reference.value for reference in wanted if isinstance(reference.value, str)}
-    named = await _named(tx, names, actor) if names else {}
-    return [
-        named[reference.value]
-        if isinstance(reference.value, str)
-        else await required(tx, services, reference.value, *reference.path)
-        for reference in wanted
-    ]
+    ids = {reference.value for reference in wanted if isinstance(reference.value, UUID)}
+    found = await _with_ids(tx, ids)
+    for reference in wanted:
+        if reference.value in ids and reference.value not in found:
+            raise ValidationFailed(f"There is no service {reference.value}", reference.path)
+    found |= await _named(tx, names, actor)
+    return [found[reference.value] for reference in wanted]
 
 
-async def _named(tx: Transaction, names: Collection[str], actor: Actor) -> dict[str, RowMapping]:
+async def _with_ids(tx: Transaction, ids: Collection[UUID]) -> dict[UUID | str, RowMapping]:
+    if not ids:
+        return {}
+    statement = select(services.c.id, services.c.name).where(services.c.id.in_(ids)).order_by(services.c.id)
+    rows = await tx.execute(statement.with_for_update(read=True, key_share=True))
+    return {row["id"]: row for row in rows.mappings()}
+
+
+async def _named(tx: Transaction, names: Collection[str], actor: Actor) -> dict[UUID | str, RowMapping]:
+    if not names:
+        return {}
     for _ in range(_ATTEMPTS):
         known = await _known(tx, names)
         unknown = [name for name in names if name not in known]
@@ -66,7 +75,7 @@ async def _named(tx: Transaction, names: Collection[str], actor: Actor) -> dict[
     raise Conflict("Services of this request were deleted at the same time, try again")
 
 
-async def _known(tx: Transaction, names: Collection[str]) -> dict[str, RowMapping]:
+async def _known(tx: Transaction, names: Collection[str]) -> dict[UUID | str, RowMapping]:
     # Postgres decides which names are the same, here as in the unique index.
     given = func.unnest(bindparam("names", [*names], ARRAY(Text))).table_valued("name", name="given").render_derived()
     statement = (

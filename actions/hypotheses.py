@@ -22,7 +22,7 @@ from domain.changes import Change
 from domain.errors import ValidationFailed
 from domain.feed import EventType
 from domain.investigation import HypothesisStatus, confidence
-from domain.limits import EVIDENCE
+from domain.limits import HYPOTHESIS_EVIDENCE
 from domain.references import optional_id
 from domain.timeline import TimelineEventType
 from domain.unset import UNSET, Unset
@@ -55,8 +55,8 @@ class HypothesisChanges:
 
 
 def _evidence_ids(value: Sequence[Any] | None) -> list[UUID]:
-    if value is not None and len(value) > EVIDENCE:
-        raise ValidationFailed(f"A hypothesis rests on {EVIDENCE} correlations at most", ("evidenceIds",))
+    if value is not None and len(value) > HYPOTHESIS_EVIDENCE:
+        raise ValidationFailed(f"A hypothesis rests on {HYPOTHESIS_EVIDENCE} correlations at most", ("evidenceIds",))
     given = [optional_id(id, "correlation", "evidenceIds", str(place)) for place, id in enumerate(value or ())]
     return [*dict.fromkeys(id for id in given if id is not None)]
 

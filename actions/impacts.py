@@ -52,8 +52,8 @@ async def set_service_impact(
         action="impact.set",
         subject_id=service_id,
         changes=[Change("level", before, level)],
-        # Who listens to the service hears that it is no longer hurt.
-        scope=replace(scope, service_ids=tuple(sorted({*scope.service_ids, service_id}))),
+        # Those who listen to the service also hear that it is no longer hurt.
+        scope=replace(scope, service_ids=tuple(dict.fromkeys([service_id, *scope.service_ids]))),
         event=EventType.SERVICE_IMPACT_CHANGED,
         entries=[narration.impact_changed(service["name"], before, level)],
     )

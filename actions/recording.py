@@ -31,14 +31,16 @@ from domain.timeline import Entry
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an event is about, for listeners who want to hear only of some incidents, services or severities."""
+    """What an event is about, for listeners who want to hear only of some incidents, services or severities. The
+    service that it is about most comes first.
+    """
 
     incident_id: UUID | None = None
     service_ids: tuple[UUID, ...] = ()
     severity: Severity | None = None
 
 
-EVERYTHING = Scope()
+_NOTHING_SPECIAL = Scope()
 
 
 async def scope_of(tx: Transaction, incident_id: UUID, *path: str) -> Scope:
@@ -52,7 +54,8 @@ async def scope_of(tx: Transaction, incident_id: UUID, *path: str) -> Scope:
 def incident_scopes() -> Select[Any]:
     """Scopes of incidents, to be narrowed with `where` and given to `scopes_of`."""
     hurt = select(incidents_services.c.service_id).where(incidents_services.c.incident_id == incidents.c.id)
-    service_ids = func.array(hurt.order_by(incidents_services.c.service_id).scalar_subquery(), type_=ARRAY(Uuid))
+    hurt = hurt.order_by(incidents_services.c.level, incidents_services.c.service_id)
+    service_ids = func.array(hurt.scalar_subquery(), type_=ARRAY(Uuid))
     return select(incidents.c.id, service_ids.label("service_ids"), incidents.c.severity)
 
 
@@ -75,7 +78,7 @@ async def record(
     changes: Sequence[Change] = (),
     created: Mapping[str, Any] | None = None,
     deleted: Mapping[str, Any] | None = None,
-    scope: Scope = EVERYTHING,
+    scope: Scope = _NOTHING_SPECIAL,
     event: EventType | None = None,
     entries: Sequence[Entry] = (),
     timelines: Sequence[Scope] | None = None,

@@ -57,6 +57,7 @@ async def _active_impacts(tx: Transaction, service_ids: Collection[UUID]) -> dic
         select(hurt.service_id, hurt.level, incidents.c.severity)
         .join(incidents, incidents.c.id == hurt.incident_id)
         .where(hurt.service_id.in_(service_ids), incidents.c.status != IncidentStatus.RESOLVED)
+        .distinct()
     )
     impacts: dict[UUID, list[ActiveImpact]] = defaultdict(list)
     for impact in await tx.execute(statement):

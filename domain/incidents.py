@@ -87,8 +87,10 @@ class Lifecycle:
 
 
 def opened(*, started_at: datetime | None, detected_at: datetime | None, now: datetime) -> Lifecycle:
-    """A new incident. It started and was detected now, unless its reporter knows better. Raises ValidationFailed."""
-    start = now if started_at is None else past_moment(started_at, "Started at", "startedAt", now=now)
+    """A new incident. It was detected now and began then, unless its reporter knows better. Raises ValidationFailed."""
+    start = now if detected_at is None else past_moment(detected_at, "Detected at", "detectedAt", now=now)
+    if started_at is not None:
+        start = past_moment(started_at, "Started at", "startedAt", now=now)
     incident = Lifecycle(IncidentStatus.OPEN, start, detected_at=max(now, start))
     return incident if detected_at is None else correct(incident, {"detected_at": detected_at}, now=now)
 

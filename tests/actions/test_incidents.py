@@ -99,7 +99,7 @@ async def test_an_opened_incident_comes_with_its_timeline_audit_entry_and_events
     assert (created["type"], created["subject_id"]) == (EventType.INCIDENT_CREATED, id)
     assert (added["type"], added["subject_id"]) == (EventType.TIMELINE_EVENT_ADDED, entry["id"])
     for event in (created, added):
-        assert event["service_ids"] == sorted([checkout["id"], payments["id"]])
+        assert event["service_ids"] == [checkout["id"], payments["id"]]
         assert event["severity"] is Severity.CRITICAL
         assert (event["actor_id"], event["occurred_at"]) == (ada.id, NOON)
 
@@ -132,7 +132,7 @@ async def test_an_actor_who_is_no_user_is_named_all_the_same(studio):
             ("startedAt",),
         ),
         (
-            NewIncident(title="x", severity="LOW", detected_at=NOON - minutes(2)),
+            NewIncident(title="x", severity="LOW", started_at=NOON, detected_at=NOON - minutes(2)),
             "Detected at lies before the incident started",
             ("detectedAt",),
         ),

@@ -89,7 +89,7 @@ async def test_setting_an_impact_tells_the_timeline_and_the_listeners(studio):
     checkout = await studio.service("checkout")
     for event in events:
         assert (event["incident_id"], event["subject_id"], event["severity"]) == (id, db["id"], Severity.HIGH)
-        assert event["service_ids"] == sorted([checkout["id"], db["id"]])
+        assert event["service_ids"] == [db["id"], checkout["id"]]
 
 
 async def test_an_impact_begins_when_it_is_said_and_a_new_level_keeps_that(studio):

@@ -105,6 +105,11 @@ def test_times_that_a_client_gives_are_kept():
     assert (incident.started_at, incident.detected_at) == (NOON - minutes(10), NOON - minutes(5))
 
 
+def test_an_incident_of_which_only_the_detection_is_known_started_no_later_than_that():
+    incident = opened(started_at=None, detected_at=NOON - minutes(5), now=NOON)
+    assert (incident.started_at, incident.detected_at) == (NOON - minutes(5), NOON - minutes(5))
+
+
 def test_a_client_whose_clock_runs_ahead_by_a_minute_is_believed_and_one_that_runs_further_is_not():
     ahead = opened(started_at=NOON + ALLOWED_CLOCK_SKEW, detected_at=None, now=NOON)
     assert ahead.started_at == NOON + timedelta(seconds=60)
