@@ -107,10 +107,8 @@ def _print_plan(
     console.print(
         f"{seconds:g} s a query, first with {CONNECTIONS} connections that are never idle, then at half that pace."
     )
-    if server_cpus != other_cpus:
-        console.print(
-            f"Pinned: the servers to CPU {sorted(server_cpus)}, Postgres and the load to {sorted(other_cpus)}."
-        )
+    if server_cpus != load_cpus:
+        console.print(f"Pinned: the servers to CPU {min(server_cpus)}, the load to {min(load_cpus)}; Postgres to none.")
     else:
         console.print("Nothing is pinned, as there is one CPU: the figures will be unsteady.")
 
