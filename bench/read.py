@@ -16,11 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench import processes
 from bench.baselines import postgraphile
 from bench.contestants import OURS, CouldNotStart, Server, contestants, start
-from bench.data import incident_ids, prepare, start_postgres
+from bench.data import CACHE, incident_ids, prepare
 from bench.documents import Document, documents
 from bench.load import Request, Saturation, UnexpectedAnswer, at_rate
 from bench.report import Measurement, Measurements, print_measurements, print_ratios
 from bench.verification import AnswersDiffer, verify
+from db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 CONNECTIONS = 32
 # Of what a server can do at most. Enough to have neighbours, too little to queue.
@@ -39,28 +40,32 @@ def main() -> NoReturn:
     seconds = arguments.seconds or (1.0 if arguments.quick else 3.0)
     console = Console()
     try:
-        complete = run(console, rounds=rounds, seconds=seconds, with_postgraphile=arguments.postgraphile)
-    except (AnswersDiffer, UnexpectedAnswer) as error:
+        complete = asyncio.run(run(console, rounds=rounds, seconds=seconds, with_postgraphile=arguments.postgraphile))
+    except (AnswersDiffer, EmbeddedPostgresError, UnexpectedAnswer) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(1)
     sys.exit(0 if complete else 1)
 
 
-def run(console: Console, *, rounds: int, seconds: float, with_postgraphile: bool) -> bool:
-    """Prepare, verify, measure and print. True where our server took part."""
-    server_cpus, load_cpus = _divide_cpus()
+async def run(console: Console, *, rounds: int, seconds: float, with_postgraphile: bool) -> bool:
+    """Prepare, verify, measure and print. True where our server took part.
+
+    Whatever blocks here blocks nobody: the servers and Postgres are processes of their own.
+    """
     if with_postgraphile:
         postgraphile.install()
-    url = asyncio.run(prepare(start_postgres(), console.print))
-    asked = documents(asyncio.run(incident_ids(url)))
-    postmaster = asyncio.run(_postmaster(url))
-    processes.pin([os.getpid()], load_cpus)
-    with _servers(console, url, server_cpus, with_postgraphile=with_postgraphile) as servers:
-        names = [server.contestant.name for server in servers]
-        _print_plan(console, names, rounds, seconds, server_cpus, load_cpus)
-        requests = {document.name: verify(document, servers) for document in asked}
-        console.print("All of them give the same answers.\n")
-        measured = _measure(console, asked, servers, requests, postmaster, rounds=rounds, seconds=seconds)
+    async with EmbeddedPostgres(CACHE / "postgres") as postgres:
+        url = await prepare(postgres.url, console.print)
+        asked = documents(await incident_ids(url))
+        postmaster = await _postmaster(url)
+        server_cpus, load_cpus = _divide_cpus()
+        processes.pin([os.getpid()], load_cpus)
+        with _servers(console, url, server_cpus, with_postgraphile=with_postgraphile) as servers:
+            names = [server.contestant.name for server in servers]
+            _print_plan(console, names, rounds, seconds, server_cpus, load_cpus)
+            requests = {document.name: verify(document, servers) for document in asked}
+            console.print("All of them give the same answers.\n")
+            measured = _measure(console, asked, servers, requests, postmaster, rounds=rounds, seconds=seconds)
     print_measurements(console, asked, names, measured)
     print_ratios(console, asked, names, measured)
     return OURS in names
