@@ -21,7 +21,7 @@ from bench.load import UnexpectedAnswer, ask
 
 _START_SECONDS = 60
 
-OURS, ORM, BARE, POSTGRAPHILE = "reliability-studio", "strawberry + orm", "bare asgi", "postgraphile"
+OURS, ORM, BARE, POSTGRAPHILE = "ours", "strawberry+orm", "bare asgi", "postgraphile"
 
 
 class CouldNotStart(Exception):

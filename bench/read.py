@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
@@ -108,9 +109,9 @@ def _servers(console: Console, url: str, cpus: set[int], *, with_postgraphile: b
 def _print_plan(
     console: Console, names: Sequence[str], rounds: int, seconds: float, server_cpus: set[int], load_cpus: set[int]
 ) -> None:
-    console.print(f"\n{', '.join(names)}: one process each; {rounds} rounds, in each of which everyone has a turn of")
     console.print(
-        f"{seconds:g} s a query, first with {CONNECTIONS} connections that are never idle, then at half that pace."
+        f"\n{', '.join(names)}: one process each. In each of {rounds} rounds, everyone has a turn of {seconds:g} s a query,"
+        f"\nfirst with {CONNECTIONS} connections that are never idle, then at half that pace."
     )
     if server_cpus != load_cpus:
         console.print(f"Pinned: the servers to CPU {min(server_cpus)}, the load to {min(load_cpus)}; Postgres to none.")
@@ -148,7 +149,9 @@ def _saturate(
     load = Saturation(server.port, requests, CONNECTIONS)
     load.run(seconds / 4)
     before = processes.cpu_seconds(server.pids), processes.cpu_seconds(processes.tree(postmaster))
+    busy_before = time.process_time()
     answered, took = load.run(seconds)
+    measurement.load_shares.append((time.process_time() - busy_before) / took)
     after = processes.cpu_seconds(server.pids), processes.cpu_seconds(processes.tree(postmaster))
     load.stop()
     measurement.requests_per_second.append(answered / took)

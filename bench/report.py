@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +20,7 @@ class Measurement:
     server_cpu_seconds: list[float] = field(default_factory=list)
     postgres_cpu_seconds: list[float] = field(default_factory=list)
     latency_seconds: list[float] = field(default_factory=list)
+    load_shares: list[float] = field(default_factory=list)
     rate: float = 0.0
     resident_bytes: int = 0
 
@@ -31,10 +33,10 @@ def print_measurements(
 ) -> None:
     """A table a query."""
     for document in documents:
-        table = Table(title=document.name, title_justify="left")
-        table.add_column("server")
-        for heading in ("requests/s", "server µs", "postgres µs", "rate/s", "p50 ms", "p99 ms", "memory MB"):
-            table.add_column(heading, justify="right")
+        table = _table(document.name)
+        table.add_column("", min_width=14)
+        for heading in ("req/s", "server µs", "postgres µs", "at req/s", "p50 ms", "p99 ms", "MB"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for name in names:
             one = measured[document.name, name]
             table.add_row(
@@ -48,6 +50,12 @@ def print_measurements(
                 f"{one.resident_bytes / 1e6:,.0f}",
             )
         console.print(table)
+    console.print(
+        "req/s with every connection busy, and the CPU time that a request took of the server and of Postgres then;\n"
+        "p50 and p99 at half that pace; memory of the server."
+    )
+    busiest = max(share for one in measured.values() for share in one.load_shares)
+    console.print(f"The load generator never used more than {busiest:.0%} of a CPU.\n")
 
 
 def print_ratios(console: Console, documents: Sequence[Document], names: Sequence[str], measured: Measurements) -> None:
@@ -55,8 +63,8 @@ def print_ratios(console: Console, documents: Sequence[Document], names: Sequenc
     if OURS not in names:
         console.print(f"[red]{OURS} did not run, so there is nothing to hold against the targets.[/red]")
         return
-    table = Table(title="ratios and targets", title_justify="left")
-    table.add_column(f"{OURS} against")
+    table = _table("ours, as a multiple of")
+    table.add_column("", min_width=14)
     for document in documents:
         table.add_column(document.name, justify="right")
     for other, row in ((ORM, _over_orm), (POSTGRAPHILE, _over_postgraphile), (BARE, _over_bare)):
@@ -64,8 +72,12 @@ def print_ratios(console: Console, documents: Sequence[Document], names: Sequenc
             cells = [
                 row(document, measured[document.name, OURS], measured[document.name, other]) for document in documents
             ]
-            table.add_row(f"{other}, {'server CPU' if other == BARE else 'requests/s'}", *cells)
+            table.add_row(f"{other}, {'server µs' if other == BARE else 'req/s'}", *cells)
     console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
 def _over_orm(document: Document, ours: Measurement, other: Measurement) -> str:
@@ -93,15 +105,15 @@ def _ratio(ours: Measurement, other: Measurement, values: Callable[[Measurement]
 
 
 def _at_least(value: float, target: float) -> str:
-    return _verdict(f"{value:.1f} times", f"≥ {target:g}", value >= target)
+    return _verdict(f"{value:.1f}", f"≥ {target:g}", value >= target)
 
 
 def _at_most(value: float, target: float) -> str:
-    return _verdict(f"{value:.2f} times", f"≤ {target:g}", value <= target)
+    return _verdict(f"{value:.2f}", f"≤ {target:g}", value <= target)
 
 
 def _verdict(value: str, target: str, reached: bool) -> str:
-    return f"[green]{value}[/green] ({target}, reached)" if reached else f"[red]{value}[/red] ({target}, not reached)"
+    return f"[green]{value}[/green] {target}: reached" if reached else f"[red]{value}[/red] {target}: not reached"
 
 
 def _percentile(values: Sequence[float], percent: int) -> float:
