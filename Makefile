@@ -47,6 +47,9 @@ test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations,
 check: setup ## Ask the configuration, the database and each telemetry backend whether they work
 	@$(BIN)/reliability-studio check
 
+bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="--quick", "--postgraphile")
+	@$(BIN)/python -m bench.read $(BENCH_ARGS)
+
 demo: setup ## Load the demo shop into the database (can be repeated)
 	@$(BIN)/reliability-studio demo
 
