@@ -1,6 +1,10 @@
 """Incidents and the services that they hurt."""
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, Table, text
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Column, Index, Integer, Select, Table, exists, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from db.columns import (
     changed,
@@ -16,6 +20,8 @@ from db.columns import (
     url,
 )
 from db.metadata import metadata
+from db.people import users
+from db.services import services
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 
 incidents = Table(
@@ -77,3 +83,56 @@ incidents_services = Table(
     timestamp("since"),
     Index(None, "service_id", "incident_id"),
 )
+
+
+def select_incidents(
+    *,
+    id: UUID | None = None,
+    statuses: tuple[IncidentStatus, ...] = (),
+    severities: tuple[Severity, ...] = (),
+    service: UUID | str | None = None,
+) -> Select[Any]:
+    """Incidents, each whole: its columns, its `commander` by name, and its `services` as JSON, the worst hurt first.
+
+    `statuses` and `severities` let any of them pass, all when empty; `service` is an id, or a name in any case.
+    """
+    impact = incidents_services.c
+    hurt = (
+        select(
+            func.coalesce(
+                func.jsonb_agg(
+                    aggregate_order_by(
+                        func.jsonb_build_object("id", services.c.id, "name", services.c.name, "level", impact.level),
+                        impact.level,
+                        services.c.name,
+                    )
+                ),
+                text("'[]'::jsonb"),
+                type_=JSONB,
+            )
+        )
+        .join_from(incidents_services, services)
+        .where(impact.incident_id == incidents.c.id)
+        .scalar_subquery()
+    )
+    columns = [column for column in incidents.c if column.computed is None]
+    statement = select(*columns, users.c.name.label("commander"), hurt.label("services")).outerjoin(users)
+    if id is not None:
+        statement = statement.where(incidents.c.id == id)
+    if statuses:
+        statement = statement.where(incidents.c.status.in_(statuses))
+    if severities:
+        statement = statement.where(incidents.c.severity.in_(severities))
+    if service is not None:
+        meant = (
+            services.c.id == service
+            if isinstance(service, UUID)
+            else func.lower(services.c.name) == func.lower(service)
+        )
+        is_hurt = (impact.incident_id == incidents.c.id) & (impact.service_id == services.c.id) & meant
+        statement = statement.where(exists().where(is_hurt))
+    return statement
+
+
+LATEST_FIRST = (incidents.c.started_at.desc(), incidents.c.id.desc())
+ACTIVE = tuple(status for status in IncidentStatus if status is not IncidentStatus.RESOLVED)

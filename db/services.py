@@ -1,6 +1,8 @@
 """The catalog: services and what depends on what."""
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, SmallInteger, Table, func, text
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, Index, Integer, Select, SmallInteger, Table, func, select, text
 
 from db.columns import (
     changed,
@@ -17,6 +19,7 @@ from db.columns import (
     url,
 )
 from db.metadata import metadata
+from db.people import teams
 from domain.services import DependencySource, ServiceStatus
 
 services = Table(
@@ -62,3 +65,9 @@ service_dependencies = Table(
     CheckConstraint("service_id <> depends_on_id", name="no_self_loop"),
     Index(None, "depends_on_id"),
 )
+
+
+def select_services() -> Select[Any]:
+    """The catalog, each service with its `team` by name."""
+    columns = [column for column in services.c if column.computed is None]
+    return select(*columns, teams.c.name.label("team")).outerjoin(teams)

@@ -1,5 +1,7 @@
 """Service level objectives, the slices they are computed from, and their last evaluation."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -10,10 +12,12 @@ from sqlalchemy import (
     Index,
     Integer,
     Numeric,
+    Select,
     Table,
     Text,
     UniqueConstraint,
     func,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -33,6 +37,7 @@ from db.columns import (
     timestamp,
 )
 from db.metadata import metadata
+from db.services import services
 from domain.slos import AdjustmentKind, BudgetingMethod, IndicatorKind, SLOStatus, WindowKind
 
 slos = Table(
@@ -126,3 +131,10 @@ slo_adjustments = Table(
     Index(None, "slo_id", "starts_at"),
     Index(None, "actor_id"),
 )
+
+
+def select_slos() -> Select[Any]:
+    """The SLOs, each with the name of its `service` and what its last evaluation said, NULL where there was none."""
+    columns = [column for column in slos.c if column.computed is None]
+    states = [column for column in slo_states.c if column.name != "slo_id"]
+    return select(*columns, services.c.name.label("service"), *states).join(services).outerjoin(slo_states)

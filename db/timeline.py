@@ -1,9 +1,13 @@
 """What happened to an incident, when. Append-only: a correction is a new entry."""
 
-from sqlalchemy import Index, Table
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Select, Table, select
 
 from db.columns import enum, id_column, json_object, name, prose, reference, search_vector, timestamp, title
 from db.metadata import metadata
+from db.people import users
 from domain.incidents import Severity
 from domain.timeline import TimelineEventType
 
@@ -28,3 +32,14 @@ timeline_events = Table(
     Index(None, "actor_id"),
     Index(None, "search", postgresql_using="gin"),
 )
+
+
+def select_timeline(incident_id: UUID, entry_id: UUID | None = None) -> Select[Any]:
+    """The entries of an incident's timeline, or one of them, each with its `actor` by name."""
+    columns = [column for column in timeline_events.c if column.computed is None]
+    statement = select(*columns, users.c.name.label("actor")).outerjoin(users)
+    statement = statement.where(timeline_events.c.incident_id == incident_id)
+    return statement if entry_id is None else statement.where(timeline_events.c.id == entry_id)
+
+
+OLDEST_FIRST = (timeline_events.c.occurred_at, timeline_events.c.id)

@@ -1,6 +1,6 @@
 pytest_plugins = [
     "tests.node.fixtures",
     "tests.postgres",
-    "tests.stand_in",
+    "tests.servers",
     "tests.telemetry_clients.prometheus_server",
 ]

@@ -1,0 +1,191 @@
+"""The command line: `reliability-studio`."""
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.server import CannotListen, listen
+from app.settings import LogFormat, Settings, SettingsError, load_settings, markdown_table
+from app.terminal import show_error
+from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.check import Finding
+
+# What the commands need beside these is imported by each of them: it takes a second, which --help should not.
+
+Result = TypeVar("Result")
+
+SETTINGS_ARE_WRONG = 2  # As for options that are wrong.
+
+cli = typer.Typer(
+    name="reliability-studio",
+    help="Reliability Studio: one GraphQL endpoint for incidents, their timelines, services and SLOs.\n\n"
+    "Start with [bold]reliability-studio serve --demo[/] and open http://127.0.0.1:9000/graphql. Without a "
+    "DATABASE_URL, it brings its own PostgreSQL.",
+    epilog="Settings are environment variables: [bold]reliability-studio settings[/] lists them.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="FILE", help="Read settings from lines NAME=value. The environment goes first."),
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="FOLDER", help="Where the embedded PostgreSQL keeps its data.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+@cli.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is, and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+cli.callback(invoke_without_command=True)(_root)
+
+
+@cli.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, by default 9000; 0 takes a free one.")] = None,
+    data_dir: DataDir = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Serve the API until told to stop (Ctrl-C, SIGTERM).
+
+    Migrates the database first. What runs when told to stop gets 20 seconds to finish.
+
+    [bold]Examples[/]
+
+      reliability-studio serve
+      reliability-studio serve --port 9100 --data-dir ./data
+      DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
+    """
+    settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
+    from app.observability.logs import RequestLog, configure_logs
+    from app.serve import serve as run_server
+
+    json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
+    configure_logs(level=settings.log_level, json=json)
+    log_request = RequestLog(level=settings.log_level, json=json)
+    try:
+        sockets = listen(settings.host, settings.port)
+    except CannotListen as error:
+        show_error(str(error))
+        raise typer.Exit(1) from None
+    try:
+        _run(run_server(settings, sockets, log_request))
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+@cli.command()
+def migrate(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
+    """Bring the database to the tables of this version.
+
+    `serve` does it by itself. Safe to run from several places at the same time, and to repeat.
+
+    [bold]Examples[/]
+
+      reliability-studio migrate
+      DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio migrate
+    """
+    settings = _settings(env_file, data_dir=data_dir)
+    from app.postgres import migrate_configured
+
+    _run(migrate_configured(settings))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the GraphQL schema, in its schema definition language.
+
+    [bold]Example[/]
+
+      reliability-studio schema > schema.graphql
+    """
+    from strawberry.printer import print_schema
+
+    from schema.root import build_schema
+
+    typer.echo(print_schema(build_schema()))
+
+
+@cli.command()
+def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
+    """Ask the database and each telemetry backend whether they work, and say what to do where one does not.
+
+    Exits with 1 when the database fails: nothing works without it.
+
+    [bold]Example[/]
+
+      PROMETHEUS_URL=http://127.0.0.1:9090 reliability-studio check
+    """
+    settings = _settings(env_file, data_dir=data_dir)
+    from app.check import check as check_everything
+
+    findings = _run(check_everything(settings))
+    _show(findings)
+    if any(finding.is_fatal for finding in findings):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def settings() -> None:
+    """List every setting: what it does, what is allowed, what it is by default. In Markdown."""
+    typer.echo(markdown_table(), nl=False)
+
+
+def _show(findings: "list[Finding]") -> None:
+    words = {True: "[green]works[/]", False: "[bold red]fails[/]", None: "[dim]not configured[/]"}
+    table = Table("what", "", "version", "latency", "remark", box=None, pad_edge=False)
+    for finding in findings:
+        word = words[finding.works]
+        latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
+        table.add_row(finding.subject, word, escape(finding.version or ""), latency, escape(finding.remark))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _settings(env_file: Path | None, **options: Any) -> Settings:
+    try:
+        return load_settings(env_file, **options)
+    except SettingsError as error:
+        for problem in error.problems:
+            show_error(problem)
+        raise typer.Exit(SETTINGS_ARE_WRONG) from None
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's work to its end, or say why that is not possible."""
+    import uvloop
+
+    from app.failures import Failure, explained
+
+    try:
+        with explained():
+            return uvloop.run(work)
+    except Failure as failure:
+        show_error(str(failure))
+        raise typer.Exit(1) from None

@@ -1,0 +1,156 @@
+"""Whether what we depend on answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from time import perf_counter
+
+from sqlalchemy import text
+
+from db.database import Database
+from domain.errors import DomainError
+from domain.time import Deadline
+from telemetry_clients.errors import TelemetryError
+from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.transport import Transport
+
+
+class HealthStatus(StrEnum):
+    """How well something serves."""
+
+    HEALTHY = "HEALTHY"
+    DEGRADED = "DEGRADED"
+    UNHEALTHY = "UNHEALTHY"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something that we depend on. `ask` returns its version ("" when unknown) or raises DomainError, TelemetryError.
+
+    Without an essential one nothing works; without another one, only what comes from it is missing.
+    """
+
+    name: str
+    ask: Callable[[Deadline], Awaitable[str]]
+    is_essential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """What became of asking one dependency. `message` says what is wrong, in words for everybody."""
+
+    name: str
+    status: HealthStatus
+    message: str | None
+    version: str | None
+    latency_seconds: float
+    checked_at: datetime
+    error: Exception | None = None
+    """For the operator: its `__cause__` may name hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The health of the whole: that of its worst component."""
+
+    status: HealthStatus
+    components: tuple[ComponentHealth, ...]
+
+
+class Health:
+    """Asks all dependencies at once, each for a limited time, and remembers the answers for a moment.
+
+    However many ask at the same time, each dependency is asked once.
+    """
+
+    def __init__(
+        self,
+        dependencies: Sequence[Dependency],
+        *,
+        now: Callable[[], datetime],
+        timeout_seconds: float = 2.0,
+        remembered_seconds: float = 1.0,
+    ) -> None:
+        self._dependencies = dependencies
+        self._now = now
+        self._timeout_seconds = timeout_seconds
+        self._remembered_seconds = remembered_seconds
+        self._asking: asyncio.Task[Report] | None = None
+        self._asked_at_seconds = float("-inf")
+
+    async def report(self) -> Report:
+        """How everything is, at most a moment ago."""
+        now_seconds = asyncio.get_running_loop().time()
+        asking = self._asking
+        if asking is None or (asking.done() and now_seconds - self._asked_at_seconds > self._remembered_seconds):
+            asking = self._asking = asyncio.create_task(self._ask_all())
+            self._asked_at_seconds = now_seconds
+        # Shielded: who stops waiting must not end the asking for the others.
+        return await asyncio.shield(asking)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        if self._asking is not None and not self._asking.done():
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    async def _ask_all(self) -> Report:
+        components = tuple(await asyncio.gather(*map(self._ask, self._dependencies)))
+        order = list(HealthStatus)
+        worst = max((component.status for component in components), key=order.index, default=HealthStatus.HEALTHY)
+        return Report(worst, components)
+
+    async def _ask(self, dependency: Dependency) -> ComponentHealth:
+        started = perf_counter()
+        error: Exception | None = None
+        version = None
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                version = await dependency.ask(Deadline.after(self._timeout_seconds))
+        except TimeoutError as timeout:
+            error = timeout
+            message = f"It did not answer within {self._timeout_seconds:g} s"
+        except (DomainError, TelemetryError) as failure:
+            error = failure
+            message = failure.message
+        latency_seconds = perf_counter() - started
+        if error is None:
+            status = HealthStatus.HEALTHY
+        else:
+            status = HealthStatus.UNHEALTHY if dependency.is_essential else HealthStatus.DEGRADED
+        return ComponentHealth(
+            dependency.name, status, message if error else None, version or None, latency_seconds, self._now(), error
+        )
+
+
+def database_dependency(database: Database) -> Dependency:
+    """Postgres, without which nothing works."""
+
+    async def ask(_deadline: Deadline) -> str:
+        async with database.reading() as connection:
+            return str((await connection.execute(text("show server_version"))).scalar_one())
+
+    return Dependency("database", ask, is_essential=True)
+
+
+def prometheus_dependency(prometheus: Prometheus) -> Dependency:
+    """Prometheus, by its build information."""
+
+    async def ask(deadline: Deadline) -> str:
+        return (await prometheus.build_info(deadline=deadline)).version
+
+    return Dependency("prometheus", ask)
+
+
+def grafana_dependency(name: str, transport: Transport) -> Dependency:
+    """Loki or Tempo, by the readiness that they report."""
+
+    async def ask(deadline: Deadline) -> str:
+        answer = await transport.get("/ready", deadline=deadline)
+        if not answer.succeeded:
+            raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
+        return ""
+
+    return Dependency(name, ask)

@@ -1,0 +1,166 @@
+"""The outermost ASGI application: what every request gets, whichever way it is answered.
+
+A request id in and out, CORS, a line in the log, a place in the metrics, and a masked answer where something fails.
+`/graphql` is answered right here, before routing; everything else by Starlette.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Final
+
+import structlog
+import uuid_utils
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http import graphql
+from app.http.answer import CLOSE, error_answer, send_answer
+from app.http.body import ClientGone
+from app.http.cors import AllowedOrigins
+from app.http.graphql import GraphQLEndpoint
+from app.http.negotiation import wants_page
+from app.http.time_limit import TimeLimit
+from app.observability import logs
+from app.observability.metrics import RequestDurations
+
+REQUEST_ID_HEADER: Final = b"x-request-id"
+
+_SANE_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_CLIENT_CLOSED_REQUEST = 499  # Nobody gets it; it is how nginx tells these from answered requests in logs and metrics.
+
+_TOO_LATE = error_answer(504, "The request took longer than allowed")
+_SHUTTING_DOWN = error_answer(503, "The server is shutting down, try again", CLOSE)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+RequestLog = Callable[[Scope, str, int, float, str | None], None]
+
+log = structlog.get_logger()
+
+
+class Edge:
+    """Wraps Starlette's application and answers the GraphQL endpoint itself."""
+
+    def __init__(
+        self,
+        endpoint: GraphQLEndpoint,
+        application: ASGIApp,
+        *,
+        time_limit: TimeLimit,
+        origins: AllowedOrigins,
+        durations: RequestDurations,
+        log_request: RequestLog | None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._application = application
+        self._time_limit = time_limit
+        self._origins = origins
+        self._durations = durations
+        self._log_request = log_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started = perf_counter()
+        headers = _headers(scope)
+        request_id = _request_id(headers.get(REQUEST_ID_HEADER))
+        logs.request_id.set(request_id)
+        ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
+        if (origin := headers.get(b"origin")) is not None:
+            ours += self._origins.headers(origin)
+
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            await send_answer(send, self._origins.preflight(), *ours)
+        elif scope["path"] == graphql.PATH and not _navigates(scope, headers):
+            await self._answer(scope, headers, receive, send, request_id, ours, started)
+        else:
+            await self._route(scope, receive, send, ours, started)
+
+    async def _answer(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        ours: Headers,
+        started: float,
+    ) -> None:
+        operation = None
+        try:
+            answer, operation = await self._endpoint.answer(scope, headers, receive, request_id)
+            await send_answer(send, answer, *ours)
+            status = answer.status
+        except ClientGone:
+            status = _CLIENT_CLOSED_REQUEST
+        except asyncio.CancelledError:
+            await send_answer(send, _SHUTTING_DOWN, *ours)
+            raise
+        self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send, ours: Headers, started: float) -> None:
+        path = scope["path"]
+        if path.endswith("/") and path.startswith("/api/"):
+            scope["path"] = path.rstrip("/")
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *ours]
+            await send(message)
+
+        watch = self._time_limit.start()
+        try:
+            await self._application(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # Told below, as every request that got no answer.
+        except asyncio.CancelledError:
+            if status == 0:
+                await send_answer(send_with_headers, _TOO_LATE if watch.is_over else _SHUTTING_DOWN)
+            if not watch.is_over:
+                raise
+        except Exception:
+            # Starlette has sent the masked answer before it lets go of the error.
+            log.exception("a request failed unexpectedly", method=scope["method"], path=path)
+        finally:
+            self._time_limit.end(watch)
+        status = status or _CLIENT_CLOSED_REQUEST
+        template = getattr(scope.get("route"), "path", "")
+        self._record(scope, template, status, perf_counter() - started, None)
+
+    def _record(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
+        self._durations.observe(scope["method"], route, status, seconds)
+        if self._log_request is not None:
+            self._log_request(scope, route, status, seconds, operation)
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name; one that is repeated counts as one list (RFC 9110, section 5.3)."""
+    pairs: list[tuple[bytes, bytes]] = scope["headers"]
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        headers.clear()
+        for name, value in pairs:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+def _request_id(given: bytes | None) -> str:
+    """The client's own id when it can be printed anywhere, or a new one."""
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return uuid_utils.uuid7().hex
+
+
+def _navigates(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser opens the endpoint as a page."""
+    return (
+        scope["method"] in ("GET", "HEAD")
+        and wants_page(headers.get(b"accept"))
+        and b"query=" not in scope["query_string"]
+    )

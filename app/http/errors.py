@@ -1,0 +1,67 @@
+"""Which HTTP status tells a caller of which error. The one place for it."""
+
+from typing import Final
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.observability.logs import request_id
+from domain.errors import (
+    Conflict,
+    CursorExpired,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    DomainError,
+    Forbidden,
+    IdempotencyKeyReused,
+    InvalidCursor,
+    NotFound,
+    ValidationFailed,
+)
+
+STATUSES: Final[dict[type[DomainError], int]] = {
+    ValidationFailed: 400,
+    InvalidCursor: 400,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    CursorExpired: 410,
+    IdempotencyKeyReused: 422,  # as the draft of the Idempotency-Key header has it (draft-ietf-httpapi-idempotency-key)
+    DatabaseUnavailable: 503,
+    DeadlineExceeded: 504,
+}
+
+log = structlog.get_logger()
+
+
+def status_of(error: DomainError) -> int:
+    """The HTTP status for an error that a caller can be told."""
+    return next(status for kind in type(error).__mro__ if (status := STATUSES.get(kind)))
+
+
+async def answer_domain_error(_request: Request, error: Exception) -> Response:
+    """An error that a caller can be told, in its own words."""
+    assert isinstance(error, DomainError)  # noqa: S101 - Starlette's handlers are typed for any exception
+    headers = {"Retry-After": "1"} if isinstance(error, DatabaseUnavailable) else None
+    return JSONResponse({"error": error.message}, status_of(error), headers)
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses: an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed for any exception
+    headers = dict(error.headers or {})
+    message = error.detail
+    if error.status_code == 404:
+        message = f"There is nothing at {request.url.path}"
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(headers.get("Allow", "").split(", ")))
+        message = f"{request.method} is not possible at {request.url.path}. Possible: {headers['Allow']}"
+    return JSONResponse({"error": message}, error.status_code, headers)
+
+
+async def answer_unexpected(_request: Request, _error: Exception) -> Response:
+    """What nobody foresaw: masked, with the reference under which the log tells more."""
+    message = f"Something went wrong here. Mention {request_id.get()} when you report it."
+    return JSONResponse({"error": message}, 500)

@@ -1,0 +1,57 @@
+"""Which Postgres a command works on."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.settings import Settings, data_home
+from app.terminal import console, counting, working
+from db.embedded import EmbeddedPostgres, default_data_directory
+from migrations.upgrade import Step, upgrade
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """Where the data is: a URL for the program, which may hold a password, and words for people."""
+
+    url: str
+    description: str
+
+
+@asynccontextmanager
+async def postgres(settings: Settings) -> AsyncGenerator[Postgres]:
+    """The configured Postgres, or the embedded one while the block runs. Raises EmbeddedPostgresError."""
+    url = settings.postgres_url()
+    if url is not None:
+        yield Postgres(url, "the configured Postgres")
+        return
+    folder = settings.data_dir or default_data_directory(home=Path.home(), xdg_data_home=data_home())
+    embedded = EmbeddedPostgres(folder)
+    with working(f"Starting the embedded PostgreSQL in {embedded.directory}"):
+        await embedded.start()
+    try:
+        yield Postgres(embedded.url, f"embedded PostgreSQL in {embedded.directory}, kept between runs")
+    finally:
+        with working("Stopping the embedded PostgreSQL"):
+            await embedded.stop()
+
+
+async def migrate(url: str) -> list[str]:
+    """Bring the database to this version's tables and return what was applied. Raises MigrationError."""
+    with counting("Migrating the database") as show:
+
+        def progress(step: Step) -> None:
+            show(step.number, step.total, step.description)
+
+        applied = await upgrade(url, progress=progress)
+    if applied:
+        console.print(f"Migrated the database to revision {applied[-1]}.")
+    return applied
+
+
+async def migrate_configured(settings: Settings) -> None:
+    """Migrate the database that the settings name, and say what was done."""
+    async with postgres(settings) as found:
+        if not await migrate(found.url):
+            console.print("The database is up to date.")

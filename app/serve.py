@@ -1,0 +1,66 @@
+"""The life of a server: bring up what it needs, serve, and take it all down again."""
+
+import asyncio
+from socket import socket
+
+import structlog
+from rich.markup import escape
+from rich.table import Table
+
+from app.asgi import application
+from app.http import graphql
+from app.observability.logs import RequestLog
+from app.postgres import migrate, postgres
+from app.server import Server, on_signal
+from app.settings import Settings
+from app.terminal import console
+from app.version import VERSION
+
+log = structlog.get_logger()
+
+
+async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog) -> None:
+    """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
+    starting = asyncio.current_task()
+    server: Server | None = None
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        if server is not None:
+            server.stop()
+        elif starting is not None:
+            starting.cancel()
+
+    with on_signal(stop):
+        try:
+            async with postgres(settings) as found:
+                await migrate(found.url)
+                async with application(settings, found.url, log_request=log_request) as app:
+                    server = Server(
+                        app,
+                        shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+                        on_started=lambda: _announce(sockets, found.description),
+                    )
+                    await server.serve(sockets)
+                    log.info("stopping")
+        except asyncio.CancelledError:
+            if not is_stopping:
+                raise
+    log.info("stopped")
+
+
+def _announce(sockets: list[socket], database: str) -> None:
+    host, port = sockets[0].getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  compared
+    url = f"http://{shown}:{port}"
+    log.info("serving", url=url, version=VERSION)
+    console.print(f"\n[bold]Reliability Studio {VERSION}[/] is ready. Open [bold]{url}{graphql.PATH}[/]\n")
+    table = Table.grid(padding=(0, 3))
+    table.add_row("  GraphQL", f"{url}{graphql.PATH}")
+    table.add_row("  REST", f"{url}/api/incidents")
+    table.add_row("  Health", f"{url}/api/health")
+    table.add_row("  Data", escape(database))
+    console.print(table)
+    console.print("\nStop with Ctrl-C.")

@@ -1,0 +1,137 @@
+"""The HTTP server: uvicorn on sockets of our own, stopped orderly by a signal."""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+BACKLOG: Final = 2048
+
+_KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle connection (60), so that it closes first.
+_SILENT_CLIENT_MILLISECONDS = 30_000
+_CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; says why, and what to do."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told to stop by `stop`. It would answer a signal by raising it again, and exit with its number."""
+
+    def __init__(
+        self, application: ASGIApp, *, shutdown_timeout_seconds: float, on_started: Callable[[], None]
+    ) -> None:
+        self._on_started = on_started
+        graceful_seconds = max(1, round(shutdown_timeout_seconds - _CLOSING_SECONDS))
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http="httptools",
+                ws="websockets-sansio",
+                ws_per_message_deflate=False,
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                forwarded_allow_ips="",
+                workers=1,
+                backlog=BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=graceful_seconds,
+            )
+        )
+
+    def stop(self) -> None:
+        """Accept no more, and finish what runs. Called again: stop waiting for it."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections. Raises CannotListen when another process took a port meanwhile."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            host, port = (sockets or [])[0].getsockname()[:2]
+            raise CannotListen(_why_not(error, host, port)) from error
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to `on_signal`."""
+        yield
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Bind every address that `host` stands for; 0 takes a free port, the same for all. Raises CannotListen."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotListen(f"{host!r} is not an address of this machine. Choose one with --host.") from error
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        if port == 0 and sockets:
+            address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        try:
+            sockets.append(_bind(family, address))
+        except OSError as error:
+            # A name may stand for an IPv6 address on a machine without IPv6.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for opened in sockets:
+                    opened.close()
+                raise CannotListen(_why_not(error, host, port)) from error
+            absent = error
+    if not sockets:
+        raise CannotListen(_why_not(absent or OSError(), host, port)) from absent
+    return sockets
+
+
+@contextmanager
+def on_signal(stop: Callable[[], None]) -> Generator[None]:
+    """Call `stop` on SIGINT and SIGTERM, in the running event loop."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _bind(family: int, address: Any) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if sys.platform == "linux":
+            # Accepted connections inherit it. Without it, a client that stops reading is kept for a quarter of an hour.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_CLIENT_MILLISECONDS)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Port {port} of {host} is in use. Stop what uses it, or choose another one with --port."
+        case errno.EACCES | errno.EPERM:
+            return f"Port {port} needs more rights. Choose one from 1024 on with --port."
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine. Choose one with --host."
+    return f"{host} port {port} cannot be listened on: {error.strerror}."
