@@ -1,6 +1,7 @@
 """The life of a server: bring up what it needs, serve, and take it all down again."""
 
 import asyncio
+import gc
 from socket import socket
 
 import structlog
@@ -43,6 +44,9 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
                         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
                         on_started=lambda: _announce(sockets, found.description),
                     )
+                    # What lives as long as the process need not be looked at by every garbage collection.
+                    gc.collect()
+                    gc.freeze()
                     await server.serve(sockets)
                     log.info("stopping")
         except asyncio.CancelledError:
