@@ -70,6 +70,7 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, by default 9000; 0 takes a free one.")] = None,
     data_dir: DataDir = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo shop first, unless it is there already.")] = False,
     env_file: EnvFile = None,
 ) -> None:
     """Serve the API until told to stop (Ctrl-C, SIGTERM).
@@ -78,7 +79,7 @@ def serve(
 
     [bold]Examples[/]
 
-      reliability-studio serve
+      reliability-studio serve --demo
       reliability-studio serve --port 9100 --data-dir ./data
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
@@ -95,7 +96,7 @@ def serve(
         show_error(str(error))
         raise typer.Exit(1) from None
     try:
-        _run(run_server(settings, sockets, log_request))
+        _run(run_server(settings, sockets, log_request, with_demo=demo))
     finally:
         for listener in sockets:
             listener.close()
@@ -116,6 +117,22 @@ def migrate(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     from app.postgres import migrate_configured
 
     _run(migrate_configured(settings))
+
+
+@cli.command()
+def demo(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
+    """Load a demo shop: a dozen services, their owners and SLOs, a year of incidents, and one that is open now.
+
+    Where it was loaded before, nothing happens. Migrates the database first.
+
+    [bold]Example[/]
+
+      reliability-studio demo
+    """
+    settings = _settings(env_file, data_dir=data_dir)
+    from app.postgres import load_configured_demo
+
+    _run(load_configured_demo(settings))
 
 
 @cli.command()

@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.asgi import open_database
+from app.clock import now
+from app.demo import load
 from app.settings import Settings, data_home
 from app.terminal import console, counting, working
 from db.embedded import EmbeddedPostgres, default_data_directory
@@ -48,6 +51,27 @@ async def migrate(url: str) -> list[str]:
     if applied:
         console.print(f"Migrated the database to revision {applied[-1]}.")
     return applied
+
+
+async def load_demo(settings: Settings, url: str) -> None:
+    """Load the demo shop into a migrated database, unless it is there already."""
+    database = await open_database(settings, url)
+    try:
+        with counting("Loading the demo shop") as show:
+            added = await load(database, now=now(), progress=lambda what, done, total: show(done, total, what))
+    finally:
+        await database.close()
+    if added:
+        console.print(f"Loaded the demo shop: {added['services']} services, {added['incidents']} incidents.")
+    else:
+        console.print("The demo shop is there already.")
+
+
+async def load_configured_demo(settings: Settings) -> None:
+    """Migrate the database that the settings name, and load the demo shop into it."""
+    async with postgres(settings) as found:
+        await migrate(found.url)
+        await load_demo(settings, found.url)
 
 
 async def migrate_configured(settings: Settings) -> None:

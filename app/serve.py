@@ -11,7 +11,7 @@ from rich.table import Table
 from app.asgi import application
 from app.http import graphql
 from app.observability.logs import RequestLog
-from app.postgres import migrate, postgres
+from app.postgres import load_demo, migrate, postgres
 from app.server import Server, on_signal
 from app.settings import Settings
 from app.terminal import console
@@ -20,7 +20,7 @@ from app.version import VERSION
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog) -> None:
+async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
     starting = asyncio.current_task()
     server: Server | None = None
@@ -38,6 +38,8 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
         try:
             async with postgres(settings) as found:
                 await migrate(found.url)
+                if with_demo:
+                    await load_demo(settings, found.url)
                 async with application(settings, found.url, log_request=log_request) as app:
                     server = Server(
                         app,

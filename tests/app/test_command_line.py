@@ -16,7 +16,7 @@ async def test_it_says_its_version() -> None:
     assert await run_command("--version") == (0, f"{VERSION}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "schema", "check"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "demo", "schema", "check"])
 async def test_the_help_of_each_command_gives_an_example(command: str) -> None:
     code, out, _ = await run_command(command, "--help")
 
@@ -30,7 +30,7 @@ async def test_the_help_lists_the_commands_and_how_to_start() -> None:
 
     assert "reliability-studio serve" in out
     assert "http://127.0.0.1:9000/graphql" in out
-    for command in ("serve", "migrate", "schema", "check", "settings"):
+    for command in ("serve", "migrate", "demo", "schema", "check", "settings"):
         assert f" {command} " in out
 
 
@@ -48,6 +48,15 @@ async def test_migrating_twice_is_once(empty_database_url: str) -> None:
     assert first[0] == second[0] == 0
     assert "Migrated the database to revision" in first[2]
     assert "The database is up to date." in second[2]
+
+
+async def test_loading_the_demo_twice_is_once(empty_database_url: str) -> None:
+    first = await run_command("demo", settings={"DATABASE_URL": empty_database_url})
+    second = await run_command("demo", settings={"DATABASE_URL": empty_database_url})
+
+    assert first[0] == second[0] == 0
+    assert "Loaded the demo shop: " in first[2]
+    assert "The demo shop is there already." in second[2]
 
 
 async def test_a_port_in_use_is_said_before_anything_is_started(database_url: str) -> None:

@@ -93,6 +93,16 @@ async def test_without_a_database_of_the_users_it_brings_its_own_and_keeps_the_d
     assert titles == ["Survives"]
 
 
+async def test_with_the_demo_there_is_an_incident_to_look_at(database_url: str) -> None:
+    async with (
+        ServerProcess("--demo", DATABASE_URL=database_url) as server,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
+        active = await http.get("/api/incidents/active")
+
+    assert active.headers["x-total-count"] == "1"
+
+
 async def test_log_lines_are_json_with_time_level_and_event(database_url: str) -> None:
     async with ServerProcess(DATABASE_URL=database_url) as server, httpx.AsyncClient(base_url=server.url) as http:
         await http.get("/health?password=secret")
