@@ -122,7 +122,7 @@ async def create(tx: Transaction, new: NewIncident, *, actor: Actor, idempotency
     await optional(tx, users, values["commander_id"], "commanderId")
     hurt = await find_or_discover(tx, wanted, actor=actor)
     await lock_services(tx, [service["id"] for service in hurt])
-    number = await _next_number(tx)
+    number = await next_number(tx)
     incident = await tx.insert(incidents, id=id, number=number, **asdict(lifecycle), **values)
     await _affect(tx, incident, hurt, levels)
     scope = await scope_of(tx, id)
@@ -256,7 +256,7 @@ async def _change(
     return id
 
 
-async def _next_number(tx: Transaction) -> Any:
+async def next_number(tx: Transaction) -> Any:
     """The next number as SQL. From here to the end of the transaction nobody else gets one, so that none is left out
     when a transaction fails; therefore this comes late.
     """
