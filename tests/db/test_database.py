@@ -298,7 +298,7 @@ async def test_a_cancelled_write_is_stopped_and_not_written(database: Database) 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: sleeps(0), timeout_seconds=3)
+    await until(lambda: sleeps(0))
     assert await names(database) == []
 
 

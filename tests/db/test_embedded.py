@@ -208,6 +208,12 @@ async def test_root_can_use_an_environment_that_the_servers_account_cannot_enter
     assert any(path.name.startswith("programs-") for path in folder.iterdir())
 
 
+async def test_ctrl_c_in_the_terminal_does_not_reach_the_server(folder: Path) -> None:
+    async with EmbeddedPostgres(folder, settings=QUICK) as server:
+        process = int((server.cluster / "postmaster.pid").read_text().split()[0])
+        assert os.getpgid(process) != os.getpgid(os.getpid())
+
+
 async def test_a_cancelled_start_leaves_no_server_behind(folder: Path) -> None:
     server = EmbeddedPostgres(folder, settings=QUICK)
     start = asyncio.ensure_future(server.start())

@@ -164,11 +164,12 @@ async def test_at_the_deadline_postgres_stops_working_and_the_connection_serves_
     pid = await fetch(pool, PID)
     read = asyncio.create_task(fetch(pool, SLEEP, 60, timeout_seconds=0.3))
     await until(running(observer, 1))
+    done, _ = await asyncio.wait([read], timeout=20)
+    assert done, "Postgres' own limit, after 30 s, must not be needed"
     with pytest.raises(DeadlineExceeded):
         await read
-    await until(running(observer, 0), timeout_seconds=2)
+    await until(running(observer, 0))
     assert await fetch(pool, PID) == pid
-    assert not read.cancelled()
 
 
 async def test_a_cancelled_read_is_stopped_in_postgres_too(make_pool: MakePool, observer: asyncpg.Connection) -> None:
@@ -178,7 +179,7 @@ async def test_a_cancelled_read_is_stopped_in_postgres_too(make_pool: MakePool, 
     read.cancel()
     with pytest.raises(asyncio.CancelledError):
         await read
-    await until(running(observer, 0), timeout_seconds=2)
+    await until(running(observer, 0))
     await until(lambda: (pool.in_use, pool.idle) == (0, 1))
 
 
@@ -279,7 +280,7 @@ async def test_a_snapshot_that_takes_too_long_is_cancelled(pool: ReadPool, obser
     with pytest.raises(DeadlineExceeded):
         async with pool.connection(timeout_seconds=0.1) as connection:
             await connection.fetch_text(SLEEP, (60,))
-    await until(running(observer, 0), timeout_seconds=2)
+    await until(running(observer, 0))
     with pytest.raises(DeadlineExceeded):
         async with pool.connection(timeout_seconds=0.1):
             await asyncio.Event().wait()
