@@ -76,6 +76,7 @@ def create_app(
             deadline=deadline,
             request_id=id,
             now=now(),
+            health=health.report,
         )
 
     endpoint = GraphQLEndpoint(

@@ -6,11 +6,12 @@ from app.asgi import open_database
 from app.backends import open_backends
 from app.clock import now
 from app.failures import diagnose
-from app.health import ComponentHealth, Dependency, Health, HealthStatus, database_dependency
+from app.health import Dependency, Health, database_dependency
 from app.postgres import postgres
 from app.settings import Settings
 from db.embedded import EmbeddedPostgresError
 from domain.errors import DatabaseUnavailable
+from domain.health import ComponentHealth, HealthStatus
 from migrations.upgrade import current, head
 from telemetry_clients.errors import TelemetryNotConfigured
 

@@ -4,25 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from time import perf_counter
 
 from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import DomainError
+from domain.health import ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Transport
-
-
-class HealthStatus(StrEnum):
-    """How well something serves."""
-
-    HEALTHY = "HEALTHY"
-    DEGRADED = "DEGRADED"
-    UNHEALTHY = "UNHEALTHY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +27,6 @@ class Dependency:
     name: str
     ask: Callable[[Deadline], Awaitable[str]]
     is_essential: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentHealth:
-    """What became of asking one dependency. `message` says what is wrong, in words for everybody."""
-
-    name: str
-    status: HealthStatus
-    message: str | None
-    version: str | None
-    latency_seconds: float
-    checked_at: datetime
-    error: Exception | None = None
-    """For the operator: its `__cause__` may name hosts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The health of the whole: that of its worst component."""
-
-    status: HealthStatus
-    components: tuple[ComponentHealth, ...]
 
 
 class Health:
@@ -77,10 +47,10 @@ class Health:
         self._now = now
         self._timeout_seconds = timeout_seconds
         self._remembered_seconds = remembered_seconds
-        self._asking: asyncio.Task[Report] | None = None
+        self._asking: asyncio.Task[SystemHealth] | None = None
         self._asked_at_seconds = float("-inf")
 
-    async def report(self) -> Report:
+    async def report(self) -> SystemHealth:
         """How everything is, at most a moment ago."""
         now_seconds = asyncio.get_running_loop().time()
         asking = self._asking
@@ -96,11 +66,11 @@ class Health:
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
-    async def _ask_all(self) -> Report:
+    async def _ask_all(self) -> SystemHealth:
         components = tuple(await asyncio.gather(*map(self._ask, self._dependencies)))
         order = list(HealthStatus)
         worst = max((component.status for component in components), key=order.index, default=HealthStatus.HEALTHY)
-        return Report(worst, components)
+        return SystemHealth(worst, components)
 
     async def _ask(self, dependency: Dependency) -> ComponentHealth:
         started = perf_counter()

@@ -30,7 +30,15 @@ def working(what: str) -> Generator[None]:
 def counting(what: str) -> Generator[Callable[[int, int, str], None]]:
     """Show how far something is: call the result with the number of steps done, of all, and what was done last."""
     if not console.is_terminal:
-        yield lambda done, total, last: console.print(f"{escape(what)} {done}/{total}: {escape(last)}")
+        shown = ""
+
+        def say(done: int, total: int, last: str) -> None:
+            nonlocal shown
+            if last != shown or done == total:
+                shown = last
+                console.print(f"{escape(what)} {done}/{total}: {escape(last)}")
+
+        yield say
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -1,7 +1,7 @@
 """What a request brings along for its resolvers."""
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from db.database import Database
 from db.read_pool import ReadConnection
 from domain.access import Actor
+from domain.health import SystemHealth
 from domain.time import Deadline
 from resolvers.compile.documents import PreparedOperation
 from telemetry_clients.prometheus import Prometheus
@@ -44,6 +45,7 @@ class RequestContext:
     now: datetime
     prometheus: Prometheus | None = None
     scrape_interval_seconds: float = 15
+    health: Callable[[], Awaitable[SystemHealth]] | None = None
     reading: Reading | None = None
     running: Running | None = None
 

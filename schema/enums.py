@@ -9,6 +9,7 @@ from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
+from domain.health import HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
@@ -213,6 +214,12 @@ describe(
 )
 
 
+describe(
+    HealthStatus,
+    HEALTHY="It serves.",
+    DEGRADED="It serves, and something is missing.",
+    UNHEALTHY="It does not serve.",
+)
 describe(
     Role,
     VIEWER="May read.",

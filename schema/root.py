@@ -25,6 +25,7 @@ from schema.filters import (
     SLOFilter,
     SLOOrder,
 )
+from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
@@ -125,6 +126,13 @@ class Query:
         """The actor of the request."""
         actor = info.context.actor
         return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
+
+    @strawberry.field(description="How well the server and what it depends on serve.")
+    async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
+        """The health of the process that answers."""
+        if info.context.health is None:
+            raise RuntimeError("nobody watches the health of this process")
+        return system_health(await info.context.health())
 
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",

@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.health import Health, HealthStatus
+from app.health import Health
 from app.observability.metrics import Metrics
+from domain.health import HealthStatus
 
 _UNCACHED = {"Cache-Control": "no-store"}
 
