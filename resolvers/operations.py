@@ -108,7 +108,9 @@ class Operations:
             error = GraphQLError("", original_error=DeadlineExceeded())
             result = ExecutionResult(None, [error])
         if result.data is None and result.errors and all(error.path is None for error in result.errors):
-            executed = any(error.original_error is not None for error in result.errors)
+            # What comes before the first field is the request's fault, but for the deadline. graphql-core wraps the
+            # errors of wrong variables in errors of its own.
+            executed = any(isinstance(error.original_error, DomainError) for error in result.errors)
             if not executed:
                 return _answer({"errors": [_input_error(error) for error in result.errors]}, False, prepared.kind)
         body: dict[str, Any] = {"data": result.data}
