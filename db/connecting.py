@@ -91,7 +91,8 @@ def is_lost(error: BaseException) -> bool:
         state = error.sqlstate or ""
         # Connection exceptions; shutdowns, crashes and start-ups; sessions ended for being idle or too long.
         return state.startswith(("08", "57P")) or state in {"25P03", "25P04"}
-    return isinstance(error, ConnectionError)
+    # The driver calls it an internal error when a connection is used between the server's goodbye and its end.
+    return isinstance(error, ConnectionError | asyncpg.InternalClientError)
 
 
 def milliseconds(seconds: float) -> str:

@@ -136,7 +136,7 @@ class Database:
         engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=open_for_writes,
-            pool_size=pool_size,
+            pool_size=min(pool_size, pool_max),
             max_overflow=max(0, pool_max - pool_size),
             pool_recycle=round(connection_lifetime_seconds),
             pool_timeout=acquire_timeout_seconds,

@@ -230,6 +230,8 @@ class EmbeddedPostgres:
                 return  # Others use it, or are shutting it down.
             if (self.cluster / "postmaster.pid").exists():
                 await self._shut_down()
+            if (sockets := self._socket_directory()) != self.cluster:
+                shutil.rmtree(sockets)
         finally:
             os.close(use)
 

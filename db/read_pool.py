@@ -271,6 +271,7 @@ class ReadPool:
             self._settle(connection, error)
             raise
         connection.task = None
+        connection.is_overdue = False  # Whatever was cancelled at the last moment, the block has ended well.
         self._release(connection)
 
     def _stop_overdue(self) -> None:
