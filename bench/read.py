@@ -110,8 +110,8 @@ def _print_plan(
     console: Console, names: Sequence[str], rounds: int, seconds: float, server_cpus: set[int], load_cpus: set[int]
 ) -> None:
     console.print(
-        f"\n{', '.join(names)}: one process each. In {rounds} rounds everyone has a turn of {seconds:g} s a query,"
-        f"\nfirst with {CONNECTIONS} connections that are never idle, then at half that pace."
+        f"\n{', '.join(names)}: one process each. In {rounds} rounds everyone has a turn of {seconds:g} s a query, "
+        f"first with {CONNECTIONS} connections that are never idle, then at half that pace."
     )
     if server_cpus != load_cpus:
         console.print(f"Pinned: the servers to CPU {min(server_cpus)}, the load to {min(load_cpus)}; Postgres to none.")

@@ -51,7 +51,7 @@ def print_measurements(
             )
         console.print(table)
     console.print(
-        "req/s with every connection busy, and the CPU time that a request took of the server and of Postgres then;\n"
+        "req/s with every connection busy, and the CPU time that a request took of the server and of Postgres then; "
         "p50 and p99 at half that pace; memory of the server."
     )
     busiest = max(share for one in measured.values() for share in one.load_shares)
