@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from domain.errors import Forbidden
+
 
 class Role(StrEnum):
     """What a person or a token may do, each role including the ones before it."""
@@ -26,3 +28,10 @@ class Actor:
     role: Role
     request_id: str | None = None
     address: str | None = None
+
+
+def require_role(actor: Actor, role: Role) -> None:
+    """Raise Forbidden unless the actor has this role, or one that includes it."""
+    roles = list(Role)
+    if roles.index(actor.role) < roles.index(role):
+        raise Forbidden(f"This takes the role {role}, and yours is {actor.role}: ask an admin for it")

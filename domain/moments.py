@@ -6,6 +6,8 @@ from domain.errors import ValidationFailed
 
 # A client's clock may run ahead of ours by this much before its "now" counts as the future.
 ALLOWED_CLOCK_SKEW = timedelta(seconds=60)
+# The driver writes the first and the last moment that Python knows as Postgres' -infinity and infinity.
+_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 def moment(value: object, label: str, *path: str) -> datetime:
@@ -17,9 +19,12 @@ def moment(value: object, label: str, *path: str) -> datetime:
     if value.tzinfo is None:
         raise ValidationFailed(f"{label} needs an offset from UTC, for example a Z at its end", path)
     try:
-        return value.astimezone(UTC)
+        given = value.astimezone(UTC)
     except OverflowError as overflow:
         raise ValidationFailed(f"{label} lies outside the years 1 to 9999", path) from overflow
+    if given in _INFINITE:
+        raise ValidationFailed(f"{label} is too long ago or too far ahead", path)
+    return given
 
 
 def past_moment(value: object, label: str, *path: str, now: datetime) -> datetime:

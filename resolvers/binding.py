@@ -122,9 +122,11 @@ def _member_resolver(source: Member, sources: Sources) -> Resolver:
     async def resolve(parent: Any, info: GraphQLResolveInfo[Any]) -> Any:
         key = getattr(parent, source.attribute)
         context: RequestContext = info.context
-        if key is None or context.running is None:
-            return None
         running = context.running
+        if key is None:
+            return None
+        if running is None:
+            return await read_member(source, key, sources, info)
         place = tuple(info.path.as_list())
         try:
             statement = running.prepared.member_statement(place, running.shape, running.variables, info, source)

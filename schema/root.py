@@ -9,6 +9,7 @@ from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.errors import MUTATION_ERRORS
 from schema.events import ALL_EVENTS, Event
 from schema.filters import (
     ALERT_ORDER,
@@ -27,6 +28,9 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
+from schema.mutations.incidents import IncidentMutations
+from schema.mutations.investigation import InvestigationMutations
+from schema.mutations.services import ServiceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.scalars import CONFIG
@@ -140,8 +144,19 @@ class Query:
     )
 
 
+@strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+    """Everything that can be changed."""
+
+
 def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(query=Query, subscription=Subscription, types=ALL_EVENTS, config=CONFIG)
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=(*ALL_EVENTS, *MUTATION_ERRORS),
+        config=CONFIG,
+    )

@@ -1,0 +1,1 @@
+"""What clients can change: each mutation is one action in one transaction, and answers with a payload."""

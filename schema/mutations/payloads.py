@@ -1,0 +1,39 @@
+"""What mutations answer with."""
+
+from typing import Self, TypeAlias
+from uuid import UUID
+
+import strawberry
+
+from resolvers.context import RequestContext
+from resolvers.mutations import Work, write
+from schema.errors import MutationError, mutation_error
+from schema.mutations.declarations import payload_type
+
+Info: TypeAlias = strawberry.Info[RequestContext]
+
+
+@strawberry.type
+class Payload:
+    """What came of a write: either all of it happened, or there are errors and nothing was written."""
+
+    row_id: strawberry.Private[UUID | None]
+    errors: list[MutationError] = strawberry.field(description="Why nothing was written. Empty when it was.")
+
+    @classmethod
+    async def of(cls, info: Info, work: Work, *inside: str) -> Self:
+        """Do the work. `inside` leads from the mutation's arguments to what the work takes for its input."""
+        outcome = await write(info.context, work)
+        if isinstance(outcome, UUID):
+            return cls(row_id=outcome, errors=[])
+        return cls(row_id=None, errors=[mutation_error(outcome, inside)])
+
+
+@payload_type
+class DeletePayload(Payload):
+    """What came of a deletion."""
+
+    @strawberry.field(description="The id of what was deleted. Null when nothing was.")
+    def deleted_id(self) -> strawberry.ID | None:
+        """The id of what was deleted."""
+        return None if self.row_id is None else strawberry.ID(str(self.row_id))
