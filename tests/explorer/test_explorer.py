@@ -33,10 +33,10 @@ class Visit:
 
 @pytest.fixture(scope="session")
 async def visit(node: Node, chromium: str, server_url: str) -> Visit:
-    """Run the query that is there, set a header, type `query Typed { incid`, accept the suggestion, complete and run it."""
+    """Run the query that is there, set a header, type `query Typed { incidents`, accept the suggestion, complete and run it."""
     if not (DIST / "index.html").exists():
         pytest.skip("the explorer is not built; run: make explorer")
-    header, start, rest = json.dumps({"X-Secret": SECRET}), "query Typed { incid", " { totalCount nodes { title } }"
+    header, start, rest = json.dumps({"X-Secret": SECRET}), "query Typed { incidents", " { totalCount nodes { title } }"
     return Visit(**await node.run("explorer.mjs", chromium, server_url, header, start, rest))
 
 

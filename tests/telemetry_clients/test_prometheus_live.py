@@ -95,7 +95,10 @@ async def test_series_and_label_values_are_those_of_the_exporter(prometheus):
         *((SERVICE, status) for status in ("200", "404", "500", "503")),
         ("other", "500"),
     }
-    assert await prometheus.client.label_values("service", deadline=soon()) == (SERVICE, "other")
+    values = await prometheus.client.label_values(
+        "service", selectors=[f'{METRIC}_count{{team="sales"}}'], **hour, deadline=soon()
+    )
+    assert values == (SERVICE, "other")
     assert await prometheus.client.label_values("nobody_has_this", **hour, deadline=soon()) == ()
     assert await prometheus.client.label_values(
         "http_response_status_code", selectors=[f'{METRIC}_count{{service="other"}}'], **hour, deadline=soon()
