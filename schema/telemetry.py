@@ -38,7 +38,7 @@ class MetricSeries:
     name: str = strawberry.field(description="What it is called.")
     signal: GoldenSignal | None = strawberry.field(description="The golden signal that it is.")
     labels: JSON = strawberry.field(description="What tells it from others.")
-    unit: str | None = strawberry.field(description="The unit of its values: s, 1/s or 1 for a ratio.")
+    unit: str = strawberry.field(description="The unit of its values: s, 1/s or 1 for a ratio.")
     query: str = strawberry.field(description="The PromQL that it answers.")
     points: list[MetricPoint] = strawberry.field(description="Its values, oldest first.")
 
