@@ -1,5 +1,6 @@
 """The kinds of columns that tables are made of."""
 
+import re
 from enum import StrEnum
 from typing import Any
 
@@ -10,23 +11,28 @@ from sqlalchemy.schema import Computed, SchemaItem
 from db.metadata import metadata
 from domain.limits import KEY_CHARACTERS, NAME_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS, URL_CHARACTERS
 
+_WORD_BEGINS = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _enums: dict[type[StrEnum], Enum] = {}
 
 
 def enum_type(labels: type[StrEnum]) -> Enum:
     """The Postgres enum of a domain enum: labels as in Python and GraphQL, sorted in their order of declaration."""
     if labels not in _enums:
-        snake = "".join(
-            "_" + c.lower() if c.isupper() and not p.isupper() else c.lower()
-            for p, c in zip("X" + labels.__name__, labels.__name__, strict=False)
-        )
         _enums[labels] = Enum(
             labels,
-            name=snake.lstrip("_"),
+            name=_WORD_BEGINS.sub("_", labels.__name__).lower(),
             metadata=metadata,
             values_callable=lambda members: [member.value for member in members],
         )
     return _enums[labels]
+
+
+def enum_labels(name: str) -> frozenset[str]:
+    """The labels of the Postgres enum with this name. Raises LookupError."""
+    for labels, type_ in _enums.items():
+        if type_.name == name:
+            return frozenset(label.value for label in labels)
+    raise LookupError(f"No table has an enum called {name}")
 
 
 def id_column() -> Column[Any]:

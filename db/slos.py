@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from db.columns import (
     changed,
     enum,
+    enum_type,
     id_column,
     json_array,
     json_object,
@@ -38,7 +39,9 @@ from db.columns import (
 )
 from db.metadata import metadata
 from db.services import services
-from domain.slos import AdjustmentKind, BudgetingMethod, IndicatorKind, SLOStatus, WindowKind
+from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
+
+enum_type(BurnResponse)  # Read from the JSON of `burn_rates`.
 
 slos = Table(
     "slos",

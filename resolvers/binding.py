@@ -11,9 +11,9 @@ from sqlalchemy import Column, Table
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.parameters import Bindings
 from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sources, Stream, Variants
-from resolvers.compile.statement import Uncompilable
 from resolvers.context import RequestContext
 from resolvers.prefetched import Prefetched
 from resolvers.rows import RowObject, read_member, read_needs, resolve_row_field

@@ -13,9 +13,9 @@ from graphql import ExecutionResult, GraphQLError, execute
 
 from domain.errors import DeadlineExceeded, DomainError
 from resolvers.binding import bind
+from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.documents import Documents, PreparedOperation, Refused
 from resolvers.compile.parameters import Bindings
-from resolvers.compile.statement import Uncompilable
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running, Snapshot
 from resolvers.errors import field_error, request_error

@@ -18,12 +18,12 @@ from domain.time import Deadline
 from feed.cursor import Cursor, decode, encode
 from feed.filter import EventFilter
 from feed.hub import Frame, Hub, Place
-from resolvers.compile.arguments import Argument, field_arguments
+from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, identifier
 from resolvers.compile.selection import collect
 from resolvers.compile.sources import Sources, Stream
-from resolvers.compile.statement import Statement, Uncompilable
+from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
 from resolvers.errors import field_error

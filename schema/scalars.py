@@ -5,7 +5,7 @@ from typing import Any, NewType
 from urllib.parse import urlsplit
 
 import strawberry
-from graphql import GraphQLError, ValueNode, value_from_ast_untyped
+from graphql import GraphQLError, Undefined, ValueNode, value_from_ast_untyped
 from strawberry.schema.config import StrawberryConfig
 
 DateTime = NewType("DateTime", datetime)
@@ -56,7 +56,16 @@ def _same(value: Any) -> Any:
 
 
 def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
-    return value_from_ast_untyped(node, variables)
+    return _without_missing(value_from_ast_untyped(node, variables))
+
+
+def _without_missing(value: Any) -> Any:
+    """As in input objects and lists: a variable that was not given leaves its member out, and its item null."""
+    if isinstance(value, dict):
+        return {name: _without_missing(part) for name, part in value.items() if part is not Undefined}
+    if isinstance(value, list):
+        return [_without_missing(item) for item in value]
+    return None if value is Undefined else value
 
 
 CONFIG = StrawberryConfig(

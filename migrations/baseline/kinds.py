@@ -14,6 +14,7 @@ ALERT_STATUS = ENUM("FIRING", "RESOLVED", name="alert_status", create_type=False
 ANALYSIS_STATUS = ENUM("RUNNING", "COMPLETE", "PARTIAL", "FAILED", name="analysis_status", create_type=False)
 BUDGETING_METHOD = ENUM("OCCURRENCES", "TIMESLICES", name="budgeting_method", create_type=False)
 COMPARISON = ENUM("ABOVE", "BELOW", name="comparison", create_type=False)
+BURN_RESPONSE = ENUM("PAGE", "TICKET", name="burn_response", create_type=False)
 CORRELATION_KIND = ENUM(
     "METRIC", "LOG", "TRACE", "ALERT", "DEPLOYMENT", "TOPOLOGY", "INCIDENT", name="correlation_kind", create_type=False
 )
@@ -83,7 +84,9 @@ ROOT_CAUSE_KIND = ENUM(
 )
 SERVICE_STATUS = ENUM("HEALTHY", "DEGRADED", "DOWN", "UNKNOWN", name="service_status", create_type=False)
 SEVERITY = ENUM("LOW", "MEDIUM", "HIGH", "CRITICAL", name="severity", create_type=False)
-SLOSTATUS = ENUM("HEALTHY", "WARNING", "CRITICAL", "EXHAUSTED", "NO_DATA", "ERROR", name="slostatus", create_type=False)
+SLO_STATUS = ENUM(
+    "HEALTHY", "WARNING", "CRITICAL", "EXHAUSTED", "NO_DATA", "ERROR", name="slo_status", create_type=False
+)
 STEP_STATUS = ENUM("PENDING", "IN_PROGRESS", "COMPLETED", "SKIPPED", name="step_status", create_type=False)
 TASK_STATUS = ENUM("OPEN", "IN_PROGRESS", "DONE", "CANCELLED", name="task_status", create_type=False)
 TELEMETRY_BACKEND = ENUM("PROMETHEUS", "LOKI", "TEMPO", name="telemetry_backend", create_type=False)
@@ -115,6 +118,7 @@ ENUMS = (
     ALERT_STATUS,
     ANALYSIS_STATUS,
     BUDGETING_METHOD,
+    BURN_RESPONSE,
     COMPARISON,
     CORRELATION_KIND,
     DEPENDENCY_SOURCE,
@@ -133,7 +137,7 @@ ENUMS = (
     ROOT_CAUSE_KIND,
     SERVICE_STATUS,
     SEVERITY,
-    SLOSTATUS,
+    SLO_STATUS,
     STEP_STATUS,
     TASK_STATUS,
     TELEMETRY_BACKEND,

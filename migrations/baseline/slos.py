@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
-from migrations.baseline.kinds import ADJUSTMENT_KIND, BUDGETING_METHOD, INDICATOR_KIND, SLOSTATUS, WINDOW_KIND
+from migrations.baseline.kinds import ADJUSTMENT_KIND, BUDGETING_METHOD, INDICATOR_KIND, SLO_STATUS, WINDOW_KIND
 
 
 def create() -> None:
@@ -53,7 +53,7 @@ def create() -> None:
     op.create_table(
         "slo_states",
         sa.Column("slo_id", sa.Uuid, primary_key=True),
-        sa.Column("status", SLOSTATUS, nullable=False),
+        sa.Column("status", SLO_STATUS, nullable=False),
         sa.Column("measured_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sli", sa.Float(53)),
         sa.Column("good_events", sa.Float(53)),

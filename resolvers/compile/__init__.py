@@ -7,6 +7,7 @@ parameters.py  values bound to a statement
 json_text.py   JSON made by concatenation in Postgres
 statement.py   selection → SQL
 pages.py       Relay connections with keyset cursors
+cursors.py     places in an order, as opaque text
 variables.py   coercion and shape of an operation's variables
 documents.py   documents parsed, validated and compiled once
 catalog.py     sources held against the database's catalog at start-up

@@ -9,6 +9,7 @@ from graphql import (
     GraphQLField,
     GraphQLInputObjectType,
     GraphQLInputType,
+    GraphQLScalarType,
     ListValueNode,
     NullValueNode,
     ObjectValueNode,
@@ -17,9 +18,14 @@ from graphql import (
     coerce_input_literal,
     get_nullable_type,
     is_list_type,
+    is_non_null_type,
 )
 
 Variables = Mapping[str, Any]
+
+
+class Uncompilable(Exception):
+    """The selection asks for something that no statement can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,7 @@ def constant(value: Any) -> Argument:
 def _evaluate(node: ValueNode, type_: GraphQLInputType, variables: Variables) -> Argument | None:
     """None: a variable that was not given, which counts as absent."""
     if isinstance(node, VariableNode):
-        name = node.name.value
-        return _variable(variables[name], lambda given: given[name], type_) if name in variables else None
+        return _given(node.name.value, type_, variables)
     if isinstance(node, NullValueNode):
         return Argument(None)
     nullable = get_nullable_type(type_)
@@ -64,8 +69,36 @@ def _evaluate(node: ValueNode, type_: GraphQLInputType, variables: Variables) ->
         return _object(node, nullable, variables)
     if isinstance(node, ListValueNode) and is_list_type(nullable):
         return _list([_evaluate(item, nullable.of_type, variables) for item in node.values])
+    if isinstance(nullable, GraphQLScalarType) and isinstance(node, ListValueNode | ObjectValueNode):
+        return _structure(node, nullable, variables)
     value = coerce_input_literal(node, type_)
     return Argument([value] if is_list_type(nullable) and not isinstance(value, list) else value)
+
+
+def _given(name: str, type_: GraphQLInputType, variables: Variables) -> Argument | None:
+    if name not in variables:
+        return None
+    value = variables[name]
+    if value is None and is_non_null_type(type_):
+        # Validation lets a nullable variable stand here when it has a default, which null overrides.
+        raise Uncompilable(f"${name} is null where the schema says non-null")
+    return _variable(value, lambda given: given[name], type_)
+
+
+def _structure(node: ValueNode, type_: GraphQLScalarType, variables: Variables) -> Argument:
+    """A list or object of a custom scalar, which may hold variables anywhere."""
+    value = type_.parse_literal(node, dict(variables))
+    if not _holds_variable(node):
+        return Argument(value)
+    return Argument(value, lambda given: type_.parse_literal(node, dict(given)))
+
+
+def _holds_variable(node: ValueNode) -> bool:
+    if isinstance(node, ListValueNode):
+        return any(_holds_variable(item) for item in node.values)
+    if isinstance(node, ObjectValueNode):
+        return any(_holds_variable(part.value) for part in node.fields)
+    return isinstance(node, VariableNode)
 
 
 def _variable(value: Any, get: Callable[[Variables], Any], type_: GraphQLInputType) -> Argument:

@@ -19,9 +19,10 @@ from graphql import (
     validate,
 )
 
+from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.selection import Document
 from resolvers.compile.sources import Member, Sources
-from resolvers.compile.statement import Compiler, Statement, Uncompilable
+from resolvers.compile.statement import Compiler, Statement
 from resolvers.compile.variables import Variables
 
 DOCUMENTS = 1_000
@@ -66,14 +67,14 @@ class Refused:
 
 @dataclass(slots=True)
 class PreparedOperation:
-    """One operation of a valid document, and the statements that its shapes have needed so far."""
+    """One operation of a valid document, and the statement of each shape it came in so far, or why there is none."""
 
     document: DocumentNode
     operation: OperationDefinitionNode
     lookup: Document
     variables: Variables
     sources: Sources
-    statements: RecentlyUsed[Hashable, Statement | Uncompilable] = field(
+    statements: RecentlyUsed[Hashable, Statement | str] = field(
         default_factory=lambda: RecentlyUsed(STATEMENTS_PER_DOCUMENT)
     )
 
@@ -131,10 +132,10 @@ class PreparedOperation:
             try:
                 statement = compile(Compiler(self.lookup, self.sources, variables))
             except Uncompilable as reason:
-                statement = reason
+                statement = str(reason)
             self.statements.put(key, statement)
-        if isinstance(statement, Uncompilable):
-            raise statement
+        if isinstance(statement, str):
+            raise Uncompilable(statement)
         return statement
 
 

@@ -29,6 +29,15 @@ TYPE_KEY = ""
 """The member of a mixed object that names its type: no response key is empty."""
 
 
+_REFUSED_NULL = "current_setting('null.where_the_schema_has_none')"
+"""Fails when it is evaluated, because no setting has this name; not before, as a division by zero might."""
+
+
+def non_null(expression: str) -> Sql:
+    """An expression whose null fails the statement: concatenated, it would silently take what is around it along."""
+    return Sql(f"coalesce({expression}, {_REFUSED_NULL})")
+
+
 def concatenate(pieces: Sequence[Piece]) -> str:
     """One SQL expression of type text. A null among the pieces makes all of it null."""
     merged: list[Piece] = []
@@ -65,9 +74,13 @@ def json_object(members: dict[str, Json], type_name: str, *, mixed: bool = False
 
 
 def leaf(source: Leaf, expression: str, type_: GraphQLOutputType) -> Json:
-    """A scalar, enum or list of them as JSON text, `null` where the type allows it."""
+    """A scalar, enum or list of them as JSON text, `null` where the type allows it.
+
+    The columns of non-null fields were found to be NOT NULL at start-up.
+    """
     if is_non_null_type(type_):
-        return Json([*_scalar(source, expression, type_.of_type)])
+        pieces = _scalar(source, expression, type_.of_type)
+        return Json(pieces if source.column is not None else [non_null(concatenate(pieces))])
     pieces = _scalar(source, expression, type_)
     return Json([Sql(f"coalesce({concatenate(pieces)}, 'null')")])
 

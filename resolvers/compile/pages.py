@@ -1,24 +1,20 @@
 """Relay connections (GraphQL Cursor Connections Specification) with keyset cursors.
 
-A cursor is the place of a row in its order: the value it is sorted by, and the row's tie-breaker. So rows that come or
-go while somebody pages never shift a page, and ties neither lose nor repeat a row.
+The rows of a page lie after or before a place in the order (see cursors.py). So rows that come or go while somebody
+pages never shift a page, and ties neither lose nor repeat a row.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-import orjson
 from graphql import FieldNode, GraphQLField, GraphQLObjectType, get_named_type
 
-from domain.errors import InvalidCursor, ValidationFailed
+from domain.errors import ValidationFailed
 from resolvers.compile.arguments import Argument
+from resolvers.compile.cursors import cursor_sql, decoder
 from resolvers.compile.filters import condition_sql, conditions_of
 from resolvers.compile.json_text import Json, Sql, concatenate, json_object
 from resolvers.compile.parameters import Parameters
@@ -78,7 +74,7 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
     def bound(cursor: str) -> str | None:
         if cursor not in given:
             return None
-        decode = _decoder(name, key.pg_type, tiebreak.pg_type, cursor)
+        decode = decoder(source.order, name, cursor)
         value = parameters.bind_converted(given[cursor], lambda text: decode(text)[0], key.pg_type)
         tie = parameters.bind_converted(given[cursor], lambda text: decode(text)[1], tiebreak.pg_type)
         return f"({value}, {tie})"
@@ -91,7 +87,7 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
     return Window(
         order=order,
         reversed_order=reversed_order,
-        cursor=_cursor_sql(name, key.sql, tiebreak.sql),
+        cursor=cursor_sql(source.order, name),
         where=(parent_where, *conditions),
         after=after and f"{place} {forth} {after}",
         before=before and f"{place} {back} {before}",
@@ -119,6 +115,7 @@ class _PageText:
         self.window = window
         self.row = compiler.alias()
         self.looks_ahead = False
+        self.reads_rows = False
 
     def connection(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
         type_ = get_named_type(definition.type)
@@ -140,7 +137,7 @@ class _PageText:
             for key, found in selections.items()
         }
         json = json_object(members, type_.name)
-        if {found[0].name.value for found in selections.values()} <= {"__typename", "totalCount"}:
+        if not self.reads_rows:
             return json
         return Json([Sql(f"(select {concatenate(json.pieces)} from ({self.rows()}) {self.row})")], json.mixed)
 
@@ -168,6 +165,7 @@ class _PageText:
 
     def aggregated(self, item: str, function: str = "string_agg", separator: str = ", ','") -> str:
         """An aggregate over the page's rows in the order of the list, the row beyond the page left out."""
+        self.reads_rows = True
         order = f" order by {self.fill(self.window.order, self.row)}"
         inside = f" filter (where {self.row}.row_position <= {self.window.limit})" if self.looks_ahead else ""
         return f"{function}({item}{separator}{order}){inside}"
@@ -219,6 +217,7 @@ class _PageText:
     def has_more(self, beyond: str | None, *, ahead: bool) -> Json:
         tests = []
         if ahead:
+            self.reads_rows = True
             tests.append(f"count(*) > {self.window.limit}")
         if beyond:
             it = self.compiler.alias()
@@ -250,49 +249,3 @@ def _checked_size(name: str) -> Callable[[Any], int]:
         return size
 
     return checked
-
-
-def _cursor_sql(name: str, key: str, tiebreak: str) -> str:
-    place = f"json_build_array('{name}', {key}, {tiebreak})::text"
-    return f"translate(encode(convert_to({place}, 'UTF8'), 'base64'), E'\\n', '')"
-
-
-def _decoder(name: str, key_type: str, tiebreak_type: str, argument: str) -> Callable[[str], tuple[Any, Any]]:
-    read_key, read_tiebreak = _reader(key_type), _reader(tiebreak_type)
-
-    def decode(cursor: str) -> tuple[Any, Any]:
-        try:
-            order, key, tiebreak = orjson.loads(base64.b64decode(cursor, validate=True))
-            place = read_key(key), read_tiebreak(tiebreak)
-        except (binascii.Error, ValueError, TypeError, AttributeError) as error:
-            raise InvalidCursor(f"`{argument}` is not a cursor of this list", [argument]) from error
-        if order != name:
-            raise InvalidCursor(f"`{argument}` is a cursor of a list ordered by {order}, not by {name}", [argument])
-        return place
-
-    return decode
-
-
-def _reader(pg_type: str) -> Callable[[Any], Any]:
-    match pg_type:
-        case "timestamptz":
-            return lambda value: datetime.fromisoformat(value).astimezone(UTC)
-        case "uuid":
-            return UUID
-        case "integer" | "bigint" | "smallint":
-            return _integer
-        case "double precision" | "numeric":
-            return float
-    return _text
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError("not an integer")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str or "\0" in value:
-        raise ValueError("not text")
-    return value

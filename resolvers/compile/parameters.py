@@ -21,7 +21,6 @@ class Bindings(NamedTuple):
 
 
 Getter = Callable[[Bindings], Any]
-
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
@@ -52,7 +51,7 @@ class Parameters:
     def bind_getter(self, getter: Getter, pg_type: str) -> str:
         """The placeholder of whatever `getter` takes from the bindings."""
         self.getters.append(getter)
-        return f"${len(self.getters)}{_CASTS.get(pg_type) or _cast(pg_type)}"
+        return f"${len(self.getters)}{_cast(pg_type)}"
 
     @property
     def now(self) -> str:
@@ -95,21 +94,29 @@ def _is_unicode(value: str) -> bool:
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _texts(value: Any) -> Any:
-    return None if value is None else [text(item) for item in value]
-
-
-def _identifiers(value: Any) -> Any:
-    return None if value is None else [identifier(item) for item in value]
-
-
 def _json(value: Any) -> Any:
     if value is None:
         return None
     try:
-        return text(orjson.dumps(value).decode())
+        written = orjson.dumps(value).decode()
+        if "\\u0000" in written:
+            _refuse_nul(value)
     except TypeError as error:
-        raise ValidationFailed("Text may hold neither NUL characters nor lone surrogates") from error
+        raise ValidationFailed("JSON may hold neither lone surrogates nor integers beyond 64 bits") from error
+    return written
+
+
+def _refuse_nul(value: Any) -> None:
+    """Postgres' jsonb holds every character but one."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            text(name)
+            _refuse_nul(part)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_nul(item)
+    else:
+        text(value)
 
 
 def _same(value: Any) -> Any:
@@ -118,26 +125,28 @@ def _same(value: Any) -> Any:
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "uuid": identifier,
-    "uuid[]": _identifiers,
-    "bigint[]": lambda value: value,
     "text": text,
     "jsonb": _json,
     "timestamptz": _same,
     "integer": _same,
     "bigint": _same,
     "double precision": _same,
-    "numeric": _same,
     "boolean": _same,
 }
-_CASTS = {"jsonb": "::text::jsonb", "text": "::text", "numeric": "::text::numeric"}
+"""How the values of the types that the driver is given as they are become Python's; others go in as text."""
 
 
 def _converter(pg_type: str) -> Callable[[Any], Any]:
-    return _CONVERTERS.get(pg_type) or (_texts if pg_type.endswith("[]") else text)
+    element = pg_type.removesuffix("[]")
+    convert = _CONVERTERS.get(element, text)
+    if element == pg_type:
+        return convert
+    return lambda value: None if value is None else [convert(item) for item in value]
 
 
 def _cast(pg_type: str) -> str:
-    """Enums go in as text, because the driver would have to look their types up."""
-    if pg_type in _CONVERTERS or pg_type == "text[]":
+    """Enums go in as text, because the driver would have to look their types up; so do JSON and decimals."""
+    element = pg_type.removesuffix("[]")
+    if element in _CONVERTERS and element != "jsonb":
         return f"::{pg_type}"
-    return f"::text[]::{pg_type}" if pg_type.endswith("[]") else f"::text::{pg_type}"
+    return f"::text{pg_type[len(element) :]}::{pg_type}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from graphql import (
+    BooleanValueNode,
     DirectiveNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -12,9 +13,12 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     is_abstract_type,
 )
+
+from resolvers.compile.arguments import Uncompilable
 
 Selections = dict[str, list[FieldNode]]
 
@@ -77,10 +81,18 @@ def _is_included(directives: Iterable[DirectiveNode] | None, variables: Mapping[
         name = directive.name.value
         if name in {"skip", "include"}:
             condition = next(argument.value for argument in directive.arguments or () if argument.name.value == "if")
-            value = variables[condition.name.value] if isinstance(condition, VariableNode) else condition.value  # type: ignore[attr-defined] # a validated condition is a variable or a boolean literal
-            if value is (name == "skip"):
+            if _is_true(condition, variables) is (name == "skip"):
                 return False
     return True
+
+
+def _is_true(condition: ValueNode, variables: Mapping[str, object]) -> bool:
+    if isinstance(condition, BooleanValueNode):
+        return condition.value
+    value = variables[condition.name.value] if isinstance(condition, VariableNode) else None
+    if not isinstance(value, bool):
+        raise Uncompilable("A directive's condition is null")
+    return value
 
 
 def _applies(

@@ -20,8 +20,8 @@ from graphql import (
 
 from resolvers.compile import pages
 from resolvers.compile.aggregates import Scope, scope_of
-from resolvers.compile.arguments import Argument, field_arguments
-from resolvers.compile.json_text import Json, Sql, concatenate, json_object, leaf, quote
+from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
+from resolvers.compile.json_text import Json, Sql, concatenate, json_object, leaf, non_null, quote
 from resolvers.compile.parameters import Bindings, Getter, Parameters
 from resolvers.compile.selection import Document, collect
 from resolvers.compile.sources import (
@@ -38,10 +38,6 @@ from resolvers.compile.sources import (
     Source,
     Sources,
 )
-
-
-class Uncompilable(Exception):
-    """The selection asks for something that no statement can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +200,7 @@ class Compiler:
         if mixed := any(json.mixed for json in objects.values()):
             raise Uncompilable("An interface with values of other backends")
         whens = " ".join(f"when {quote(label)} then {concatenate(json.pieces)}" for label, json in objects.items())
-        return Json([Sql(f"case {self.fill(variants.discriminator, it=it)} {whens} end")], mixed)
+        return Json([non_null(f"case {self.fill(variants.discriminator, it=it)} {whens} end")], mixed)
 
     def _one(
         self, source: One, definition: GraphQLField, nodes: Sequence[FieldNode], parent: str, **names: str
@@ -216,9 +212,9 @@ class Compiler:
         table = self.fill(source.table, it=it, parent=parent, **names)
         element = self.element(definition, nodes, it)
         select = f"(select {concatenate(element.pieces)} from {table} where {where})"
-        if not is_non_null_type(definition.type):
-            select = f"coalesce({select}, 'null')"
-        return Json([Sql(select)], element.mixed)
+        if is_non_null_type(definition.type):
+            return Json([non_null(select)], element.mixed)
+        return Json([Sql(f"coalesce({select}, 'null')")], element.mixed)
 
     def _many(self, source: Many, definition: GraphQLField, nodes: Sequence[FieldNode], parent: str) -> Json:
         it = self.alias()
@@ -259,10 +255,21 @@ class Compiler:
         self.scopes.append(scope)
         element = self.element(definition, nodes, it)
         self.scopes.pop()
+        if not self._reads_leaves(definition, nodes):
+            return element
         table = self.fill(source.table, it=it)
         return Json(
             [Sql(f"(select {concatenate(element.pieces)} from {table} where {scope.where(it)})")], element.mixed
         )
+
+    def _reads_leaves(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> bool:
+        """Whether something aggregates: without it, rows would not become one."""
+        type_ = get_named_type(definition.type)
+        if not isinstance(type_, GraphQLObjectType):
+            raise TypeError(f"{type_} is no object type")
+        selections = collect(self.document, type_, [node.selection_set for node in nodes], self.variables)
+        sources = (self.sources.fields.get((type_.name, found[0].name.value)) for found in selections.values())
+        return any(isinstance(source, Leaf) for source in sources)
 
     def _groups(self, source: Groups, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
         it = self.alias()

@@ -1,0 +1,116 @@
+"""Values to ask for, such that many of them are found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+from tests.resolvers.awkward_rows import OBJECTS, RATIOS, TEXTS, TIMES, Rows
+
+ABSENT = object()
+"""Not given at all, which differs from null."""
+
+WORDS = (
+    "checkout down",
+    '"double quotes"',
+    "x -quotes",
+    "or",
+    "",
+    "'",
+    "🚨",
+    "漢字",
+    "& | ! :* ( <->",
+    "\\",
+    "payments OR x",
+)
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values by the name of the argument or input field that takes them, and their type."""
+
+    scalars: Mapping[tuple[str, str], Sequence[Any]]
+    ranges: Sequence[dict[str, Any]]
+    cursors: Mapping[tuple[str, str], Sequence[str]]
+    """Of real rows, by connection type and order."""
+
+    wrong_scalars: Mapping[tuple[str, str], Sequence[Any]]
+    wrong_ranges: Sequence[dict[str, Any]]
+    wrong_cursors: Sequence[str]
+
+    def of(self, name: str, type_: str, *, mistaken: bool = False) -> Sequence[Any]:
+        """What there is to choose from."""
+        known = self.wrong_scalars if mistaken else self.scalars
+        return known.get((name, type_)) or self.scalars.get((name, type_)) or self.scalars["", type_]
+
+
+def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> Values:
+    """What to ask for where these rows are stored."""
+    ids = [str(row["id"]) for table in rows.values() for row in table if "id" in row]
+    services = [row["name"] for row in rows["services"]] + [str(row["id"]) for row in rows["services"]]
+    times = [written for time in TIMES for written in _written(time)]
+    unknown = [str(UUID(int=0)), "not an id", "", ids[0].upper(), f"{{{ids[0]}}}"]
+    return Values(
+        scalars={
+            ("", "ID"): ids + unknown,
+            ("incidentId", "ID"): [str(row["id"]) for row in rows["incidents"]] + unknown,
+            ("number", "Int"): [*range(1, len(rows["incidents"]) + 1), 0, -1, 2**31 - 1],
+            ("tier", "Int"): [1, 2, 3, -(2**31)],
+            ("name", "String"): [*services, services[0].upper(), *(row["name"] for row in rows["alerts"])],
+            ("services", "String"): [*services, services[0].upper(), "nothing"],
+            ("team", "String"): [*(row["name"] for row in rows["teams"]), str(rows["teams"][0]["id"]), ""],
+            ("search", "String"): WORDS,
+            ("", "String"): TEXTS,
+            ("minScore", "Float"): [*RATIOS, 0, 1, -1e308],
+            ("", "Boolean"): [True, False],
+            ("", "DateTime"): times,
+            ("", "JSON"): [*OBJECTS, {"env": "prod", "nested": {}}, {"nested": {"list": [1]}}],
+        },
+        ranges=[
+            {"range": {"from": _written(start)[0], "to": _written(end)[-1]}, "bucketSeconds": seconds}
+            for start, end, seconds in (
+                (TIMES[1], TIMES[5], ABSENT),
+                (TIMES[1], TIMES[5], None),
+                (TIMES[1], TIMES[5], 100_000),
+                (TIMES[0], TIMES[2], 2**31 - 1),
+                (TIMES[4], TIMES[3], 1),
+                (TIMES[6], TIMES[5], 500_000_000),
+            )
+        ],
+        cursors=cursors,
+        wrong_scalars={
+            ("search", "String"): ["NUL \0", "\ud800 alone"],
+            ("name", "String"): ["\0"],
+            ("services", "String"): ["\0", "\udfff"],
+            ("labels", "JSON"): [
+                [],
+                "text",
+                5,
+                {"a": "\0"},
+                {"\0": ""},
+                {"a": 10**30},
+                {"\ud800": "a"},
+                [[None]],
+                True,
+            ],
+        },
+        wrong_ranges=[
+            {"range": {"from": _written(start)[0], "to": _written(end)[0]}, "bucketSeconds": seconds}
+            for start, end, seconds in (
+                (TIMES[5], TIMES[1], ABSENT),
+                (TIMES[1], TIMES[1], 60),
+                (TIMES[6], TIMES[5], None),
+                (TIMES[1], TIMES[5], 1),
+                (TIMES[1], TIMES[5], 0),
+                (TIMES[1], TIMES[5], -5),
+                (TIMES[1], TIMES[5], 100_000),
+            )
+        ],
+        wrong_cursors=["", "garbage", "é", "e30=", "W10=", *(found[0] for found in cursors.values())],
+    )
+
+
+def _written(time: datetime) -> list[str]:
+    return [time.isoformat(), time.isoformat().replace("+00:00", "Z"), time.astimezone(INDIA).isoformat()]
