@@ -59,7 +59,7 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
 
 def _announce(sockets: list[socket], database: str) -> None:
     host, port = sockets[0].getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  compared
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
     url = f"http://{shown}:{port}"
     log.info("serving", url=url, version=VERSION)
     console.print(f"\n[bold]Reliability Studio {VERSION}[/] is ready. Open [bold]{url}{graphql.PATH}[/]\n")

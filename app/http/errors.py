@@ -43,14 +43,14 @@ def status_of(error: DomainError) -> int:
 
 async def answer_domain_error(_request: Request, error: Exception) -> Response:
     """An error that a caller can be told, in its own words."""
-    assert isinstance(error, DomainError)  # noqa: S101 - Starlette's handlers are typed for any exception
+    assert isinstance(error, DomainError)  # noqa: S101 # Starlette's handlers are typed for any exception
     headers = {"Retry-After": "1"} if isinstance(error, DatabaseUnavailable) else None
     return JSONResponse({"error": error.message}, status_of(error), headers)
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """What the router refuses: an unknown path, a method that a path does not have."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed for any exception
+    assert isinstance(error, HTTPException)  # noqa: S101 # Starlette's handlers are typed for any exception
     headers = dict(error.headers or {})
     message = error.detail
     if error.status_code == 404:

@@ -22,7 +22,7 @@ def test_times_are_kept_in_utc():
     [
         (None, "Due at is required"),
         ("2026-03-01", "Due at must be a time"),
-        (datetime(2026, 3, 1), "Due at needs an offset from UTC"),  # noqa: DTZ001  the missing offset is the point
+        (datetime(2026, 3, 1), "Due at needs an offset from UTC"),  # noqa: DTZ001 # the missing offset is the point
         (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "Due at lies outside the years 1 to 9999"),
         (datetime.min.replace(tzinfo=UTC), "Due at is too long ago or too far ahead"),
         (datetime.max.replace(tzinfo=UTC), "Due at is too long ago or too far ahead"),
