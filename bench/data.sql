@@ -64,7 +64,7 @@ from generate_series(0, 199) n, generate_series(0, 2) k;
 
 insert into slo_states (slo_id, status, measured_at, sli, good_events, total_events, error_budget_remaining,
                         error_budget_consumed, coverage, burn_rates)
-select id, status::slostatus, pg_temp.early() + interval '365 days', 1 - (1 - objective) * consumed, 1e6 - 1e3 * consumed, 1e6,
+select id, status::slo_status, pg_temp.early() + interval '365 days', 1 - (1 - objective) * consumed, 1e6 - 1e3 * consumed, 1e6,
        1 - consumed, consumed, 1, '[]'
 from (select id, objective::float8, consumed,
              case when consumed < 0.7 then 'HEALTHY' when consumed < 0.9 then 'WARNING'
