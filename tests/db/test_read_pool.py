@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -141,20 +142,36 @@ async def test_when_too_many_wait_the_next_is_told_at_once(make_pool: MakePool) 
     await asyncio.gather(*reads)
 
 
-async def test_a_read_that_stops_waiting_does_not_take_the_connection_with_it(make_pool: MakePool) -> None:
+async def test_a_read_that_stops_waiting_leaves_the_connection_to_the_next(make_pool: MakePool) -> None:
     pool = make_pool(connections=1)
-    first = asyncio.create_task(fetch(pool, SLEEP, 0.05))
+    busy = asyncio.create_task(fetch(pool, SLEEP, 0.1))
     await until(lambda: pool.in_use == 1)
-    waiting = [asyncio.create_task(fetch(pool, PID)) for _ in range(20)]
-    await until(lambda: pool.waiting == 20)
-    for read in waiting[::2]:
-        read.cancel()
+    waiting = [asyncio.create_task(fetch(pool, "select 'x'")) for _ in range(3)]
+    await until(lambda: pool.waiting == 3)
+    waiting[0].cancel()
+    await until(lambda: pool.waiting == 2)
+    await busy
+    assert await asyncio.gather(*waiting[1:]) == [b"x", b"x"]
+    assert (pool.in_use, pool.idle, pool.waiting) == (0, 1, 0)
+
+
+async def test_a_read_that_is_cancelled_as_its_turn_comes_passes_the_turn_on(make_pool: MakePool) -> None:
+    pool = make_pool(connections=1)
+    waiting: list[asyncio.Task[bytes | None]] = []
+
+    async def read_and_cancel_the_next() -> None:
+        await fetch(pool, SLEEP, 0.05)
+        waiting[0].cancel()  # It has been handed the connection, and has not woken up yet to take it.
+
+    first = asyncio.create_task(read_and_cancel_the_next())
+    await until(lambda: pool.in_use == 1)
+    waiting.extend(asyncio.create_task(fetch(pool, "select 'x'")) for _ in range(2))
+    await until(lambda: pool.waiting == 2)
     await first
-    for read in waiting[1:4:2]:
-        read.cancel()  # Some of these have just been handed the connection.
     results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert sum(isinstance(result, bytes) for result in results) == 8
-    await until(lambda: (pool.in_use, pool.idle, pool.waiting) == (0, 1, 0))
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1] == b"x"
+    assert (pool.in_use, pool.idle, pool.waiting) == (0, 1, 0)
 
 
 async def test_at_the_deadline_postgres_stops_working_and_the_connection_serves_on(
@@ -233,6 +250,34 @@ async def test_a_read_that_loses_a_fresh_connection_is_told_so(pool: ReadPool, o
         await read
     assert "select" not in told.value.message
     assert await fetch(pool, "select 'on'") == b"on"
+
+
+async def test_a_goodbye_from_the_server_that_comes_before_its_end_is_noticed(database_url: str, folder: Path) -> None:
+    text = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    goodbye = b"E" + (len(text) + 4).to_bytes(4, "big") + text
+    clients: list[asyncio.StreamWriter] = []
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clients.append(writer)
+        server_reader, server_writer = await asyncio.open_unix_connection(f"{server_folder}/.s.PGSQL.5432")
+        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+
+    server_folder = parse_qs(urlsplit(database_url).query)["host"][0]
+    folder.mkdir()
+    async with await asyncio.start_unix_server(carry, folder / ".s.PGSQL.5432"):
+        pool = ReadPool(driver_url(database_url.replace(server_folder, str(folder))), connections=1)
+        assert await fetch(pool, "select 'x'") == b"x"
+        clients[0].write(goodbye)
+        for _ in range(50):  # The client reads it, and nothing follows.
+            await asyncio.sleep(0)
+        assert await fetch(pool, "select 'x'") == b"x"
+        assert len(clients) == 2
+        await pool.close()
 
 
 async def test_old_connections_are_replaced(make_pool: MakePool) -> None:
