@@ -59,7 +59,7 @@ class CreateIncidentInput:
         "others suffer from it; `setServiceImpact` says otherwise."
     )
     source: IncidentSource | None = optional("Who says that something is wrong; MANUAL by default.")
-    started_at: DateTime | None = optional("When users began to be hurt; now by default.")
+    started_at: DateTime | None = optional("When users began to be hurt; when it became known by default.")
     detected_at: DateTime | None = optional("When it became known; now by default.")
     commander_id: strawberry.ID | None = optional("The user who leads the work.")
     labels: JSON | None = optional("Labels, a flat object of strings.")

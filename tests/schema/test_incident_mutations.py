@@ -330,7 +330,7 @@ async def test_an_incident_that_cannot_be_is_refused_with_the_field(api):
         ({"services": [f"service-{number}" for number in range(10_000)]}, ["services"]),
         ({"source": None}, ["source"]),
         ({"startedAt": "2027-01-01T00:00:00Z"}, ["startedAt"]),
-        ({"detectedAt": "2026-02-01T00:00:00Z"}, ["detectedAt"]),
+        ({"startedAt": "2026-03-01T11:00:00Z", "detectedAt": "2026-03-01T10:59:00Z"}, ["detectedAt"]),
         ({"commanderId": NOWHERE}, ["commanderId"]),
         ({"commanderId": "ada"}, ["commanderId"]),
         ({"commanderId": "\ud800"}, ["commanderId"]),
