@@ -32,12 +32,12 @@ MODERATE = 0.5
 def main() -> NoReturn:
     """Run the benchmark and exit with 0, or with 1 where our server did not start or answers differ."""
     parser = argparse.ArgumentParser(prog="python -m bench.read", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a run of about a minute, for a first impression")
+    parser.add_argument("--quick", action="store_true", help="one or two minutes, for a first impression")
     parser.add_argument("--postgraphile", action="store_true", help="PostGraphile 5 too (needs npm; installs it once)")
-    parser.add_argument("--rounds", type=int, help="how often everyone has a turn (5, quick: 3)")
+    parser.add_argument("--rounds", type=int, help="how often everyone has a turn (5, quick: 2)")
     parser.add_argument("--seconds", type=float, help="how long a turn is (3, quick: 1)")
     arguments = parser.parse_args()
-    rounds = arguments.rounds or (3 if arguments.quick else 5)
+    rounds = arguments.rounds or (2 if arguments.quick else 5)
     seconds = arguments.seconds or (1.0 if arguments.quick else 3.0)
     console = Console()
     try:
