@@ -24,7 +24,8 @@ from bench.report import Measurement, Measurements, print_measurements, print_ra
 from bench.verification import AnswersDiffer, verify
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
-CONNECTIONS = 32
+# More than the ten connections to Postgres that every server has; yet slow servers are soon done with what is left.
+CONNECTIONS = 16
 # Of what a server can do at most. Enough to have neighbours, too little to queue.
 MODERATE = 0.5
 
