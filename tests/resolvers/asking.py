@@ -12,7 +12,7 @@ from resolvers.compile.documents import Refused
 from resolvers.compile.parameters import Bindings
 from resolvers.context import RequestContext
 from resolvers.operations import OperationRequest, Operations
-from tests.resolvers.awkward_rows import NOW
+from tests.resolvers.awkward_values import NOW
 
 Variables = Mapping[str, Any]
 

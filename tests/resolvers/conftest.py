@@ -13,7 +13,9 @@ from resolvers.operations import Operations
 from schema.root import build_schema
 from tests.postgres import TEMPLATE, run_sql
 from tests.resolvers.asking import ordinary
-from tests.resolvers.awkward_rows import NOW, awkward_rows, write_rows
+from tests.resolvers.awkward_rows import awkward_rows
+from tests.resolvers.awkward_values import NOW
+from tests.resolvers.rows_by_table import write_rows
 from tests.resolvers.values import Values, values_of
 
 
@@ -56,7 +58,13 @@ async def values(operations: Operations, awkward: Database) -> Values:
 
 
 _LISTS = (
-    *(("Query", name) for name in ("incidents", "services", "slos", "alerts", "timelineEvents", "detectionRules")),
+    ("Query", "incidents"),
+    ("Query", "services"),
+    ("Query", "slos"),
+    ("Query", "alerts"),
+    ("Query", "timelineEvents"),
+    ("Query", "detectionRules"),
+    ("Query", "events"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
 )

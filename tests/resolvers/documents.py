@@ -203,7 +203,7 @@ class _Writer:
         leaves = [name for name, definition in fields.items() if is_leaf_type(get_named_type(definition.type))]
         objects = [name for name in fields if name not in leaves]
         deeper = objects and depth > 0 and self.budget > 0
-        if (leaves and not (deeper and self.chance(55))) or not deeper:
+        if not deeper or (leaves and not self.chance(90 if type_ is self.schema.query_type else 50)):
             name = self.pick((*leaves, "__typename"))
         else:
             name = self.pick(objects)
@@ -263,7 +263,9 @@ class _Writer:
         for argument, declared in definition.args.items():
             if argument not in chosen and argument not in _PAGING:
                 required = is_non_null_type(declared.type)
-                chosen[argument] = self.chosen(argument, declared.type) if required or self.chance(35) else ABSENT
+                chosen[argument] = (
+                    self.chosen(f"{name}.{argument}", declared.type) if required or self.chance(35) else ABSENT
+                )
         written = [
             f"{argument}: {text}"
             for argument, value in self.draw(st.permutations(list(chosen.items())))
@@ -298,7 +300,7 @@ class _Writer:
         return chosen
 
     def chosen(self, name: str, type_: GraphQLInputType) -> Any:
-        """A value for the argument or input field `name`."""
+        """A value for the argument (`field.argument`) or input field `name`."""
         if is_non_null_type(type_):
             return self.chosen(name, type_.of_type)
         if is_list_type(type_):

@@ -7,7 +7,7 @@ from tests.resolvers.asking import *
 from tests.resolvers.documents import requests
 from resolvers.compile.arguments import Uncompilable
 N=int(os.environ.get("N","300")); MIS=os.environ.get("MIS")=="1"
-seen=collections.Counter(); out=open("/tmp/c_fail.txt","w"); stats=collections.Counter(); T=collections.Counter()
+seen=collections.Counter(); out=open("/tmp/c_fail_"+os.environ.get("TAG","x")+".txt","w"); stats=collections.Counter(); T=collections.Counter()
 def report(kind,r,*more):
     seen[kind]+=1
     if seen[kind]<=3:
