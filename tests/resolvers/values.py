@@ -57,11 +57,10 @@ def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> V
     return Values(
         scalars={
             ("", "ID"): ids + unknown,
-            **{
-                (f"{noun}.id", "ID"): _ids(rows[f"{noun}s"]) + unknown for noun in ("incident", "service", "slo")
-            },
+            **{(f"{noun}.id", "ID"): _ids(rows[f"{noun}s"]) + unknown for noun in ("incident", "service", "slo")},
             ("incidentId", "ID"): _ids(rows["incidents"]) + unknown,
             ("number", "Int"): [*range(1, len(rows["incidents"]) + 1), 0, -1, 2**31 - 1],
+            ("stepSeconds", "Int"): [60, 100_000, 1, None],
             ("tier", "Int"): [1, 2, 3, -(2**31)],
             ("name", "String"): [*services, services[0].upper(), *(row["name"] for row in rows["alerts"])],
             ("services", "String"): [*services, services[0].upper(), "nothing"],
