@@ -298,7 +298,7 @@ class ReadPool:
             raise DatabaseUnavailable from error
         if connection.is_closed():
             self._drop(connection)
-        elif isinstance(error, asyncio.CancelledError) or connection.is_in_transaction():
+        elif _is_unfinished(error) or connection.is_in_transaction():
             recovery = self._loop.create_task(self._recover(connection))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
@@ -308,7 +308,7 @@ class ReadPool:
             raise DeadlineExceeded from error
 
     async def _recover(self, connection: ReadConnection) -> None:
-        """Wait until Postgres has stopped the cancelled statement, end the transaction, give the connection back."""
+        """Wait until Postgres is done with the unfinished statement, end the transaction, give the connection back."""
         try:
             # The driver sends nothing before the answer to the cancelled statement has come.
             ending = "rollback" if connection.is_in_transaction() else "select 1"
@@ -363,3 +363,10 @@ class ReadPool:
 def _expire(waiter: asyncio.Future[ReadConnection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(DeadlineExceeded())
+
+
+def _is_unfinished(error: BaseException) -> bool:
+    """Whether Postgres may still be in the middle of the statement that ended in an error here."""
+    # The driver's own errors about values: it has prepared the statement by then, and not ended the exchange.
+    refused = isinstance(error, asyncpg.InterfaceError) or type(error) is asyncpg.DataError
+    return refused or isinstance(error, asyncio.CancelledError)
