@@ -263,6 +263,7 @@ class ReadPool:
         """Use a connection in a block that is cancelled at the deadline, and settle how it ended."""
         connection.task = asyncio.current_task()
         connection.deadline = deadline
+        connection.is_overdue = False
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_SECONDS, self._stop_overdue)
         try:
