@@ -265,6 +265,7 @@ class ReadPool:
         """Use a connection in a block that is cancelled at the deadline, and settle how it ended."""
         connection.task = asyncio.current_task()
         connection.deadline = deadline
+        connection.is_overdue = False
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_SECONDS, self._stop_overdue)
         try:
@@ -300,7 +301,7 @@ class ReadPool:
             raise DatabaseUnavailable from error
         if connection.is_closed():
             self._drop(connection)
-        elif isinstance(error, asyncio.CancelledError) or connection.is_in_transaction():
+        elif _is_unfinished(error) or connection.is_in_transaction():
             recovery = self._loop.create_task(self._recover(connection))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
@@ -310,7 +311,7 @@ class ReadPool:
             raise DeadlineExceeded from error
 
     async def _recover(self, connection: ReadConnection) -> None:
-        """Wait until Postgres has stopped the cancelled statement, end the transaction, give the connection back."""
+        """Wait until Postgres is done with the unfinished statement, end the transaction, give the connection back."""
         try:
             # The driver sends nothing before the answer to the cancelled statement has come.
             ending = "rollback" if connection.is_in_transaction() else "select 1"
@@ -365,3 +366,10 @@ class ReadPool:
 def _expire(waiter: asyncio.Future[ReadConnection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(DeadlineExceeded())
+
+
+def _is_unfinished(error: BaseException) -> bool:
+    """Whether Postgres may still be in the middle of the statement that ended in an error here."""
+    # The driver's own errors about values: it has prepared the statement by then, and not ended the exchange.
+    refused = isinstance(error, asyncpg.InterfaceError) or type(error) is asyncpg.DataError
+    return refused or isinstance(error, asyncio.CancelledError)

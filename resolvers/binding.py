@@ -132,7 +132,7 @@ def _member_resolver(source: Member, sources: Sources) -> Resolver:
             statement = running.prepared.member_statement(place, running.shape, running.variables, info, source)
             arguments = statement.values(Bindings(running.variables, context.now, key))
             text = await context.read(statement.sql, arguments)
-        except (Uncompilable, asyncpg.PostgresError):
+        except (Uncompilable, asyncpg.PostgresError, asyncpg.InterfaceError):
             return await read_member(source, key, sources, info)
         if text is None:
             return None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from db.database import Database
 from db.read_pool import ReadConnection
 from domain.access import Actor
+from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth
 from domain.time import Deadline
 from resolvers.compile.documents import PreparedOperation
@@ -63,6 +64,8 @@ class Snapshot:
         self._resources = AsyncExitStack()
         self._connection: ReadConnection | None = None
         self._turn = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,12 +73,24 @@ class Snapshot:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._resources.aclose()
+        # Where one field's error is the whole answer, the executor lets fields that still wait end in the background.
+        self._is_closed = True
+        if self._reader is not None:
+            self._reader.cancel()
+        async with self._turn:
+            with suppress(DatabaseUnavailable):  # What was read is true, whatever became of the connection.
+                await self._resources.aclose()
 
     async def fetch_text(self, sql: str, arguments: Sequence[Any], *, timeout_seconds: float) -> bytes | None:
         """The single text value of the single row that a statement returns."""
         async with self._turn:
-            if self._connection is None:
-                connecting = self._database.reads.connection(timeout_seconds=timeout_seconds)
-                self._connection = await self._resources.enter_async_context(connecting)
-            return await self._connection.fetch_text(sql, arguments)
+            if self._is_closed:
+                raise RuntimeError("The answer was given without what this would read")
+            self._reader = asyncio.current_task()
+            try:
+                if self._connection is None:
+                    connecting = self._database.reads.connection(timeout_seconds=timeout_seconds)
+                    self._connection = await self._resources.enter_async_context(connecting)
+                return await self._connection.fetch_text(sql, arguments)
+            finally:
+                self._reader = None

@@ -133,8 +133,8 @@ async def _read(
         text = await context.read(statement.sql, arguments)
     except (Uncoercible, Uncompilable, DomainError):
         return None
-    except asyncpg.PostgresError as error:
-        log.warning("a compiled statement failed", sqlstate=error.sqlstate, request_id=context.request_id)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        log.warning("a compiled statement failed", error=type(error).__name__, request_id=context.request_id)
         return None
     if text is None or not statement.mixed:
         return text

@@ -71,6 +71,8 @@ def resolve_row_field(
     arguments = {name: constant(value) for name, value in given.items()}
     reader = _reader(sources, info, parent, arguments)
     match source:
+        case Leaf():
+            return reader.fetch(f"to_json({reader.fill(source.sql)})")
         case One() | Many():
             return reader.related(source)
         case Page():

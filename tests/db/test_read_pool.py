@@ -96,6 +96,7 @@ async def test_a_wrong_statement_or_argument_is_an_error_of_that_read_alone(pool
         await fetch(pool, "select 'x' from nowhere")
     with pytest.raises(asyncpg.DataError):
         await fetch(pool, "select $1::int::text", "seven")
+    await until(lambda: pool.idle == 1)
     assert await fetch(pool, PID) == pid
     assert (pool.in_use, pool.idle, pool.waiting) == (0, 1, 0)
 
@@ -308,6 +309,14 @@ async def test_two_statements_in_one_connection_see_one_snapshot(pool: ReadPool,
         after = await connection.fetch_text("select count(*)::text from counted", ())
     assert before == after == b"0"
     assert await fetch(pool, "select count(*)::text from counted") == b"1"
+
+
+async def test_a_snapshot_can_begin_after_a_value_that_could_not_be_sent(pool: ReadPool) -> None:
+    for value in ("text", 2**40):
+        with pytest.raises(asyncpg.DataError):
+            await fetch(pool, "select $1::integer::text", value)
+        async with pool.connection(timeout_seconds=5) as connection:
+            assert await connection.fetch_text("select 'begun'", []) == b"begun"
 
 
 async def test_a_snapshot_is_read_only_and_ends_whatever_happens_in_it(pool: ReadPool) -> None:

@@ -12,8 +12,10 @@ from resolvers.compile.sources import Page
 from resolvers.operations import Operations
 from schema.root import build_schema
 from tests.postgres import TEMPLATE, run_sql
-from tests.resolvers.asking import ordinary
-from tests.resolvers.awkward_rows import NOW, awkward_rows, write_rows
+from tests.resolvers.awkward_rows import awkward_rows
+from tests.resolvers.awkward_values import NOW
+from tests.resolvers.client import Client
+from tests.resolvers.rows_by_table import write_rows
 from tests.resolvers.values import Values, values_of
 
 
@@ -36,11 +38,17 @@ async def awkward(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-async def values(operations: Operations, awkward: Database) -> Values:
+def client(operations: Operations, awkward: Database) -> Client:
+    """Somebody who asks about the awkward database."""
+    return Client(operations, awkward)
+
+
+@pytest.fixture(scope="session")
+async def values(client: Client) -> Values:
     """Values to ask the awkward database for."""
     cursors = {}
     for holder, field in _LISTS:
-        source = operations.sources.fields[holder, field]
+        source = client.operations.sources.fields[holder, field]
         assert isinstance(source, Page)
         for order in source.order.keys:
             by = f"orderBy: {{field: {order}, direction: ASC}}, " if len(source.order.keys) > 1 else ""
@@ -48,7 +56,7 @@ async def values(operations: Operations, awkward: Database) -> Values:
             query = (
                 f"{{ {selection} }}" if holder == "Query" else f"{{ {holder.lower()}s {{ nodes {{ {selection} }} }} }}"
             )
-            data = orjson.loads(await ordinary(operations, awkward, query))["data"]
+            data = orjson.loads(await client.ordinary(query))["data"]
             lists = [data] if holder == "Query" else data[f"{holder.lower()}s"]["nodes"]
             type_ = lists[0][field]["__typename"]
             cursors[type_, order] = [edge["cursor"] for found in lists for edge in found[field]["edges"]]
@@ -56,7 +64,13 @@ async def values(operations: Operations, awkward: Database) -> Values:
 
 
 _LISTS = (
-    *(("Query", name) for name in ("incidents", "services", "slos", "alerts", "timelineEvents", "detectionRules")),
+    ("Query", "incidents"),
+    ("Query", "services"),
+    ("Query", "slos"),
+    ("Query", "alerts"),
+    ("Query", "timelineEvents"),
+    ("Query", "detectionRules"),
+    ("Query", "events"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
 )

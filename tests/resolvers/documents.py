@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     GraphQLEnumType,
@@ -16,7 +16,6 @@ from graphql import (
     GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
-    GraphQLSchema,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
@@ -25,7 +24,8 @@ from graphql import (
 )
 from hypothesis import strategies as st
 
-from resolvers.compile.sources import Member, Needs, Page, Sources
+from resolvers.compile.sources import Member, Needs, Page
+from resolvers.operations import Operations
 from tests.resolvers.values import ABSENT, Values
 
 FIELDS = 22
@@ -33,20 +33,22 @@ DEPTH = 7
 ALIASES = ("a", "b", "title", "id", "null", "true", "on", "_", "data", "nodes")
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A document and what goes with it."""
 
     query: str
     variables: dict[str, Any]
-    operation_name: str | None
+    name: str | None
 
 
 def requests(
-    schema: GraphQLSchema, sources: Sources, values: Values, *, mistakes: bool = False
+    operations: Operations, values: Values, *, mistakes: bool = False, mixed: bool = False
 ) -> st.SearchStrategy[Request]:
-    """Valid documents and their variables. With `mistakes`, arguments that execution has to refuse come in too."""
-    return st.composite(lambda draw: _Writer(draw, schema, sources, values, mistakes).request())()
+    """Valid documents and their variables.
+
+    With `mistakes`, arguments that execution has to refuse come in too; with `mixed`, fields that ask other backends.
+    """
+    return st.composite(lambda draw: _Writer(draw, operations, values, mistakes, mixed).request())()
 
 
 @dataclass
@@ -87,14 +89,15 @@ class _Writer:
     def __init__(
         self,
         draw: Callable[[st.SearchStrategy[Any]], Any],
-        schema: GraphQLSchema,
-        sources: Sources,
+        operations: Operations,
         values: Values,
         mistakes: bool,
+        mixed: bool,
     ) -> None:
         self.draw = draw
-        self.schema = schema
-        self.sources = sources
+        self.schema = operations.schema
+        self.sources = operations.sources
+        self.mixed = mixed
         self.values = values
         self.mistakes = mistakes
         self.variables: list[_Variable] = []
@@ -203,7 +206,10 @@ class _Writer:
         leaves = [name for name, definition in fields.items() if is_leaf_type(get_named_type(definition.type))]
         objects = [name for name in fields if name not in leaves]
         deeper = objects and depth > 0 and self.budget > 0
-        if (leaves and not (deeper and self.chance(55))) or not deeper:
+        elsewhere = [name for name in objects if isinstance(self.sources.fields.get((type_.name, name)), Needs)]
+        if elsewhere and deeper and self.chance(40):
+            name = self.pick(elsewhere)
+        elif not deeper or (leaves and not self.chance(90 if type_ is self.schema.query_type else 50)):
             name = self.pick((*leaves, "__typename"))
         else:
             name = self.pick(objects)
@@ -233,9 +239,9 @@ class _Writer:
         return f"{alias}{entry.field}{entry.arguments}{self.directives()}", entry
 
     def readable(self, type_: GraphQLObjectType | GraphQLInterfaceType) -> Mapping[str, GraphQLField]:
-        """The fields that one statement can read: all of a connection's, otherwise those with a source in Postgres."""
+        """What can be asked for; unless mixed, only what one statement can read."""
         declared = {name for parent, name in self.sources.fields if parent == type_.name}
-        if not declared:
+        if self.mixed or not declared:
             return type_.fields
         return {
             name: definition
@@ -259,11 +265,14 @@ class _Writer:
         source = self.sources.fields.get((parent.name, name))
         chosen = self.page(source, definition) if isinstance(source, Page) else {}
         if "range" in definition.args:
-            chosen |= self.pick(self.values.ranges if not self.mistakes else self.values.wrong_ranges)
+            ranges = self.pick(self.values.wrong_ranges if self.mistakes else self.values.ranges)
+            chosen |= {part: value for part, value in ranges.items() if part in definition.args}
         for argument, declared in definition.args.items():
             if argument not in chosen and argument not in _PAGING:
                 required = is_non_null_type(declared.type)
-                chosen[argument] = self.chosen(argument, declared.type) if required or self.chance(35) else ABSENT
+                chosen[argument] = (
+                    self.chosen(f"{name}.{argument}", declared.type) if required or self.chance(35) else ABSENT
+                )
         written = [
             f"{argument}: {text}"
             for argument, value in self.draw(st.permutations(list(chosen.items())))
@@ -298,7 +307,7 @@ class _Writer:
         return chosen
 
     def chosen(self, name: str, type_: GraphQLInputType) -> Any:
-        """A value for the argument or input field `name`."""
+        """A value for the argument (`field.argument`) or input field `name`."""
         if is_non_null_type(type_):
             return self.chosen(name, type_.of_type)
         if is_list_type(type_):

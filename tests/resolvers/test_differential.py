@@ -1,39 +1,81 @@
 """The compiler is held against ordinary execution: the same document on the same data gives the same answer."""
 
-from hypothesis import given
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import orjson
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.database import Database
 from resolvers.compile.arguments import Uncompilable
-from resolvers.operations import Operations
-from tests.resolvers.asking import answer, compiled, ordered, ordinary
+from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.transport import Endpoint, Transport
+from tests.resolvers.awkward_rows import awkward_rows
+from tests.resolvers.client import Client, ordered
 from tests.resolvers.documents import requests
 from tests.resolvers.values import Values
+from tests.telemetry_clients.local_server import answering, http_answer, local_server
 
 NOTHING_TO_READ = "Nothing here comes from the database"
+MIXED_INTERFACE = "An interface with values of other backends"
+EXAMPLES = settings.default.max_examples
 
 
+@pytest.fixture(scope="session")
+async def prometheus() -> AsyncIterator[Prometheus]:
+    """A Prometheus that has heard of every service, whatever it is asked."""
+    names = [row["name"] for row in awkward_rows()["services"]]
+    series = [{"metric": {"service": name}, "values": [[1772323200, "0.5"]]} for name in names]
+    body = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+    async with (
+        local_server(answering(http_answer(body))) as server,
+        Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
+    ):
+        yield Prometheus(transport)
+
+
+@settings(max_examples=EXAMPLES * 3)
 @given(data=st.data())
-async def test_every_valid_document_is_one_statement_with_the_answer_of_ordinary_execution(
-    data: st.DataObject, operations: Operations, awkward: Database, values: Values
+async def test_a_valid_document_is_one_statement_with_the_answer_of_ordinary_execution(
+    data: st.DataObject, client: Client, values: Values
 ):
-    request = data.draw(requests(operations.schema, operations.sources, values))
-    expected = await ordinary(operations, awkward, request.query, request.variables, request.operation_name)
+    request = data.draw(requests(client.operations, values))
+    expected = await client.ordinary(*request)
     try:
-        found = await compiled(operations, awkward, request.query, request.variables, request.operation_name)
+        found = await client.compiled(*request)
     except Uncompilable as reason:
         if str(reason) != NOTHING_TO_READ:
             raise
-        found = await answer(operations, awkward, request.query, request.variables, request.operation_name)
+        found = await client.answer(*request)
     assert ordered(found) == ordered(expected)
+    assert b'"errors"' not in found[:10]
+
+
+@settings(max_examples=EXAMPLES * 2)
+@given(data=st.data())
+async def test_a_document_with_mistakes_has_the_errors_of_ordinary_execution(
+    data: st.DataObject, client: Client, values: Values
+):
+    request = data.draw(requests(client.operations, values, mistakes=True))
+    expected = await client.ordinary(*request)
+    found = await client.answer(*request)
+    assert ordered(found) == ordered(expected)
+    assert b"INTERNAL_SERVER_ERROR" not in found
 
 
 @given(data=st.data())
-async def test_a_document_with_mistakes_has_the_errors_of_ordinary_execution(
-    data: st.DataObject, operations: Operations, awkward: Database, values: Values
+async def test_a_document_that_asks_other_backends_too_has_the_answer_of_ordinary_execution(
+    data: st.DataObject, client: Client, values: Values, prometheus: Prometheus
 ):
-    request = data.draw(requests(operations.schema, operations.sources, values, mistakes=True))
-    expected = await ordinary(operations, awkward, request.query, request.variables, request.operation_name)
-    found = await answer(operations, awkward, request.query, request.variables, request.operation_name)
+    request = data.draw(requests(client.operations, values, mixed=True))
+    asking = replace(client, prometheus=data.draw(st.sampled_from((prometheus, None))))
+    expected = await asking.ordinary(*request)
+    try:
+        asking.statement(*request)
+    except Uncompilable as reason:
+        if str(reason) not in {NOTHING_TO_READ, MIXED_INTERFACE}:
+            raise
+    found = await asking.answer(*request)
     assert ordered(found) == ordered(expected)
     assert b"INTERNAL_SERVER_ERROR" not in found

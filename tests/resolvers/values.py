@@ -6,7 +6,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-from tests.resolvers.awkward_rows import OBJECTS, RATIOS, TEXTS, TIMES, Rows
+from tests.resolvers.awkward_values import OBJECTS, RATIOS, TEXTS, TIMES
+from tests.resolvers.rows_by_table import Rows
 
 ABSENT = object()
 """Not given at all, which differs from null."""
@@ -42,8 +43,9 @@ class Values:
 
     def of(self, name: str, type_: str, *, mistaken: bool = False) -> Sequence[Any]:
         """What there is to choose from."""
-        known = self.wrong_scalars if mistaken else self.scalars
-        return known.get((name, type_)) or self.scalars.get((name, type_)) or self.scalars["", type_]
+        names = (name, name.rpartition(".")[2], "")
+        known = [self.wrong_scalars, self.scalars] if mistaken else [self.scalars]
+        return next(choices[part, type_] for choices in known for part in names if (part, type_) in choices)
 
 
 def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> Values:
@@ -55,8 +57,10 @@ def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> V
     return Values(
         scalars={
             ("", "ID"): ids + unknown,
-            ("incidentId", "ID"): [str(row["id"]) for row in rows["incidents"]] + unknown,
+            **{(f"{noun}.id", "ID"): _ids(rows[f"{noun}s"]) + unknown for noun in ("incident", "service", "slo")},
+            ("incidentId", "ID"): _ids(rows["incidents"]) + unknown,
             ("number", "Int"): [*range(1, len(rows["incidents"]) + 1), 0, -1, 2**31 - 1],
+            ("stepSeconds", "Int"): [60, 100_000, 1, None],
             ("tier", "Int"): [1, 2, 3, -(2**31)],
             ("name", "String"): [*services, services[0].upper(), *(row["name"] for row in rows["alerts"])],
             ("services", "String"): [*services, services[0].upper(), "nothing"],
@@ -110,6 +114,10 @@ def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> V
         ],
         wrong_cursors=["", "garbage", "é", "e30=", "W10=", *(found[0] for found in cursors.values())],
     )
+
+
+def _ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(row["id"]) for row in rows]
 
 
 def _written(time: datetime) -> list[str]:
