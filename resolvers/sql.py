@@ -73,15 +73,17 @@ class _Arguments(FieldExtension):
         field.arguments = self._declared
 
 
-def type(
-    table: Table | None = None, *, record: str | None = None, name: str | None = None
-) -> Callable[[T], T]:  # read as sql.type
-    """An object type, each of whose objects is a row of `table`, or of a record with these columns."""
+def type(table: Table | None = None, *, record: str | None = None, relation: str | None = None) -> Callable[[T], T]:
+    """An object type, each of whose objects is a row of `table`, or of a record with these columns.
+
+    `relation` is what the rows are read from, where they have more columns than the table.
+    """
+    row = RowType(None if table is None else table.name, record, relation)
 
     def decorate(cls: T) -> T:
-        cls.__sql_row__ = RowType(None if table is None else table.name, record)  # type: ignore[attr-defined] # the mark that `bind` reads
+        cls.__sql_row__ = row  # type: ignore[attr-defined] # the mark that `bind` reads
         cls.__sql_table__ = table  # type: ignore[attr-defined] # likewise
-        return strawberry.type(cls, name=name, description=cls.__doc__)
+        return strawberry.type(cls, description=cls.__doc__)
 
     return decorate
 

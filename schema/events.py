@@ -14,6 +14,7 @@ from schema.services import Deployment
 from schema.slos import SLO
 from schema.timeline import TimelineEvent
 
+ON_A_STREAM = "(select *, null::bigint as previous from event_log)"
 SUBJECT = "{it}.id = {parent}.subject_id"
 
 EVENT_TYPES = {
@@ -73,40 +74,40 @@ CHANGES = (
 )
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class IncidentCreated(Event):
     """An incident became known."""
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class IncidentUpdated(Event):
     """Fields of an incident changed."""
 
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class TimelineEventAdded(Event):
     """Something was added to a timeline."""
 
     timeline_event: TimelineEvent | None = sql.one("The new entry.", "timeline_events {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class CorrelationFound(Event):
     """The correlation engine found something."""
 
     correlation: Correlation | None = sql.one("What it found.", "correlations {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class AnalysisCompleted(Event):
     """A run of the correlation engine is over."""
 
     analysis: IncidentAnalysis | None = sql.one("The analysis.", "analyses {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class HypothesisChanged(Event):
     """A hypothesis was made or changed."""
 
@@ -114,7 +115,7 @@ class HypothesisChanged(Event):
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class StepChanged(Event):
     """An investigation step was made or changed."""
 
@@ -122,7 +123,7 @@ class StepChanged(Event):
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class TaskChanged(Event):
     """A task was made or changed."""
 
@@ -130,21 +131,21 @@ class TaskChanged(Event):
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class AlertFired(Event):
     """An alert fires."""
 
     alert: Alert | None = sql.one("The alert.", "alerts {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class AlertResolved(Event):
     """An alert fires no more."""
 
     alert: Alert | None = sql.one("The alert.", "alerts {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class SLOStatusChanged(Event):
     """The status of an SLO changed."""
 
@@ -152,28 +153,28 @@ class SLOStatusChanged(Event):
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class ServiceImpactChanged(Event):
     """An incident was found to hurt a service, or not."""
 
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class ServiceChanged(Event):
     """A service was made or changed."""
 
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class DeploymentRecorded(Event):
     """Something was deployed."""
 
     deployment: Deployment | None = sql.one("The deployment.", "deployments {it}", SUBJECT)
 
 
-@sql.type(event_log)
+@sql.type(event_log, relation=ON_A_STREAM)
 class Checkpoint(Event):
     """Nothing happened that the filter lets through, and the cursor moves on."""
 

@@ -10,7 +10,7 @@ from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.errors import MUTATION_ERRORS
-from schema.events import ALL_EVENTS, Event
+from schema.events import ALL_EVENTS, ON_A_STREAM, Event
 from schema.filters import (
     ALERT_ORDER,
     EVENT_ORDER,
@@ -118,7 +118,7 @@ class Query:
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll.",
-        "(select *, null::bigint as previous from event_log) {it}",
+        ON_A_STREAM + " {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,

@@ -146,10 +146,19 @@ Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Gro
 
 @dataclass(frozen=True, slots=True)
 class RowType:
-    """How a row of an object type looks: of a table, or of a record with these columns ("name type, ...")."""
+    """How a row of an object type looks: of a table, or of a record with these columns ("name type, ...").
+
+    `relation` is what rows are read from where they have more columns than their table.
+    """
 
     table: str | None = None
     record: str | None = None
+    relation: str | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the objects are parts of other objects' rows."""
+        return self.table is None and self.record is None
 
 
 @dataclass(frozen=True, slots=True)
