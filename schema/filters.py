@@ -46,8 +46,9 @@ class IncidentFilter:
     )
     search: str | None = sql.condition(
         'With these words in title, description or timeline, as in a web search: checkout "card declined" -test.',
-        "{it}.id in (select id from incidents where search @@ websearch_to_tsquery('english', {value})"
-        " union select incident_id from timeline_events where search @@ websearch_to_tsquery('english', {value}))",
+        "{it}.id in (select found.id from incidents found where found.search @@ websearch_to_tsquery('english', {value})"
+        " union select told.incident_id from timeline_events told"
+        " where told.search @@ websearch_to_tsquery('english', {value}))",
         "text",
     )
     started_after: DateTime | None = sql.condition("Started at or after.", "{it}.started_at >= {value}", "timestamptz")
