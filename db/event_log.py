@@ -65,3 +65,6 @@ TAIL_SQL = """
 select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text
 from event_log where position > $1 order by position limit $2
 """
+
+POSITION_SQL = "select position from event_log where seq = $1"
+"""Where an event of the outbox stands, once it has been moved."""
