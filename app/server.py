@@ -12,10 +12,13 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from app.protocols import HTTPProtocol, WebSocketProtocol
+
 BACKLOG: Final = 2048
 
 _KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle connection (60), so that it closes first.
 _SILENT_CLIENT_MILLISECONDS = 30_000
+_LARGEST_MESSAGE_BYTES = 65_536
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -27,16 +30,24 @@ class Server(uvicorn.Server):
     """uvicorn, told to stop by `stop`. It would answer a signal by raising it again, and exit with its number."""
 
     def __init__(
-        self, application: ASGIApp, *, shutdown_timeout_seconds: float, on_started: Callable[[], None]
+        self,
+        application: ASGIApp,
+        *,
+        shutdown_timeout_seconds: float,
+        on_started: Callable[[], None],
+        on_stopping: Callable[[], None],
     ) -> None:
         self._on_started = on_started
+        self._on_stopping = on_stopping
         graceful_seconds = max(1, round(shutdown_timeout_seconds - _CLOSING_SECONDS))
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
-                ws="websockets-sansio",
+                http=HTTPProtocol,
+                ws=WebSocketProtocol,
+                ws_max_size=_LARGEST_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
+                ws_ping_interval=None,  # The application pings in its own protocol.
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
@@ -64,6 +75,11 @@ class Server(uvicorn.Server):
             host, port = (sockets or [])[0].getsockname()[:2]
             raise CannotListen(_why_not(error, host, port)) from error
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for what runs, at most for the graceful time; streams, which end never, are ended. WebSockets get 1012."""
+        self._on_stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
