@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import resource
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle connection (60), so that it closes first.
 _SILENT_CLIENT_MILLISECONDS = 30_000
 _LARGEST_MESSAGE_BYTES = 65_536
+_OPEN_FILES = 65_536
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -77,7 +79,7 @@ class Server(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for what runs, at most for the graceful time; streams, which end never, are ended. WebSockets get 1012."""
+        """End what lasts for as long as its client listens (WebSockets with 1012), and let what else runs finish."""
         self._on_stopping()
         await super().shutdown(sockets)
 
@@ -110,6 +112,14 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if not sockets:
         raise CannotListen(_why_not(absent or OSError(), host, port)) from absent
     return sockets
+
+
+def allow_many_connections() -> None:
+    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if usual < _OPEN_FILES:
+        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 @contextmanager

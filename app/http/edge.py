@@ -88,6 +88,16 @@ class Edge:
         else:
             await self._route(scope, receive, send, ours, started)
 
+    async def watch_streams(self) -> None:
+        """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sockets.run())
+            group.create_task(self._streams.run())
+
+    def end_streams(self) -> None:
+        """End what lasts for as long as its client listens. WebSockets are closed by the server itself."""
+        self._streams.end()
+
     async def _answer(
         self,
         scope: Scope,
