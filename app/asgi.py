@@ -95,6 +95,7 @@ def create_app(
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
             database=database,
+            event_log=hub.log,
             prometheus=backends.prometheus,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
             actor=_actor(scope),

@@ -13,6 +13,7 @@ from db.read_pool import ReadConnection
 from domain.access import Actor
 from domain.health import SystemHealth
 from domain.time import Deadline
+from feed.log import EventLog
 from resolvers.compile.documents import PreparedOperation
 from telemetry_clients.prometheus import Prometheus
 
@@ -43,6 +44,7 @@ class RequestContext:
     deadline: Deadline
     request_id: str
     now: datetime
+    event_log: EventLog | None = None
     prometheus: Prometheus | None = None
     scrape_interval_seconds: float = 15
     health: Callable[[], Awaitable[SystemHealth]] | None = None
