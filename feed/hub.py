@@ -232,6 +232,11 @@ class Hub:
         return sum(stream.subscribers for stream in self._streams.values())
 
     @property
+    def up_to_date(self) -> int:
+        """How many of them are up to date; the others read the log."""
+        return sum(len(stream.members) for stream in self._streams.values())
+
+    @property
     def streams(self) -> int:
         """How many different things they ask for."""
         return len(self._streams)
