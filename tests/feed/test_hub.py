@@ -22,16 +22,16 @@ EVERYTHING = EventFilter()
 
 
 class Plain:
-    """Renders an event as its position and the one before it, as soon as it is let."""
+    """Renders an event as its position and the one before it. What begins with a position in `gates` has to wait."""
 
     def __init__(self) -> None:
-        self.may_render = asyncio.Event()
-        self.may_render.set()
+        self.gates: dict[int, asyncio.Event] = {}
         self.renderings = 0
 
     async def events(self, places: Sequence[Place]) -> list[bytes]:
         self.renderings += 1
-        await self.may_render.wait()
+        if (gate := self.gates.get(places[0].position)) is not None:
+            await gate.wait()
         return [f"{place.position} after {place.previous}".encode() for place in places]
 
     async def checkpoint(self, place: Place) -> bytes:
@@ -90,24 +90,26 @@ async def test_what_comes_while_the_only_other_member_leaves_reaches_who_joins(
     database: Database, database_url: str, event_log: EventLog, hub: Hub, epoch: UUID
 ) -> None:
     renderer = Plain()
+    renderer.gates = {1: asyncio.Event(), 2: asyncio.Event()}
+    await fill(database, database_url, 1)
     async with running(event_log.run):
         await event_log.started()
-        leaving = subscribe(hub, Cursor(epoch, 0), renderer)
-        waiting = asyncio.create_task(take(leaving, 1))
+        leaving = asyncio.create_task(take(subscribe(hub, Cursor(epoch, 1), renderer, 1), 1))
         await until(lambda: hub.up_to_date == 1)
-        renderer.may_render.clear()
-        await fill(database, database_url, 1)
-        await until(lambda: renderer.renderings == 1)
         joining = subscribe(hub, Cursor(epoch, 0), renderer)
-        joined = asyncio.create_task(take(joining, 2))
-        await until(lambda: hub.subscribers == 2)
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        joined = asyncio.create_task(take(joining, 3))
+        await until(lambda: renderer.renderings == 1)  # Of the first event, for who joins.
         await fill(database, database_url, 1)
-        await until(lambda: event_log.position == 2)
-        renderer.may_render.set()
+        await until(lambda: renderer.renderings == 2)  # Of the second, for who leaves.
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        await fill(database, database_url, 1)
+        await until(lambda: event_log.position == 3)
+        renderer.gates[1].set()
+        await until(lambda: hub.up_to_date == 1)
+        renderer.gates[2].set()
 
-        assert await joined == ["1 after None", "2 after 1"]
+        assert await joined == ["1 after None", "2 after 1", "3 after 2"]
         await joining.aclose()
 
 
