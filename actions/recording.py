@@ -115,7 +115,8 @@ async def record(
         rows: list[Mapping[str, Any]] = [row for row, _ in written]
         await tx.execute(insert(timeline_events).values(actor_id=known), rows)
     if events:
-        await tx.execute(insert(outbox), events)
+        places = (await tx.execute(insert(outbox).returning(outbox.c.seq), events)).scalars()
+        tx.last_event_seq = max(places)
 
 
 def _entry_row(tx: Transaction, entry: Entry, incident: Scope, actor: Actor) -> dict[str, Any]:

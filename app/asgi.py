@@ -8,9 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from app.backends import Backends, open_backends
+from app.background import in_background
 from app.clock import now
 from app.health import Health, database_dependency
 from app.http import graphql
@@ -20,18 +21,27 @@ from app.http.errors import answer_domain_error, answer_http_error, answer_unexp
 from app.http.explorer import explorer_assets, explorer_page
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
+from app.http.outlet import Admission
 from app.http.rest import rest_routes
+from app.http.running import Runner
+from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
+from app.retention import Retention
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from db.database import Database
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.time import Deadline
+from feed.hub import Hub
+from feed.log import EventLog
+from feed.relay import Relay
 from resolvers.context import RequestContext
 from resolvers.operations import Operations
+from resolvers.subscriptions import Subscriptions
 from schema.root import build_schema
 
 # An operation's own deadline comes first, because it knows which fields were late.
@@ -40,15 +50,29 @@ _GRACE_SECONDS = 0.25
 
 @asynccontextmanager
 async def application(
-    settings: Settings, database_url: str, *, log_request: RequestLog | None = None
-) -> AsyncGenerator[ASGIApp]:
-    """The application with everything that it holds open. Raises DatabaseUnavailable, TelemetryNotConfigured."""
+    settings: Settings, database_url: str, *, with_workers: bool = True, log_request: RequestLog | None = None
+) -> AsyncGenerator[Edge]:
+    """The application with everything that it holds open, and what runs beside the requests.
+
+    Without workers it only serves: relaying events and forgetting old ones is left to other processes. Raises
+    DatabaseUnavailable, TelemetryNotConfigured.
+    """
     database = await open_database(settings, database_url)
     try:
         async with open_backends(settings) as backends:
             health = Health([database_dependency(database), *backends.dependencies], now=now)
+            event_log = EventLog(database, database_url)
+            hub = Hub(event_log)
+            app = create_app(
+                settings, database=database, hub=hub, backends=backends, health=health, log_request=log_request
+            )
+            works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if with_workers:
+                retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
+                works |= {"relay": Relay(database_url).run, "retention": retention.run}
             try:
-                yield create_app(settings, database=database, backends=backends, health=health, log_request=log_request)
+                async with in_background(works):
+                    yield app
             finally:
                 await health.close()
     finally:
@@ -59,10 +83,11 @@ def create_app(
     settings: Settings,
     *,
     database: Database,
+    hub: Hub,
     backends: Backends,
     health: Health,
     log_request: RequestLog | None = None,
-) -> ASGIApp:
+) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
     metrics = Metrics(VERSION)
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
@@ -70,6 +95,7 @@ def create_app(
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
             database=database,
+            event_log=hub.log,
             prometheus=backends.prometheus,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
             actor=_actor(scope),
@@ -79,13 +105,31 @@ def create_app(
             health=health.report,
         )
 
+    operations = Operations(build_schema())
     endpoint = GraphQLEndpoint(
-        Operations(build_schema()),
+        operations,
         make_context,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
         most_body_bytes=settings.max_body_bytes,
+    )
+    origins = AllowedOrigins(settings.cors_allowed_origins)
+    runner = Runner(
+        operations,
+        Subscriptions(operations.sources, hub, now),
+        make_context,
+        timeout_seconds=settings.operation_timeout_seconds,
+    )
+    admission = Admission(settings.max_streams_per_address)
+    sockets = WebSocketEndpoint(runner, admission, origins, _socket_limits(settings), path=graphql.PATH)
+    streams = EventStreams(
+        endpoint,
+        runner,
+        admission,
+        timeout_seconds=settings.operation_timeout_seconds,
+        keep_alive_seconds=settings.stream_keep_alive_seconds,
+        send_timeout_seconds=settings.send_timeout_seconds,
     )
     routes = Starlette(
         routes=[
@@ -103,9 +147,11 @@ def create_app(
     )
     return Edge(
         endpoint,
+        sockets,
+        streams,
         routes,
         time_limit=time_limit,
-        origins=AllowedOrigins(settings.cors_allowed_origins),
+        origins=origins,
         durations=metrics.request_durations,
         log_request=log_request,
     )
@@ -120,6 +166,15 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    return SocketLimits(
+        operations=settings.max_operations_per_socket,
+        init_timeout_seconds=settings.socket_init_timeout_seconds,
+        ping_seconds=settings.socket_ping_seconds,
+        send_timeout_seconds=settings.send_timeout_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from app.asgi import application
 from app.http import graphql
 from app.observability.logs import RequestLog
 from app.postgres import load_demo, migrate, postgres
-from app.server import Server, on_signal
+from app.server import Server, allow_many_connections, on_signal
 from app.settings import Settings
 from app.terminal import console
 from app.version import VERSION
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
+    allow_many_connections()
     starting = asyncio.current_task()
     server: Server | None = None
     is_stopping = False
@@ -45,6 +46,7 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
                         app,
                         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
                         on_started=lambda: _announce(sockets, found.description),
+                        on_stopping=app.end_streams,
                     )
                     # What lives as long as the process need not be looked at by every garbage collection.
                     gc.collect()

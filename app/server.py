@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import resource
 import signal
 import socket
 import sys
@@ -12,10 +13,14 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from app.protocols import HTTPProtocol, WebSocketProtocol
+
 BACKLOG: Final = 2048
 
 _KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle connection (60), so that it closes first.
 _SILENT_CLIENT_MILLISECONDS = 30_000
+_LARGEST_MESSAGE_BYTES = 65_536
+_OPEN_FILES = 65_536
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -27,16 +32,24 @@ class Server(uvicorn.Server):
     """uvicorn, told to stop by `stop`. It would answer a signal by raising it again, and exit with its number."""
 
     def __init__(
-        self, application: ASGIApp, *, shutdown_timeout_seconds: float, on_started: Callable[[], None]
+        self,
+        application: ASGIApp,
+        *,
+        shutdown_timeout_seconds: float,
+        on_started: Callable[[], None],
+        on_stopping: Callable[[], None],
     ) -> None:
         self._on_started = on_started
+        self._on_stopping = on_stopping
         graceful_seconds = max(1, round(shutdown_timeout_seconds - _CLOSING_SECONDS))
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
-                ws="websockets-sansio",
+                http=HTTPProtocol,
+                ws=WebSocketProtocol,
+                ws_max_size=_LARGEST_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
+                ws_ping_interval=None,  # The application pings in its own protocol.
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
@@ -64,6 +77,11 @@ class Server(uvicorn.Server):
             host, port = (sockets or [])[0].getsockname()[:2]
             raise CannotListen(_why_not(error, host, port)) from error
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what lasts for as long as its client listens (WebSockets with 1012), and let what else runs finish."""
+        self._on_stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -94,6 +112,14 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if not sockets:
         raise CannotListen(_why_not(absent or OSError(), host, port)) from absent
     return sockets
+
+
+def allow_many_connections() -> None:
+    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if usual < _OPEN_FILES:
+        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Transaction:
         self.connection = connection
         self.now = now
         """The time of everything that this transaction does."""
+        self.last_event_seq: int | None = None
+        """Where the last event that this transaction tells of stands in the outbox."""
 
     async def lock(self, table: Table, id: UUID) -> RowMapping:
         """The row, which nobody else changes until this transaction ends. Raises NotFound.

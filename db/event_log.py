@@ -33,6 +33,7 @@ event_log_head = Table(
 
 CHANNEL = "event_log"
 RELAY_LOCK = 0x5253_0001  # The session-level advisory lock of whoever relays.
+RETENTION_LOCK = 0x5253_0003  # That of the transaction that forgets.
 
 _COPIED = "xid, seq, type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at"
 MOVE_SQL = f"""
@@ -65,3 +66,18 @@ TAIL_SQL = """
 select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text
 from event_log where position > $1 order by position limit $2
 """
+
+POSITION_SQL = "select position from event_log where seq = $1"
+"""Where an event of the outbox stands, once it has been moved."""
+
+FORGET_SQL = """
+delete from event_log where position in (
+  select position from event_log
+  where position < coalesce(
+    (select min(position) from event_log where recorded_at >= :recorded_before),
+    (select position + 1 from event_log_head)
+  )
+  order by position limit :most
+)
+"""
+"""Deletes the oldest events, up to the first that was recorded later: what is left has no gap, whatever clocks did."""

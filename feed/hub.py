@@ -59,8 +59,9 @@ class Frame:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A subscriber that is up to date."""
+    """A subscriber that is up to date: it has had everything up to `reached`, and whatever `seen` has seen."""
 
+    reached: int
     previous: int | None
     seen: Snapshot | None
     frames: deque[Frame] = field(default_factory=deque)
@@ -74,8 +75,12 @@ class Member:
             self.is_behind = True
         else:
             self.frames.append(frame)
-            self.previous = frame.position
+            self.reached = self.previous = frame.position
         self.has_frames.set()
+
+    def lacks(self, event: LoggedEvent) -> bool:
+        """Whether an event is new to the subscriber."""
+        return event.position > self.reached and not (self.seen is not None and self.seen.has_seen(event.xid))
 
     def fail(self, error: Exception) -> None:
         """End the subscription."""
@@ -104,7 +109,7 @@ class Stream:
 
     def offer(self, events: Iterable[LoggedEvent]) -> None:
         """Take those of the next events that the filter lets through."""
-        if not self.members:
+        if not self.members and self._draining is None:
             return
         self._waiting.extend(event for event in events if self.filter.lets_through(event))
         if self._draining is None and self._waiting:
@@ -117,13 +122,20 @@ class Stream:
             self._draining.cancel()
 
     async def checkpoint(self) -> None:
-        """Tell the members how far the log has been looked at. Raises DatabaseUnavailable, DeadlineExceeded."""
+        """Tell the members how far the log has been looked at."""
         if self._draining is not None:
             return
         settled = self.settled
         self.last_frame_at = asyncio.get_running_loop().time()
-        for previous, members in _in_step(self.members):
-            body = await self.renderer.checkpoint(Place(settled, previous))
+        # Who resumed from a place that this process has not read up to would be told to go back.
+        for previous, members in _in_step([member for member in self.members if member.reached <= settled]):
+            try:
+                body = await self.renderer.checkpoint(Place(settled, previous))
+            except (DatabaseUnavailable, DeadlineExceeded):
+                return  # The next one says more.
+            except Exception as error:
+                self._fail(error)
+                return
             for member in members:
                 # What was pushed while the checkpoint was rendered says more than the checkpoint.
                 if member in self.members and member.previous == previous:
@@ -137,26 +149,30 @@ class Stream:
                 await self._push(batch)
                 self._pushed = batch[-1].position
         except Exception as error:
-            log.exception("a stream cannot be rendered", position=self._pushed)
-            for member in self.members:
-                member.fail(error)
-            self.members.clear()
+            self._fail(error)
         finally:
             self._draining = None
             self._waiting.clear()
+
+    def _fail(self, error: Exception) -> None:
+        """End every subscription: trying again would fail again."""
+        log.error("a stream cannot be rendered", position=self.settled, exc_info=error)
+        for member in self.members:
+            member.fail(error)
+        self.members.clear()
 
     async def _push(self, batch: Sequence[LoggedEvent]) -> None:
         """Give a batch to every member, those included who join meanwhile: they have read the log up to here."""
         served: set[Member] = set()
         while waiting := self.members - served:
             for previous, members in _in_step(waiting):
-                plain = [member for member in members if member.seen is None]
+                plain = [member for member in members if member.seen is None and member.reached < batch[0].position]
                 await self._push_to(plain, batch, previous)
-                for member in members:
-                    if (seen := member.seen) is not None:
-                        await self._push_to(
-                            [member], [event for event in batch if not seen.has_seen(event.xid)], previous
-                        )
+                for member in members.difference(plain):
+                    await self._push_to([member], [event for event in batch if member.lacks(event)], previous)
+                    # The log is in the order of transactions: from here on, all are younger than the snapshot.
+                    if member.seen is not None and batch[-1].xid >= member.seen.next_:
+                        member.seen = None
             served |= waiting
         self._drop_behind()
         self.last_frame_at = asyncio.get_running_loop().time()
@@ -176,11 +192,11 @@ class Stream:
             self.members.discard(member)
 
 
-def _in_step(members: Iterable[Member]) -> list[tuple[int | None, list[Member]]]:
+def _in_step(members: Iterable[Member]) -> list[tuple[int | None, set[Member]]]:
     """Members in step have had the same event last; newcomers get in step with their first."""
-    groups: dict[int | None, list[Member]] = {}
+    groups: dict[int | None, set[Member]] = {}
     for member in members:
-        groups.setdefault(member.previous, []).append(member)
+        groups.setdefault(member.previous, set()).add(member)
     return list(groups.items())
 
 
@@ -216,6 +232,11 @@ class Hub:
         return sum(stream.subscribers for stream in self._streams.values())
 
     @property
+    def up_to_date(self) -> int:
+        """How many of them are up to date; the others read the log."""
+        return sum(len(stream.members) for stream in self._streams.values())
+
+    @property
     def streams(self) -> int:
         """How many different things they ask for."""
         return len(self._streams)
@@ -227,21 +248,20 @@ class Hub:
             await asyncio.sleep(1)
             for stream in list(self._streams.values()):
                 if stream.members and loop.time() - stream.last_frame_at >= CHECKPOINT_SECONDS:
-                    await _patiently(stream.checkpoint)
+                    await stream.checkpoint()
 
     async def subscribe(
-        self, key: Hashable, filter_: EventFilter, renderer: Renderer, after: Cursor | None
+        self, key: Hashable, filter_: EventFilter, renderer: Renderer, start: Cursor, previous: int | None
     ) -> AsyncGenerator[Frame]:
-        """Every event from `after` on (from now on without it) that the filter lets through, in order, until closed.
+        """Every event after `start` that the filter lets through, in order, until closed.
 
-        `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. The cursor has to
-        be one that the log's `require` accepts.
+        `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. `start` has to be a
+        place that the log's `require` accepts; `previous` is the one that the first event names as the one before it.
+        Raises CursorExpired when the log forgets what a slow subscriber has not had yet.
         """
-        epoch = await self.log.started()
         stream = self._enter(key, filter_, renderer)
         try:
-            cursor = after or Cursor(epoch, stream.settled)
-            async with aclosing(_follow(self.log, stream, cursor, None if after is None else after.position)) as frames:
+            async with aclosing(_follow(self.log, stream, start, previous)) as frames:
                 async for frame in frames:
                     yield frame
         finally:
@@ -285,8 +305,8 @@ async def _follow(event_log: EventLog, stream: Stream, cursor: Cursor, previous:
                 previous = frame.position
                 yield frame
         # No await between the end of catching up and joining: nothing can be settled in between.
-        cursor = replace(cursor, position=stream.settled)
-        member = Member(previous, cursor.snapshot)
+        cursor = replace(cursor, position=max(cursor.position, stream.settled))
+        member = Member(cursor.position, previous, cursor.snapshot)
         stream.members.add(member)
         try:
             while member.frames or not member.is_behind:
@@ -300,7 +320,7 @@ async def _follow(event_log: EventLog, stream: Stream, cursor: Cursor, previous:
         finally:
             stream.members.discard(member)
         previous = member.previous
-        cursor = replace(cursor, position=max(cursor.position, previous or 0))
+        cursor = replace(cursor, position=member.reached)
 
 
 async def _catch_up(event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None) -> AsyncGenerator[Frame]:

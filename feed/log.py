@@ -10,7 +10,8 @@ import structlog
 
 from db.connecting import driver_url, milliseconds, open_connection
 from db.database import Database
-from db.event_log import CHANNEL, HEAD_SQL, TAIL_SQL
+from db.event_log import CHANNEL, HEAD_SQL, POSITION_SQL, TAIL_SQL
+from db.read_pool import ReadConnection
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
 from feed.cursor import Cursor, encode
 from feed.filter import PAGE_SQL, EventFilter, LoggedEvent
@@ -57,28 +58,37 @@ class EventLog:
         return self.epoch
 
     async def position_of(self, seq: int) -> int:
-        """The place that an event of the outbox gets, as soon as it has one."""
+        """The place that an event of the outbox gets, as soon as it has one. Raises DatabaseUnavailable."""
         waiter = self._waiters.setdefault(seq, asyncio.get_running_loop().create_future())
         try:
-            return await asyncio.shield(waiter)
+            # It may have got its place before anybody waited for it.
+            async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
+                found = await connection.fetch(POSITION_SQL, seq)
+            return int(found[0][0]) if found else await asyncio.shield(waiter)
         finally:
             self._waiters.pop(seq, None)
 
     async def require(self, cursor: Cursor) -> None:
         """Raises InvalidCursor for a place that this log never had, CursorExpired for one that it has forgotten."""
-        async with self._database.reading() as connection:
-            head: Any = (await connection.exec_driver_sql(HEAD_SQL)).one()
-        epoch, newest, oldest = head[0], head[1], head[2]
+        async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
+            await self._require(cursor, connection)
+
+    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[int]:
+        """The positions of the next events that the filter lets through, up to `until`. Raises as `require` does."""
+        values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
+        async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
+            positions = [row[0] for row in await connection.fetch(PAGE_SQL, *values)]
+            # In one snapshot with the page: what was forgotten meanwhile would be missing from it.
+            await self._require(cursor, connection)
+        return positions
+
+    @staticmethod
+    async def _require(cursor: Cursor, connection: ReadConnection) -> None:
+        ((epoch, newest, oldest),) = await connection.fetch(HEAD_SQL)
         if cursor.epoch != epoch or cursor.position > newest:
             raise InvalidCursor("`after` is a cursor of another event log", ["after"])
         if cursor.position < oldest - 1:
             raise CursorExpired(encode(epoch, oldest - 1), ["after"])
-
-    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[int]:
-        """The positions of the next events that the filter lets through, up to `until`."""
-        values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
-        async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
-            return [row[0] for row in await connection.fetch(PAGE_SQL, *values)]
 
     async def _follow(self) -> None:
         connection = await open_connection(

@@ -14,6 +14,7 @@ from domain.access import Actor
 from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth
 from domain.time import Deadline
+from feed.log import EventLog
 from resolvers.compile.documents import PreparedOperation
 from telemetry_clients.prometheus import Prometheus
 
@@ -44,6 +45,7 @@ class RequestContext:
     deadline: Deadline
     request_id: str
     now: datetime
+    event_log: EventLog | None = None
     prometheus: Prometheus | None = None
     scrape_interval_seconds: float = 15
     health: Callable[[], Awaitable[SystemHealth]] | None = None

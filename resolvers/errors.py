@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from domain.errors import DomainError, InvalidCursor, ValidationFailed
+from domain.errors import CursorExpired, DomainError, InvalidCursor, ValidationFailed
 from telemetry_clients.errors import TelemetryError
 
 log = structlog.get_logger("reliability_studio.graphql")
@@ -34,6 +34,8 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
     match original:
         case ValidationFailed() | InvalidCursor():
             return _entry(error, original.message, original.code, argumentPath=list(original.path))
+        case CursorExpired():
+            return _entry(error, original.message, original.code, oldestCursor=original.oldest_cursor)
         case DomainError() | TelemetryError():
             return _entry(error, original.message, original.code)
         case None | GraphQLError():

@@ -1,7 +1,8 @@
 """Writes that clients ask for: from the arguments of a mutation to what came of them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -9,7 +10,16 @@ from strawberry import UNSET
 
 from db.database import Transaction
 from domain.access import Actor, Role, require_role
-from domain.errors import Conflict, Forbidden, IdempotencyKeyReused, NotFound, ValidationFailed
+from domain.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    Forbidden,
+    IdempotencyKeyReused,
+    NotFound,
+    ValidationFailed,
+)
+from feed.cursor import encode
 from resolvers.context import RequestContext
 
 if TYPE_CHECKING:
@@ -21,20 +31,41 @@ ActionInput = TypeVar("ActionInput", bound="DataclassInstance")
 Work: TypeAlias = Callable[[Transaction, Actor], Awaitable[UUID]]
 Refusal: TypeAlias = ValidationFailed | NotFound | Conflict | IdempotencyKeyReused | Forbidden
 
+_CURSOR_SECONDS: Final = 2.0
 _REFUSALS: Final = (ValidationFailed, NotFound, Conflict, IdempotencyKeyReused, Forbidden)
 
 
-async def write(context: RequestContext, work: Work) -> UUID | Refusal:
-    """Do some work in one transaction: the id of what it was done to, or why nothing was written.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write was done to, and where the last event about it stood in the outbox, if there was one."""
+
+    id: UUID
+    event_seq: int | None
+
+
+async def write(context: RequestContext, work: Work) -> Written | Refusal:
+    """Do some work in one transaction: what it was done to, or why nothing was written.
 
     Raises DatabaseUnavailable, DeadlineExceeded, and whatever nobody expected.
     """
     actor = context.actor
     try:
         require_role(actor, Role.RESPONDER)
-        return await context.database.transact(lambda tx: work(tx, actor), now=context.now)
+        return await context.database.transact(lambda tx: _written(tx, work, actor), now=context.now)
     except _REFUSALS as refusal:
         return refusal
+
+
+async def cursor_after(context: RequestContext, event_seq: int | None) -> str | None:
+    """The cursor of an event of the outbox, as soon as it is in the log; None when that takes too long."""
+    event_log = context.event_log
+    if event_log is None or event_seq is None:
+        return None
+    try:
+        async with asyncio.timeout(_CURSOR_SECONDS):
+            return encode(await event_log.started(), await event_log.position_of(event_seq))
+    except (TimeoutError, DatabaseUnavailable, DeadlineExceeded):
+        return None  # What was written is written: the answer must not say that it failed.
 
 
 def given(action_input: type[ActionInput], client_input: object, **known: Any) -> ActionInput:
@@ -50,6 +81,10 @@ def given(action_input: type[ActionInput], client_input: object, **known: Any) -
 def or_none(value: T | None) -> T | None:
     """The value, or None where it was left out."""
     return None if value is UNSET else value
+
+
+async def _written(tx: Transaction, work: Work, actor: Actor) -> Written:
+    return Written(await work(tx, actor), tx.last_event_seq)
 
 
 def _members(client_input: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,13 +12,14 @@ from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, Vari
 from sqlalchemy import select
 
 from db.incidents import incidents
-from domain.errors import CursorExpired, DomainError, NotFound
+from domain.errors import DatabaseUnavailable, DomainError, NotFound
 from domain.feed import EventType
 from domain.incidents import Severity
 from domain.time import Deadline
 from feed.cursor import Cursor, decode, encode
 from feed.filter import EventFilter
 from feed.hub import Frame, Hub, Place
+from feed.log import EventLog
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, identifier
@@ -54,6 +56,14 @@ class Asked:
     arguments: Mapping[str, Argument]
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One that is open: `start` is the cursor that its frames come after. Close the frames when done."""
+
+    start: str
+    frames: AsyncGenerator[Frame]
+
+
 class Subscriptions:
     """Opens the subscriptions of one schema."""
 
@@ -63,24 +73,39 @@ class Subscriptions:
         self._clock = clock
 
     async def open(
-        self, prepared: PreparedOperation, query: str, given: Mapping[str, Any] | None, context: RequestContext
-    ) -> AsyncGenerator[Frame]:
-        """The frames of a subscription: answers as JSON text. Raises GraphQLError where the request is wrong."""
+        self,
+        prepared: PreparedOperation,
+        query: str,
+        given: Mapping[str, Any] | None,
+        context: RequestContext,
+        *,
+        resume_after: str | None = None,
+    ) -> Subscription:
+        """A subscription, whose frames are answers as JSON text. Raises GraphQLError where the request is wrong.
+
+        `resume_after` is a cursor from the transport, which goes before the document's own `after`.
+        """
         try:
             variables, shape = prepared.variables.read(given)
         except Uncoercible as error:
             raise _variable_error(prepared, given) from error
         asked = self._asked(prepared, variables)
         try:
-            after = _after(asked)
             filter_ = await _filter(asked, context)
-            if after is not None:
-                await self._hub.log.require(after)
+            epoch = await self._epoch(context)
+            after = resume_after if resume_after is not None else _after(asked)
+            if after is None:
+                start = Cursor(epoch, self._hub.log.position)
+            else:
+                start = decode(after)
+                await self._hub.log.require(start)
         except DomainError as error:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
         key = (query, prepared.name, _without_after(asked, given), filter_)
-        return self._hub.subscribe(key, filter_, renderer, after)
+        previous = None if after is None else start.position
+        frames = self._hub.subscribe(key, filter_, renderer, start, previous)
+        return Subscription(after or encode(epoch, start.position), frames)
 
     def cursor(self, frame: Frame) -> str:
         """Where a client is when it has seen a frame."""
@@ -88,6 +113,13 @@ class Subscriptions:
         if epoch is None:
             raise RuntimeError("there are no frames before the log is followed")
         return encode(epoch, frame.position)
+
+    async def _epoch(self, context: RequestContext) -> UUID:
+        try:
+            async with asyncio.timeout(context.deadline.remaining_seconds()):
+                return await self._hub.log.started()
+        except TimeoutError as error:
+            raise DatabaseUnavailable from error
 
     def _asked(self, prepared: PreparedOperation, variables: Mapping[str, Any]) -> Asked:
         root = prepared.lookup.schema.subscription_type
@@ -113,8 +145,8 @@ class Subscriptions:
                 for table in (LOGGED, CHECKPOINT)
             )
         except Uncompilable:
-            return Executed(self._sources, running, asked, context, self._clock)
-        return Compiled(events, checkpoint, running.variables, context, self._clock)
+            return Executed(self._sources, running, asked, context, self._hub.log, self._clock)
+        return Compiled(events, checkpoint, running.variables, context, self._hub.log, self._clock)
 
 
 class Compiled:
@@ -126,19 +158,21 @@ class Compiled:
         checkpoint: Statement,
         variables: Mapping[str, Any],
         context: RequestContext,
+        event_log: EventLog,
         clock: Callable[[], datetime],
     ) -> None:
         self._events = events
         self._checkpoint = checkpoint
         self._variables = variables
         self._reads = context.database.reads
+        self._log = event_log
         self._clock = clock
 
     async def events(self, places: Sequence[Place]) -> list[bytes]:
         """The answers to these events. Raises CursorExpired when the log has forgotten one of them meanwhile."""
         answers = await self._render(self._events, places)
         if len(answers) != len(places):
-            raise CursorExpired("")
+            await _require(self._log, places)
         return answers
 
     async def checkpoint(self, place: Place) -> bytes:
@@ -162,16 +196,18 @@ class Executed:
         running: Running,
         asked: Asked,
         context: RequestContext,
+        event_log: EventLog,
         clock: Callable[[], datetime],
     ) -> None:
         self._sources = sources
         self._running = running
         self._asked = asked
         self._context = context
+        self._log = event_log
         self._clock = clock
 
     async def events(self, places: Sequence[Place]) -> list[bytes]:
-        """The answers to these events."""
+        """The answers to these events. Raises CursorExpired likewise."""
         return [await self._execute(place, LOGGED) for place in places]
 
     async def checkpoint(self, place: Place) -> bytes:
@@ -183,7 +219,10 @@ class Executed:
             self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
         )
         schema = self._running.prepared.lookup.schema
-        (event,) = await read_events(self._sources, context, schema, table, [place.position], [place.previous])
+        events = await read_events(self._sources, context, schema, table, [place.position], [place.previous])
+        if not events:
+            await _require(self._log, [place])
+        (event,) = events
         executing = execute(
             schema,
             self._running.prepared.document,
@@ -200,9 +239,15 @@ class Executed:
         return orjson.dumps(body)
 
 
-def _after(asked: Asked) -> Cursor | None:
+async def _require(event_log: EventLog, places: Sequence[Place]) -> None:
+    """Raises CursorExpired when the log has forgotten one of these events."""
+    if event_log.epoch is not None:
+        await event_log.require(Cursor(event_log.epoch, places[0].position - 1))
+
+
+def _after(asked: Asked) -> str | None:
     after = asked.arguments.get("after")
-    return None if after is None or after.value is None else decode(after.value)
+    return None if after is None else after.value
 
 
 async def _filter(asked: Asked, context: RequestContext) -> EventFilter:

@@ -139,6 +139,20 @@ async def strict_server(served_database_url: str) -> AsyncIterator[ServerProcess
         yield running
 
 
+@pytest.fixture(scope="session")
+async def impatient_server(served_database_url: str) -> AsyncIterator[ServerProcess]:
+    """A server that soon loses its patience: 0.2 s to begin, 0.6 s of silence; 3 streams, 2 operations on a socket."""
+    async with ServerProcess(
+        DATABASE_URL=served_database_url,
+        SOCKET_INIT_TIMEOUT_SECONDS="0.2",
+        SOCKET_PING_SECONDS="0.2",
+        STREAM_KEEP_ALIVE_SECONDS="0.2",
+        MAX_STREAMS_PER_ADDRESS="3",
+        MAX_OPERATIONS_PER_SOCKET="2",
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 async def http(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the running server."""

@@ -6,7 +6,10 @@ from app.http.answer import Answer
 
 _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH"),
-    (b"access-control-allow-headers", b"Accept, Authorization, Content-Type, Idempotency-Key, X-Request-Id"),
+    (
+        b"access-control-allow-headers",
+        b"Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
+    ),
     (b"access-control-max-age", b"600"),
     (b"vary", b"Origin"),
 )
@@ -28,6 +31,11 @@ class AllowedOrigins:
         if origin.lower() in self._origins:
             return ((b"access-control-allow-origin", origin), _EXPOSED, _VARY)
         return (_VARY,) if self._origins else ()
+
+    def allow_socket(self, origin: bytes, *, host: bytes) -> bool:
+        """Whether a page of an origin may open a WebSocket here, before which browsers ask nobody."""
+        origin = origin.lower()
+        return self._any or origin in self._origins or origin.partition(b"://")[2] == host.lower()
 
     def preflight(self) -> Answer:
         """The answer to a browser that asks before it sends. Without `headers`, the browser will not send."""

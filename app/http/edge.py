@@ -20,8 +20,10 @@ from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
 from app.http.graphql import GraphQLEndpoint
-from app.http.negotiation import wants_page
+from app.http.negotiation import takes_events, wants_page
+from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.websocket import WebSocketEndpoint
 from app.observability import logs
 from app.observability.metrics import RequestDurations
 
@@ -45,6 +47,8 @@ class Edge:
     def __init__(
         self,
         endpoint: GraphQLEndpoint,
+        sockets: WebSocketEndpoint,
+        streams: EventStreams,
         application: ASGIApp,
         *,
         time_limit: TimeLimit,
@@ -53,6 +57,8 @@ class Edge:
         log_request: RequestLog | None,
     ) -> None:
         self._endpoint = endpoint
+        self._sockets = sockets
+        self._streams = streams
         self._application = application
         self._time_limit = time_limit
         self._origins = origins
@@ -60,9 +66,9 @@ class Edge:
         self._log_request = log_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, or serve one socket."""
         if scope["type"] != "http":
-            await self._application(scope, receive, send)
+            await self._sockets.serve(scope, receive, send)
             return
         started = perf_counter()
         headers = _headers(scope)
@@ -75,9 +81,22 @@ class Edge:
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await send_answer(send, self._origins.preflight(), *ours)
         elif scope["path"] == graphql.PATH and not _navigates(scope, headers):
+            if scope["method"] in ("GET", "POST") and takes_events(headers.get(b"accept")):
+                await self._stream(scope, headers, receive, send, request_id, ours, started)
+                return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
             await self._route(scope, receive, send, ours, started)
+
+    async def watch_streams(self) -> None:
+        """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sockets.run())
+            group.create_task(self._streams.run())
+
+    def end_streams(self) -> None:
+        """End what lasts for as long as its client listens. WebSockets are closed by the server itself."""
+        self._streams.end()
 
     async def _answer(
         self,
@@ -99,6 +118,23 @@ class Edge:
         except asyncio.CancelledError:
             await send_answer(send, _SHUTTING_DOWN, *ours)
             raise
+        self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
+
+    async def _stream(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        ours: Headers,
+        started: float,
+    ) -> None:
+        operation = None
+        try:
+            status, operation = await self._streams.answer(scope, headers, receive, send, request_id, ours)
+        except ClientGone:
+            status = _CLIENT_CLOSED_REQUEST
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, ours: Headers, started: float) -> None:
@@ -134,7 +170,8 @@ class Edge:
         self._record(scope, template, status, perf_counter() - started, None)
 
     def _record(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
-        self._durations.observe(scope["method"], route, status, seconds)
+        if operation != "subscription":  # It lasts for as long as somebody listens.
+            self._durations.observe(scope["method"], route, status, seconds)
         if self._log_request is not None:
             self._log_request(scope, route, status, seconds, operation)
 

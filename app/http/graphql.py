@@ -38,7 +38,7 @@ _QUERIES = frozenset({"query"})
 _QUERIES_AND_MUTATIONS = frozenset({"query", "mutation"})
 
 _MOST_QUERY_STRING_BYTES = 32_768
-_MOST_DEPTH = 64
+MOST_DEPTH = 64
 _MOST_PARAMETERS = 100
 ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
 
@@ -84,9 +84,17 @@ class GraphQLEndpoint:
         self._most_body_bytes = most_body_bytes
 
     async def answer(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        operation: OperationRequest | None = None,
     ) -> tuple[Answer, str | None]:
-        """The answer to a request, and the type of its operation where one was found. Raises ClientGone."""
+        """The answer to a request, and the type of its operation where one was found. Raises ClientGone.
+
+        `operation` is what the request asks for, where it has been read already.
+        """
         wanted = response_type(headers.get(b"accept"))
         try:
             if wanted is None:
@@ -95,36 +103,44 @@ class GraphQLEndpoint:
                     "NOT_ACCEPTABLE",
                     "Accept application/graphql-response+json or application/json: there is nothing else to get",
                 )
-            return await self._execute(scope, headers, receive, request_id, wanted)
+            return await self._execute(scope, headers, receive, request_id, wanted, operation)
         except Refused as refused:
-            status = refused.draft_status if self._is_draft else refused.status
-            return self._refusal(status, wanted, refused.code, refused.message, *refused.headers), None
+            return self.refusal(refused, wanted), None
+
+    async def read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
+        """What a request asks for. Raises Refused and ClientGone."""
+        if scope["method"] == "POST":
+            return await self._posted(headers, receive)
+        if scope["method"] in ("GET", "HEAD"):
+            return _from_query_string(scope["query_string"])
+        raise Refused(405, "METHOD_NOT_ALLOWED", f"{_method(scope)} is not a way to ask: use POST, or GET", _ALLOW)
+
+    def refusal(self, refused: Refused, wanted: str | None) -> Answer:
+        """The answer to a request that is wrong in its form, in the media type that the client wants, if any."""
+        status = refused.draft_status if self._is_draft else refused.status
+        return self._refusal(status, wanted, refused.code, refused.message, *refused.headers)
 
     async def _execute(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str, wanted: str
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        wanted: str,
+        operation: OperationRequest | None,
     ) -> tuple[Answer, str | None]:
         deadline = Deadline.after(self._timeout_seconds)
-        operation = None
         watch = self._time_limit.start()
         try:
-            if scope["method"] == "POST":
-                operation = await self._posted(headers, receive)
-                allowed = _QUERIES_AND_MUTATIONS
-            elif scope["method"] in ("GET", "HEAD"):
-                operation = _from_query_string(scope["query_string"])
-                allowed = _QUERIES
-            else:
-                raise Refused(
-                    405, "METHOD_NOT_ALLOWED", f"{_method(scope)} is not a way to ask: use POST, or GET", _ALLOW
-                )
+            operation = operation or await self.read(scope, headers, receive)
+            allowed = _QUERIES_AND_MUTATIONS if scope["method"] == "POST" else _QUERIES
             context = self._make_context(scope, request_id, deadline)
             result = await self._operations.execute(operation, context, allowed=allowed)
         except (Refused, ClientGone):
             raise
         except (Exception, asyncio.CancelledError) as error:
             if watch.is_over and operation is None:
-                message = f"The request did not arrive within {self._timeout_seconds:g} s"
-                raise Refused(408, "REQUEST_TIMEOUT", message, CLOSE) from error
+                raise too_slow(self._timeout_seconds) from error
             if watch.is_over or isinstance(error, DeadlineExceeded):
                 return self._late(wanted), None
             return self._failed(error, scope["method"], request_id, wanted), None
@@ -172,7 +188,7 @@ class GraphQLEndpoint:
         """The answer to what came out of the execution instead of one. Raises Refused, or a cancellation again."""
         match error:
             case OperationNotAllowed():
-                raise _not_allowed(error.operation, method) from error
+                raise not_allowed(error.operation, method) from error
             case RecursionError():
                 raise _malformed("The document is nested too deeply to be read") from error
             case DomainError():
@@ -199,6 +215,11 @@ class GraphQLEndpoint:
         return Answer(294 if self._is_draft else 200, (content_type, _UNCACHED), body)
 
 
+def too_slow(timeout_seconds: float) -> Refused:
+    """The refusal of a request that took too long to arrive."""
+    return Refused(408, "REQUEST_TIMEOUT", f"The request did not arrive within {timeout_seconds:g} s", CLOSE)
+
+
 def parse_body(body: bytes) -> OperationRequest:
     """The request in a JSON body. Raises Refused."""
     try:
@@ -209,8 +230,8 @@ def parse_body(body: bytes) -> OperationRequest:
         if type(parameters) is list:
             raise _malformed("The body is a list, and batches are not supported: send one operation per request")
         raise _malformed("The body must be a JSON object with the key query")
-    if body.count(b"{") + body.count(b"[") > _MOST_DEPTH and _deeper_than(parameters, _MOST_DEPTH):
-        raise _malformed(f"The body is nested more than {_MOST_DEPTH} levels deep")
+    if body.count(b"{") + body.count(b"[") > MOST_DEPTH and deeper_than(parameters, MOST_DEPTH):
+        raise _malformed(f"The body is nested more than {MOST_DEPTH} levels deep")
     return _operation_request(parameters)
 
 
@@ -240,8 +261,8 @@ def _json_parameter(name: str, text: str) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Refused(400, "BAD_REQUEST", f"The parameter {name} is not JSON: {error.msg}") from error
-    if _deeper_than(value, _MOST_DEPTH):
-        raise _malformed(f"The parameter {name} is nested more than {_MOST_DEPTH} levels deep")
+    if deeper_than(value, MOST_DEPTH):
+        raise _malformed(f"The parameter {name} is nested more than {MOST_DEPTH} levels deep")
     return value
 
 
@@ -265,12 +286,13 @@ def _malformed(message: str) -> Refused:
     return Refused(400, "BAD_REQUEST", message, draft_status=422)
 
 
-def _not_allowed(operation: str, method: str) -> Refused:
+def not_allowed(operation: str, method: str) -> Refused:
+    """The refusal of a type of operation that a method of HTTP cannot ask for."""
     if operation == "subscription":
         return Refused(
             400,
             "SUBSCRIPTION_NOT_SUPPORTED",
-            f"A subscription needs a connection that stays open: {method} answers queries and mutations only",
+            "A subscription needs a connection that stays open: ask for text/event-stream, or use a WebSocket",
             draft_status=422,
         )
     return Refused(405, "METHOD_NOT_ALLOWED", f"A {operation} cannot be sent with {method}: use POST", _POST_ONLY)
@@ -291,7 +313,7 @@ def _not_json(body: bytes, error: orjson.JSONDecodeError) -> str:
     return f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
 
 
-def _deeper_than(value: object, limit: int) -> bool:
+def deeper_than(value: object, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
         level = [

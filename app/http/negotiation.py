@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
 
 _CACHED_CHARACTERS = 256  # Longer headers are parsed each time, so that nobody fills the cache with them.
@@ -33,9 +34,20 @@ def wants_page(accept: bytes | None) -> bool:
     """Whether a browser is navigating here: it names HTML, and wants nothing of ours more."""
     if accept is None or b"text/html" not in accept.lower():
         return False
-    weights = dict(parse_accept(accept))
+    weights = _weights(accept)
     page = weights.get(HTML, 0.0)
     return page > 0 and page >= max(weights.get(JSON, 0.0), weights.get(GRAPHQL_RESPONSE, 0.0))
+
+
+def takes_events(accept: bytes | None) -> bool:
+    """Whether a client can read an event stream: it names the type."""
+    return accept is not None and b"event-stream" in accept and _weights(accept).get(EVENT_STREAM, 0.0) > 0
+
+
+def prefers_events(accept: bytes | None) -> bool:
+    """Whether a client wants an event stream for whatever it asks, rather than JSON where that is possible."""
+    weights = _weights(accept or b"")
+    return weights.get(EVENT_STREAM, 0.0) > max(weights.get(JSON, 0.0), weights.get(GRAPHQL_RESPONSE, 0.0))
 
 
 def is_json(content_type: bytes) -> bool:
@@ -61,6 +73,10 @@ def parse_accept(accept: bytes) -> list[MediaRange]:
         if readable and 0.0 <= weight <= 1.0:
             ranges.append(MediaRange(media_type, weight))
     return ranges
+
+
+def _weights(accept: bytes) -> dict[str, float]:
+    return dict(parse_accept(accept))
 
 
 def _weight(text: str) -> float:

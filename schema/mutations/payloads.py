@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.context import RequestContext
-from resolvers.mutations import Work, write
+from resolvers.mutations import Work, Written, cursor_after, write
 from schema.errors import MutationError, mutation_error
 from schema.mutations.declarations import payload_type
 
@@ -18,15 +18,24 @@ class Payload:
     """What came of a write: either all of it happened, or there are errors and nothing was written."""
 
     row_id: strawberry.Private[UUID | None]
+    event_seq: strawberry.Private[int | None]
     errors: list[MutationError] = strawberry.field(description="Why nothing was written. Empty when it was.")
 
     @classmethod
     async def of(cls, info: Info, work: Work, *inside: str) -> Self:
         """Do the work. `inside` leads from the mutation's arguments to what the work takes for its input."""
         outcome = await write(info.context, work)
-        if isinstance(outcome, UUID):
-            return cls(row_id=outcome, errors=[])
-        return cls(row_id=None, errors=[mutation_error(outcome, inside)])
+        if isinstance(outcome, Written):
+            return cls(row_id=outcome.id, event_seq=outcome.event_seq, errors=[])
+        return cls(row_id=None, event_seq=None, errors=[mutation_error(outcome, inside)])
+
+    @strawberry.field(
+        description="Where the event log includes this change: `after` it comes what happened later. Null when nothing "
+        "happened, or when the log is more than 2 s behind."
+    )
+    async def cursor(self, info: Info) -> str | None:
+        """Where the event log includes this change."""
+        return await cursor_after(info.context, self.event_seq)
 
 
 @payload_type

@@ -17,11 +17,11 @@ class Node:
     """Runs the scripts of this folder, each of which prints one JSON value."""
 
     def __init__(self, executable: str) -> None:
-        self._executable = executable
+        self.executable = executable
 
     async def run(self, script: str, *arguments: str, timeout_seconds: float = 120) -> Any:
         """Return what the script printed. A script that fails, fails the test with what it said."""
-        status, printed, complaint = await _run(self._executable, script, *arguments, timeout_seconds=timeout_seconds)
+        status, printed, complaint = await _run(self.executable, script, *arguments, timeout_seconds=timeout_seconds)
         assert status == 0, f"{script} {' '.join(arguments)} failed:\n{complaint}"
         return orjson.loads(printed)
 

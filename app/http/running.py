@@ -1,0 +1,108 @@
+"""Operations over connections that stay open: what each request turns into, whichever way it came."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+import uuid_utils
+from graphql import GraphQLError
+from starlette.types import Scope
+
+from app.observability import logs
+from domain.errors import DatabaseUnavailable, DeadlineExceeded
+from domain.time import Deadline
+from feed.hub import Frame
+from resolvers.compile.documents import PreparedOperation, Refused
+from resolvers.context import RequestContext
+from resolvers.errors import field_error, request_error
+from resolvers.operations import OperationAnswer, OperationRequest, Operations
+from resolvers.subscriptions import Subscription, Subscriptions
+
+ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+
+_EVERY_TYPE: Final = frozenset({"query", "mutation"})
+_GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
+_PATIENCE_SECONDS = 30.0
+_RETRY_SECONDS = 0.5
+
+
+class Runner:
+    """Runs operations, each with an id, a time and a deadline of its own."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        subscriptions: Subscriptions,
+        make_context: ContextFactory,
+        *,
+        timeout_seconds: float,
+    ) -> None:
+        self._operations = operations
+        self._subscriptions = subscriptions
+        self._make_context = make_context
+        self._timeout_seconds = timeout_seconds
+
+    def kind(self, request: OperationRequest) -> str | None:
+        """ "query", "mutation", "subscription", or None where the document is wrong."""
+        prepared = self._prepare(request)
+        return None if isinstance(prepared, Refused) else prepared.kind
+
+    async def start(
+        self, request: OperationRequest, scope: Scope, *, request_id: str | None = None, resume_after: str | None = None
+    ) -> OperationAnswer | Subscription:
+        """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why."""
+        id = request_id or uuid_utils.uuid7().hex
+        logs.request_id.set(id)
+        try:
+            prepared = self._prepare(request)
+            if isinstance(prepared, Refused):
+                body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
+                return OperationAnswer(body, False, True, None)
+            if prepared.kind == "subscription":
+                return await self._open(prepared, request, scope, id, resume_after)
+            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
+                return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
+        except Exception as error:
+            return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
+
+    def cursor(self, frame: Frame) -> str:
+        """Where a client is when it has seen a frame."""
+        return self._subscriptions.cursor(frame)
+
+    def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
+        return self._operations.documents.prepare(request.query or "", request.operation_name)
+
+    async def _open(
+        self,
+        prepared: PreparedOperation,
+        request: OperationRequest,
+        scope: Scope,
+        id: str,
+        resume_after: str | None,
+    ) -> Subscription:
+        """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
+        give_up = Deadline.after(_PATIENCE_SECONDS)
+        while True:
+            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            try:
+                return await self._subscriptions.open(
+                    prepared, request.query or "", request.variables, context, resume_after=resume_after
+                )
+            except GraphQLError as error:
+                if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def failure(error: Exception, request_id: str) -> dict[str, object]:
+    """The entry of `errors` for whatever ended an operation."""
+    match error:
+        case GraphQLError():
+            return field_error(error, request_id)
+        case TimeoutError():
+            return failure(DeadlineExceeded(), request_id)
+        case RecursionError():
+            return field_error(GraphQLError("The document is nested too deeply to be read"), request_id)
+    return field_error(GraphQLError(str(error), original_error=error), request_id)

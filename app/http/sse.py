@@ -1,0 +1,221 @@
+"""GraphQL over Server-Sent Events: the distinct connections mode (PROTOCOL.md of npm's graphql-sse).
+
+Every event of a subscription has its cursor as `id`, so that a browser's EventSource resumes by itself; the stream
+begins with one that stands for its start. What is wrong with a document, its variables or its cursor is told by the
+events `next` and `complete`, as the protocol wants it; what is wrong with the request itself is an ordinary answer.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Final
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from app.http.answer import send_answer
+from app.http.graphql import GraphQLEndpoint, Refused, not_allowed, too_slow
+from app.http.negotiation import prefers_events
+from app.http.outlet import Admission, Outlet, TooManyStreams
+from app.http.running import Runner, failure
+from app.protocols import ABORT
+from resolvers.operations import OperationRequest
+from resolvers.subscriptions import Subscription
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_EVENT_STREAM: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+_BEGINNING: Final = b"retry: 1000\n\n"
+_COMMENT: Final = b":\n\n"
+_COMPLETE: Final = b"event: complete\ndata:\n\n"
+_END_SECONDS = 1.0
+_WATCH_SECONDS = 1.0
+
+
+class EventStreams:
+    """Answers the requests of clients that can read event streams."""
+
+    def __init__(
+        self,
+        endpoint: GraphQLEndpoint,
+        runner: Runner,
+        admission: Admission,
+        *,
+        timeout_seconds: float,
+        keep_alive_seconds: float,
+        send_timeout_seconds: float,
+    ) -> None:
+        self._endpoint = endpoint
+        self._runner = runner
+        self._admission = admission
+        self._timeout_seconds = timeout_seconds
+        self._keep_alive_seconds = keep_alive_seconds
+        self._send_timeout_seconds = send_timeout_seconds
+        self._streams: set[EventStream] = set()
+
+    async def run(self) -> None:
+        """Keep idle streams alive, and drop clients that take nothing, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(_WATCH_SECONDS, self._keep_alive_seconds / 4, self._send_timeout_seconds / 4))
+            now = loop.time()
+            for stream in self._streams:
+                stream.watch(now, self._keep_alive_seconds, self._send_timeout_seconds)
+
+    def end(self) -> None:
+        """End every stream: its client comes back, and resumes."""
+        for stream in self._streams:
+            stream.end()
+
+    async def answer(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        ours: Headers,
+    ) -> tuple[int, str | None]:
+        """Answer a request, by a stream where that is wanted; return its status and the type of its operation.
+
+        Raises ClientGone.
+        """
+        kind = None
+        accept = headers.get(b"accept")
+        try:
+            request = await self._read(scope, headers, receive)
+            kind = self._runner.kind(request)
+            if kind != "subscription" and not prefers_events(accept):
+                answer, kind = await self._endpoint.answer(scope, headers, receive, request_id, request)
+            else:
+                if kind == "mutation" and scope["method"] != "POST":
+                    raise not_allowed(kind, scope["method"])
+                client = scope.get("client")
+                with self._admission.admit(client[0] if client else None):
+                    await self._stream(scope, headers, receive, send, request_id, request, ours)
+                return 200, kind
+        except Refused as refused:
+            answer = self._endpoint.refusal(refused, None)
+        except TooManyStreams as error:
+            refusal = Refused(429, "TOO_MANY_REQUESTS", str(error), (b"retry-after", b"5"))
+            answer = self._endpoint.refusal(refusal, None)
+        await send_answer(send, answer, *ours)
+        return answer.status, kind
+
+    async def _read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._endpoint.read(scope, headers, receive)
+        except TimeoutError as error:
+            raise too_slow(self._timeout_seconds) from error
+
+    async def _stream(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        request: OperationRequest,
+        ours: Headers,
+    ) -> None:
+        stream = EventStream(scope, receive, send, self._runner)
+        self._streams.add(stream)
+        try:
+            await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"), ours)
+        finally:
+            self._streams.discard(stream)
+
+
+class EventStream:
+    """One stream: what it says, for as long as its client is there."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._runner = runner
+        self._loop = asyncio.get_running_loop()
+        self._outlet = Outlet(send)
+        self._telling: asyncio.Task[None] | None = None
+        self._comment: asyncio.Task[None] | None = None
+
+    async def serve(self, request: OperationRequest, request_id: str, last_event_id: str, ours: Headers) -> None:
+        """Tell everything that the client asks for, until it goes, or `end` is called."""
+        await self._outlet.send(
+            {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *ours]},
+        )
+        telling = self._telling = self._loop.create_task(self._tell(request, request_id, last_event_id or None))
+        leaving = self._loop.create_task(self._leaving())
+        try:
+            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = [task for task in (telling, leaving, self._comment) if task is not None]
+            is_gone = leaving.done()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if not telling.cancelled():
+            telling.result()
+        if not is_gone:
+            await self._finish()
+
+    def end(self) -> None:
+        """End the stream without saying that it is complete."""
+        if self._telling is not None:
+            self._telling.cancel()
+
+    def watch(self, now: float, keep_alive_seconds: float, send_timeout_seconds: float) -> None:
+        """Do what is due for a client that takes nothing, or has nothing to take."""
+        stuck_seconds = self._outlet.stuck_seconds(now)
+        if stuck_seconds >= send_timeout_seconds:
+            self._abort()
+        elif not stuck_seconds and now - self._outlet.sent_at >= keep_alive_seconds:
+            self._comment = self._loop.create_task(self._write(_COMMENT))
+
+    async def _tell(self, request: OperationRequest, request_id: str, last_event_id: str | None) -> None:
+        await self._write(_BEGINNING)
+        started = await self._runner.start(request, self._scope, request_id=request_id, resume_after=last_event_id)
+        if isinstance(started, Subscription):
+            await self._tell_events(started, request_id)
+        else:
+            await self._write(b"event: next\ndata: %b\n\n" % started.body)
+        await self._write(_COMPLETE)
+
+    async def _tell_events(self, subscription: Subscription, request_id: str) -> None:
+        await self._write(b"id: %b\n\n" % subscription.start.encode())
+        try:
+            async with aclosing(subscription.frames) as frames:
+                async for frame in frames:
+                    cursor = self._runner.cursor(frame).encode()
+                    await self._write(b"id: %b\nevent: next\ndata: %b\n\n" % (cursor, frame.body))
+        except OSError:
+            raise
+        except Exception as error:
+            body = orjson.dumps({"errors": [failure(error, request_id)]})
+            await self._write(b"event: next\ndata: %b\n\n" % body)
+
+    async def _write(self, text: bytes) -> None:
+        await self._outlet.send({"type": "http.response.body", "body": text, "more_body": True})
+
+    async def _leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _finish(self) -> None:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._outlet.send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            self._abort()
+            await self._leaving()
+
+    def _abort(self) -> None:
+        abort = self._scope.get("extensions", {}).get(ABORT)
+        if abort is not None:
+            abort["abort"]()
+        else:
+            self.end()

@@ -1,0 +1,57 @@
+"""Forgets, once an hour, what is kept no longer."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from actions.retention import BATCH_ROWS, forget_events
+from db.database import Database, Transaction
+from domain.errors import DomainError
+
+log = structlog.get_logger("reliability_studio.retention")
+
+_HOUR_SECONDS: Final = 3600.0
+
+
+class Retention:
+    """Deletes events of the log that are older than `events_days`."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        events_days: float,
+        now: Callable[[], datetime],
+        interval_seconds: float = _HOUR_SECONDS,
+    ) -> None:
+        self._database = database
+        self._events = timedelta(days=events_days)
+        self._now = now
+        self._interval_seconds = interval_seconds
+
+    async def run(self) -> None:
+        """Until cancelled. A database that is away is left alone until the next time."""
+        while True:
+            try:
+                await self.forget()
+            except DomainError as error:
+                log.warning("old events could not be deleted, trying again later", reason=error.code)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def forget(self) -> int:
+        """Delete what is too old now, in batches; return how many events that were."""
+        forgotten = 0
+        while True:
+            batch = await self._database.transact(self._forget_batch, now=self._now())
+            forgotten += batch
+            if batch < BATCH_ROWS:
+                break
+        if forgotten:
+            log.info("old events deleted", events=forgotten)
+        return forgotten
+
+    async def _forget_batch(self, tx: Transaction) -> int:
+        return await forget_events(tx, recorded_before=tx.now - self._events)

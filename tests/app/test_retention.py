@@ -1,0 +1,89 @@
+"""What the event log forgets, and that it forgets nothing else."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from actions.retention import forget_events
+from app.retention import Retention
+from db.database import Database
+from domain.errors import CursorExpired
+from feed.cursor import Cursor, decode
+from feed.log import EventLog
+from tests.feed.logs import fill
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+
+
+async def positions(database: Database) -> list[int]:
+    async with database.reading() as connection:
+        return list((await connection.execute(text("select position from event_log order by position"))).scalars())
+
+
+async def forget(database: Database, recorded_before: datetime, most: int = 100) -> int:
+    async with database.writing(datetime.now(UTC)) as tx:
+        return await forget_events(tx, recorded_before=recorded_before, most=most)
+
+
+def retention(database: Database, *, at: datetime) -> Retention:
+    return Retention(database, events_days=30, now=lambda: at)
+
+
+async def test_events_are_kept_for_as_long_as_promised(database: Database, database_url: str) -> None:
+    await fill(database, database_url, 3)
+
+    assert await retention(database, at=datetime.now(UTC) + timedelta(days=29)).forget() == 0
+    assert await positions(database) == [1, 2, 3]
+    assert await retention(database, at=datetime.now(UTC) + timedelta(days=31)).forget() == 3
+    assert await positions(database) == []
+
+
+async def test_an_emptied_log_goes_on_at_the_next_position(database: Database, database_url: str) -> None:
+    await fill(database, database_url, 3)
+    await forget(database, TOMORROW)
+    await fill(database, database_url, 2)
+
+    assert await positions(database) == [4, 5]
+
+
+async def test_cursors_into_what_was_forgotten_are_expired(database: Database, database_url: str) -> None:
+    await fill(database, database_url, 3)
+    event_log = EventLog(database, database_url)
+    async with database.reading() as connection:
+        epoch = (await connection.execute(text("select epoch from event_log_head"))).scalar_one()
+    await forget(database, TOMORROW, most=2)
+
+    with pytest.raises(CursorExpired) as expired:
+        await event_log.require(Cursor(epoch, 1))
+    assert decode(expired.value.oldest_cursor) == Cursor(epoch, 2)
+    await event_log.require(Cursor(epoch, 2))
+
+    await forget(database, TOMORROW)
+    with pytest.raises(CursorExpired) as expired:
+        await event_log.require(Cursor(epoch, 2))
+    assert decode(expired.value.oldest_cursor) == Cursor(epoch, 3)
+    await event_log.require(Cursor(epoch, 3))
+
+
+async def test_the_oldest_go_first_and_a_clock_that_went_back_makes_no_gap(
+    database: Database, database_url: str
+) -> None:
+    await fill(database, database_url, 5)
+    async with database.writing(datetime.now(UTC)) as tx:
+        await tx.execute(
+            text("update event_log set recorded_at = now() - interval '1 year' where position in (1, 2, 4)")
+        )
+
+    assert await forget(database, datetime.now(UTC) - timedelta(days=1), most=1) == 1
+    assert await positions(database) == [2, 3, 4, 5]
+    assert await forget(database, datetime.now(UTC) - timedelta(days=1)) == 1
+    assert await positions(database) == [3, 4, 5]
+
+
+async def test_only_one_process_at_a_time_forgets(database: Database, database_url: str) -> None:
+    await fill(database, database_url, 2)
+    async with database.writing(datetime.now(UTC)) as tx:
+        assert await forget_events(tx, recorded_before=TOMORROW, most=1) == 1
+        assert await forget(database, TOMORROW) == 0
+    assert await forget(database, TOMORROW) == 1
