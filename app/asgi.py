@@ -39,6 +39,7 @@ from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay
+from resolvers.compile.catalog import check_catalog
 from resolvers.context import RequestContext
 from resolvers.operations import Operations
 from resolvers.subscriptions import Subscriptions
@@ -55,16 +56,24 @@ async def application(
     """The application with everything that it holds open, and what runs beside the requests.
 
     Without workers it only serves: relaying events and forgetting old ones is left to other processes. Raises
-    DatabaseUnavailable, TelemetryNotConfigured.
+    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     database = await open_database(settings, database_url)
     try:
+        operations = Operations(build_schema())
+        await check_catalog(database, operations.schema, operations.sources)
         async with open_backends(settings) as backends:
             health = Health([database_dependency(database), *backends.dependencies], now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             app = create_app(
-                settings, database=database, hub=hub, backends=backends, health=health, log_request=log_request
+                settings,
+                operations,
+                database=database,
+                hub=hub,
+                backends=backends,
+                health=health,
+                log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if with_workers:
@@ -81,6 +90,7 @@ async def application(
 
 def create_app(
     settings: Settings,
+    operations: Operations,
     *,
     database: Database,
     hub: Hub,
@@ -105,7 +115,6 @@ def create_app(
             health=health.report,
         )
 
-    operations = Operations(build_schema())
     endpoint = GraphQLEndpoint(
         operations,
         make_context,

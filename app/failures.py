@@ -10,6 +10,7 @@ from app.server import CannotListen
 from db.embedded import EmbeddedPostgresError
 from domain.errors import DatabaseUnavailable
 from migrations.upgrade import MigrationError
+from resolvers.compile.catalog import CatalogMismatch
 from telemetry_clients.errors import TelemetryNotConfigured
 
 
@@ -24,7 +25,7 @@ def explained() -> Generator[None]:
         yield
     except DatabaseUnavailable as error:
         raise Failure(f"The database cannot be used. {diagnose(error)}") from error
-    except (CannotListen, EmbeddedPostgresError, MigrationError) as error:
+    except (CannotListen, CatalogMismatch, EmbeddedPostgresError, MigrationError) as error:
         raise Failure(str(error)) from error
     except TelemetryNotConfigured as error:
         raise Failure(error.message) from error

@@ -46,7 +46,8 @@ class IncidentFilter:
     )
     search: str | None = sql.condition(
         'With these words in title, description or timeline, as in a web search: checkout "card declined" -test.',
-        "{it}.id in (select found.id from incidents found where found.search @@ websearch_to_tsquery('english', {value})"
+        "{it}.id in (select found.id from incidents found"
+        " where found.search @@ websearch_to_tsquery('english', {value})"
         " union select told.incident_id from timeline_events told"
         " where told.search @@ websearch_to_tsquery('english', {value}))",
         "text",
