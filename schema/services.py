@@ -15,7 +15,7 @@ from schema.telemetry import MetricSeries, service_metrics
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 
 
-PROMETHEUS_SELECTOR = "coalesce({it}.selectors->'prometheus', jsonb_build_object('service', {it}.name))"
+PROMETHEUS_SELECTOR = "coalesce(nullif({it}.selectors->'prometheus', 'null'), jsonb_build_object('service', {it}.name))"
 
 
 @sql.type(deployments)
@@ -55,7 +55,7 @@ class ServiceSelectors:
     )
     loki: JSON = sql.expression(
         "Label matchers of its log streams.",
-        "coalesce({it}.selectors->'loki', jsonb_build_object('service_name', {it}.name))",
+        "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
     tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
 

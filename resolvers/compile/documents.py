@@ -42,6 +42,9 @@ class RecentlyUsed(Generic[K, V]):
         self._size = size
         self._entries: dict[K, V] = {}
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, key: K) -> V | None:
         """The value of a key, which counts as used."""
         entries = self._entries
@@ -146,6 +149,9 @@ class Documents:
         self._schema = schema
         self._sources = sources
         self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
+
+    def __len__(self) -> int:
+        return len(self._prepared)
 
     def prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
         """The operation to execute, or why there is none."""

@@ -102,8 +102,11 @@ def _json(value: Any) -> Any:
         if "\\u0000" in written:
             _refuse_nul(value)
     except TypeError as error:
-        raise ValidationFailed("JSON may hold neither lone surrogates nor integers beyond 64 bits") from error
+        raise ValidationFailed(_UNWRITABLE) from error
     return written
+
+
+_UNWRITABLE = "JSON may hold neither lone surrogates nor integers beyond 64 bits, and nest 250 levels at most"
 
 
 def _refuse_nul(value: Any) -> None:

@@ -1,6 +1,6 @@
 """Which fields a selection asks for of a runtime type (GraphQL specification, section 6.3.2, CollectFields)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphql import (
@@ -76,14 +76,19 @@ def _collect(
             _collect(document, runtime_type, fragment.selection_set, variables, found, visited)
 
 
-def _is_included(directives: Iterable[DirectiveNode] | None, variables: Mapping[str, object]) -> bool:
-    for directive in directives or ():
-        name = directive.name.value
-        if name in {"skip", "include"}:
-            condition = next(argument.value for argument in directive.arguments or () if argument.name.value == "if")
-            if _is_true(condition, variables) is (name == "skip"):
-                return False
-    return True
+def _is_included(directives: Sequence[DirectiveNode] | None, variables: Mapping[str, object]) -> bool:
+    return not directives or (
+        not any(_conditions(directives, "skip", variables)) and all(_conditions(directives, "include", variables))
+    )
+
+
+def _conditions(directives: Iterable[DirectiveNode], name: str, variables: Mapping[str, object]) -> list[bool]:
+    return [
+        _is_true(argument.value, variables)
+        for directive in directives
+        if directive.name.value == name
+        for argument in directive.arguments or ()
+    ]
 
 
 def _is_true(condition: ValueNode, variables: Mapping[str, object]) -> bool:
