@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -22,6 +22,7 @@ from feed.log import EventLog
 log = structlog.get_logger("reliability_studio.hub")
 
 QUEUE_FRAMES = 256
+MEMBERS_AT_A_TIME = 100
 BATCH_EVENTS = 100
 CHECKPOINT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
@@ -57,41 +58,79 @@ class Frame:
     body: bytes
 
 
+Sink = Callable[[Frame], bool]
+"""Takes a frame at once and says True, or has no room for it and says False."""
+
+
 @dataclass(eq=False, slots=True)
 class Member:
-    """A subscriber that is up to date: it has had everything up to `reached`, and whatever `seen` has seen."""
+    """A subscriber that is up to date: it has had everything up to `reached`, and whatever `seen` has seen.
+
+    What its sink has no room for waits in `frames` until `next_frame` takes it.
+    """
 
     reached: int
     previous: int | None
     seen: Snapshot | None
-    frames: deque[Frame] = field(default_factory=deque)
-    has_frames: asyncio.Event = field(default_factory=asyncio.Event)
+    sink: Sink | None
+    frames: deque[Frame] | None = None  # None while nothing waits: there are many members, and most of them are idle.
     is_behind: bool = False
     failure: Exception | None = None
+    waiter: asyncio.Future[None] | None = None
 
     def push(self, frame: Frame) -> None:
-        """Queue a frame, unless there is no room: then the subscriber has to read the log by itself."""
-        if self.is_behind or len(self.frames) >= QUEUE_FRAMES:
-            self.is_behind = True
-        else:
+        """Hand a frame over, unless there is no room: then the subscriber has to read the log by itself."""
+        if self.is_behind:
+            return
+        if self.frames is None:
+            # Whoever waits has sent all that came before.
+            if self.sink is None or self.waiter is None or not self.sink(frame):
+                self.frames = deque([frame])
+        elif len(self.frames) < QUEUE_FRAMES:
             self.frames.append(frame)
-            self.reached = self.previous = frame.position
-        self.has_frames.set()
+        else:
+            self.is_behind = True
+            return
+        self.reached = self.previous = frame.position
+        if self.frames is not None:
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """End the subscription."""
+        self.failure = error
+        self._wake()
+
+    async def next_frame(self) -> Frame | None:
+        """The next frame that waits, or None when the subscriber has fallen behind."""
+        while True:
+            if self.frames is not None:
+                frame = self.frames.popleft()
+                self.frames = self.frames or None
+                return frame
+            if self.failure is not None:
+                raise self.failure
+            if self.is_behind:
+                return None
+            self.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self.waiter
+            finally:
+                self.waiter = None
+
+    def _wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     def lacks(self, event: LoggedEvent) -> bool:
         """Whether an event is new to the subscriber."""
         return event.position > self.reached and not (self.seen is not None and self.seen.has_seen(event.xid))
 
-    def fail(self, error: Exception) -> None:
-        """End the subscription."""
-        self.failure = error
-        self.has_frames.set()
-
 
 class Stream:
     """The events that one filter lets through, rendered in one way."""
 
-    def __init__(self, event_log: EventLog, filter_: EventFilter, renderer: Renderer) -> None:
+    def __init__(self, event_log: EventLog, key: Hashable, filter_: EventFilter, renderer: Renderer) -> None:
+        self.key = key
         self.filter = filter_
         self.renderer = renderer
         self.members: set[Member] = set()
@@ -101,6 +140,7 @@ class Stream:
         self._waiting: deque[LoggedEvent] = deque()
         self._pushed = 0
         self._draining: asyncio.Task[None] | None = None
+        self._drains = 0
 
     @property
     def settled(self) -> int:
@@ -114,6 +154,7 @@ class Stream:
         self._waiting.extend(event for event in events if self.filter.lets_through(event))
         if self._draining is None and self._waiting:
             self._pushed = self._waiting[0].position - 1
+            self._drains += 1
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     def cancel(self) -> None:
@@ -125,7 +166,7 @@ class Stream:
         """Tell the members how far the log has been looked at."""
         if self._draining is not None:
             return
-        settled = self.settled
+        settled, drains = self.settled, self._drains
         self.last_frame_at = asyncio.get_running_loop().time()
         # Who resumed from a place that this process has not read up to would be told to go back.
         for previous, members in _in_step([member for member in self.members if member.reached <= settled]):
@@ -136,10 +177,11 @@ class Stream:
             except Exception as error:
                 self._fail(error)
                 return
-            for member in members:
-                # What was pushed while the checkpoint was rendered says more than the checkpoint.
-                if member in self.members and member.previous == previous:
-                    member.push(Frame(settled, body))
+            frame = Frame(settled, body)
+            async for member in _in_turns(members):
+                # What is pushed meanwhile says more than the checkpoint, and starts from where the members were before.
+                if self._drains == drains and member in self.members and member.previous == previous:
+                    member.push(frame)
         self._drop_behind()
 
     async def _drain(self) -> None:
@@ -183,9 +225,10 @@ class Stream:
         places = _places([event.position for event in batch], previous)
         bodies = await _patiently(lambda: self.renderer.events(places))
         frames = [Frame(place.position, body) for place, body in zip(places, bodies, strict=True)]
-        for member in members:
-            for frame in frames:
-                member.push(frame)
+        async for member in _in_turns(members):
+            if member in self.members:
+                for frame in frames:
+                    member.push(frame)
 
     def _drop_behind(self) -> None:
         for member in [member for member in self.members if member.is_behind]:
@@ -198,6 +241,14 @@ def _in_step(members: Iterable[Member]) -> list[tuple[int | None, set[Member]]]:
     for member in members:
         groups.setdefault(member.previous, set()).add(member)
     return list(groups.items())
+
+
+async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:
+    """One after the other, but letting others do something as well from time to time."""
+    for number, member in enumerate(members, 1):
+        yield member
+        if number % MEMBERS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
 
 
 def _places(positions: Iterable[int], previous: int | None) -> list[Place]:
@@ -251,38 +302,46 @@ class Hub:
                     await stream.checkpoint()
 
     async def subscribe(
-        self, key: Hashable, filter_: EventFilter, renderer: Renderer, start: Cursor, previous: int | None
+        self,
+        key: Hashable,
+        filter_: EventFilter,
+        renderer: Renderer,
+        start: Cursor,
+        previous: int | None,
+        sink: Sink | None = None,
     ) -> AsyncGenerator[Frame]:
         """Every event after `start` that the filter lets through, in order, until closed.
 
         `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. `start` has to be a
         place that the log's `require` accepts; `previous` is the one that the first event names as the one before it.
+        A frame that comes while the next one is waited for is offered to `sink`, and is not yielded when that takes it.
         Raises CursorExpired when the log forgets what a slow subscriber has not had yet.
         """
         stream = self._enter(key, filter_, renderer)
+        del key, filter_, renderer  # The stream has its own, and this may last for days.
         try:
-            async with aclosing(_follow(self.log, stream, start, previous)) as frames:
+            async with aclosing(_follow(self.log, stream, start, previous, sink)) as frames:
                 async for frame in frames:
                     yield frame
         finally:
-            self._leave(key, stream)
+            self._leave(stream)
 
     def _enter(self, key: Hashable, filter_: EventFilter, renderer: Renderer) -> Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = Stream(self.log, filter_, renderer)
+            stream = Stream(self.log, key, filter_, renderer)
             self._streams[key] = stream
             self._of_incident.setdefault(filter_.incident_id, {})[key] = stream
         stream.subscribers += 1
         return stream
 
-    def _leave(self, key: Hashable, stream: Stream) -> None:
+    def _leave(self, stream: Stream) -> None:
         stream.subscribers -= 1
         if stream.subscribers == 0:
             stream.cancel()
-            del self._streams[key]
+            del self._streams[stream.key]
             same = self._of_incident[stream.filter.incident_id]
-            del same[key]
+            del same[stream.key]
             if not same:
                 del self._of_incident[stream.filter.incident_id]
 
@@ -298,7 +357,9 @@ class Hub:
                 stream.offer(offered)
 
 
-async def _follow(event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None) -> AsyncGenerator[Frame]:
+async def _follow(
+    event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None, sink: Sink | None
+) -> AsyncGenerator[Frame]:
     while True:
         async with aclosing(_catch_up(event_log, stream, cursor, previous)) as frames:
             async for frame in frames:
@@ -306,17 +367,11 @@ async def _follow(event_log: EventLog, stream: Stream, cursor: Cursor, previous:
                 yield frame
         # No await between the end of catching up and joining: nothing can be settled in between.
         cursor = replace(cursor, position=max(cursor.position, stream.settled))
-        member = Member(cursor.position, previous, cursor.snapshot)
+        member = Member(cursor.position, previous, cursor.snapshot, sink)
         stream.members.add(member)
         try:
-            while member.frames or not member.is_behind:
-                if member.frames:
-                    yield member.frames.popleft()
-                    continue
-                await member.has_frames.wait()
-                member.has_frames.clear()
-                if member.failure is not None:
-                    raise member.failure
+            while (waited := await member.next_frame()) is not None:
+                yield waited
         finally:
             stream.members.discard(member)
         previous = member.previous

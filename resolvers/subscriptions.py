@@ -18,7 +18,7 @@ from domain.incidents import Severity
 from domain.time import Deadline
 from feed.cursor import Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Frame, Hub, Place
+from feed.hub import Frame, Hub, Place, Sink
 from feed.log import EventLog
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
@@ -80,10 +80,12 @@ class Subscriptions:
         context: RequestContext,
         *,
         resume_after: str | None = None,
+        sink: Sink | None = None,
     ) -> Subscription:
         """A subscription, whose frames are answers as JSON text. Raises GraphQLError where the request is wrong.
 
-        `resume_after` is a cursor from the transport, which goes before the document's own `after`.
+        `resume_after` is a cursor from the transport, which goes before the document's own `after`. `sink` is for
+        `Hub.subscribe`.
         """
         try:
             variables, shape = prepared.variables.read(given)
@@ -104,7 +106,7 @@ class Subscriptions:
         renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
         key = (query, prepared.name, _without_after(asked, given), filter_)
         previous = None if after is None else start.position
-        frames = self._hub.subscribe(key, filter_, renderer, start, previous)
+        frames = self._hub.subscribe(key, filter_, renderer, start, previous, sink)
         return Subscription(after or encode(epoch, start.position), frames)
 
     def cursor(self, frame: Frame) -> str:

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.observability import logs
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
-from feed.hub import Frame
+from feed.hub import Frame, Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error
@@ -49,9 +49,18 @@ class Runner:
         return None if isinstance(prepared, Refused) else prepared.kind
 
     async def start(
-        self, request: OperationRequest, scope: Scope, *, request_id: str | None = None, resume_after: str | None = None
+        self,
+        request: OperationRequest,
+        scope: Scope,
+        *,
+        request_id: str | None = None,
+        resume_after: str | None = None,
+        sink: Sink | None = None,
     ) -> OperationAnswer | Subscription:
-        """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why."""
+        """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why.
+
+        `resume_after` and `sink` are for `Subscriptions.open`.
+        """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
         try:
@@ -60,7 +69,7 @@ class Runner:
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after)
+                return await self._open(prepared, request, scope, id, resume_after, sink)
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
@@ -81,6 +90,7 @@ class Runner:
         scope: Scope,
         id: str,
         resume_after: str | None,
+        sink: Sink | None,
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
@@ -88,7 +98,7 @@ class Runner:
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
-                    prepared, request.query or "", request.variables, context, resume_after=resume_after
+                    prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink
                 )
             except GraphQLError as error:
                 if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:

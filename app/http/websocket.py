@@ -6,7 +6,7 @@ that takes nothing. After the last two a client comes back and resumes from its 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,7 +30,9 @@ from app.http.socket_messages import (
     parse_message,
 )
 from app.observability import logs
-from resolvers.operations import OperationAnswer, OperationRequest
+from app.protocols import WRITE
+from feed.hub import Frame
+from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
 
 NORMAL: Final = 1000
@@ -46,7 +48,7 @@ TOO_MANY: Final = 4429
 
 _MOST_REASON_BYTES = 123  # RFC 6455, section 5.5
 _SILENT_PINGS = 3
-_PING = '{"type":"ping"}'
+_PING = b'{"type":"ping"}'
 _ACKNOWLEDGEMENT = '{"type":"connection_ack"}'
 
 log = structlog.get_logger("reliability_studio.websocket")
@@ -107,13 +109,8 @@ class WebSocketEndpoint:
         """Serve one socket, from its handshake to its end."""
         if (await receive())["type"] != "websocket.connect":
             return
-        if scope["path"] != self._path:
-            await _refuse(send, 404, f"There is nothing at {scope['path']}")
-            return
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        if origin is not None and not self._origins.allow_socket(origin, host=headers.get(b"host", b"")):
-            await _refuse(send, 403, "Pages of this origin may not connect (CORS_ALLOWED_ORIGINS)")
+        if (refusal := self._refusal(scope)) is not None:
+            await _refuse(send, *refusal)
             return
         offered = scope["subprotocols"]
         accepted = SUBPROTOCOL if SUBPROTOCOL in offered else next(iter(offered), None)
@@ -135,13 +132,23 @@ class WebSocketEndpoint:
         except TooManyStreams as error:
             await _close(send, TOO_MANY, str(error))
 
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the words to refuse a handshake with, if that has to be."""
+        if scope["path"] != self._path:
+            return 404, f"There is nothing at {scope['path']}"
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is not None and not self._origins.allow_socket(origin, host=headers.get(b"host", b"")):
+            return 403, "Pages of this origin may not connect (CORS_ALLOWED_ORIGINS)"
+        return None
+
 
 class Socket:
     """One client: what it says, and the operations that run for it, each in a task of its own."""
 
     __slots__ = (
+        "_closing",
         "_code",
-        "_errand",
         "_heard_at",
         "_is_acknowledged",
         "_limits",
@@ -153,6 +160,7 @@ class Socket:
         "_runner",
         "_scope",
         "_send",
+        "_write",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner, limits: SocketLimits) -> None:
@@ -163,11 +171,11 @@ class Socket:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._outlet = Outlet(send)
+        self._write: Callable[[bytes], bool] = scope["extensions"][WRITE]["write"]
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._is_acknowledged = False
         self._heard_at = self._pinged_at = self._loop.time()
-        self._errand: asyncio.Task[None] | None = None
-        """A ping, or the closing."""
+        self._closing: asyncio.Task[None] | None = None
         self._code: int | None = None
         """What the socket was closed with."""
 
@@ -211,7 +219,7 @@ class Socket:
             self._close(TIMEOUT, f"Nothing was heard for {limits.silence_seconds:g} s, not even a pong")
         elif not stuck_seconds and now - self._pinged_at >= limits.ping_seconds:
             self._pinged_at = now
-            self._errand = self._loop.create_task(self._ping())
+            self._write(_PING)
 
     async def _take(self, message: Message) -> None:
         text = message.get("text")
@@ -249,12 +257,19 @@ class Socket:
 
     async def _run(self, id: str, request: OperationRequest) -> None:
         """Run one operation. Its id is free again before the client is told of its end."""
+        before, after = b'{"id":%b,"type":"next","payload":' % orjson.dumps(id), b"}"
+        task = asyncio.current_task()
+
+        def sink(frame: Frame) -> bool:
+            return self._operations.get(id) is not task or self._write(before + frame.body + after)
+
         try:
-            started = await self._runner.start(request, self._scope)
+            started = await self._runner.start(request, self._scope, sink=sink)
+            del request  # A subscription may last for days.
             if isinstance(started, Subscription):
-                await self._stream(id, started)
+                await self._stream(id, started, before, after)
             elif started.executed:
-                await self._say(_next(id, started))
+                await self._say((before + started.body + after).decode())
                 self._forget(id)
                 await self._say(_json({"id": id, "type": "complete"}))
             else:
@@ -265,13 +280,12 @@ class Socket:
         finally:
             self._forget(id)
 
-    async def _stream(self, id: str, subscription: Subscription) -> None:
-        before, after = b'{"id":%b,"type":"next","payload":' % orjson.dumps(id), b"}"
-        send = self._outlet.send
+    async def _stream(self, id: str, subscription: Subscription, before: bytes, after: bytes) -> None:
+        """Send the frames that the sink did not take."""
         try:
             async with aclosing(subscription.frames) as frames:
                 async for frame in frames:
-                    await send({"type": "websocket.send", "text": (before + frame.body + after).decode()})
+                    await self._say((before + frame.body + after).decode())
         except OSError:
             raise
         except Exception as error:
@@ -286,29 +300,19 @@ class Socket:
     async def _say(self, text: str) -> None:
         await self._outlet.send({"type": "websocket.send", "text": text})
 
-    async def _ping(self) -> None:
-        with suppress(OSError):  # The client has gone, and whoever reads from the socket ends it.
-            await self._say(_PING)
-
     def _close(self, code: int, reason: str) -> None:
         """Close from outside: whoever reads from the socket is told by the server."""
         self._code = code
         for task in self._operations.values():
             task.cancel()
-        if self._errand is not None:
-            self._errand.cancel()
-        self._errand = self._loop.create_task(_close(self._send, code, reason))
+        self._closing = self._loop.create_task(_close(self._send, code, reason))
 
     async def _stop(self) -> None:
-        tasks = [*self._operations.values(), *([self._errand] if self._errand else [])]
+        tasks = [*self._operations.values(), *([self._closing] if self._closing else [])]
         for task in self._operations.values():
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-
-def _next(id: str, answer: OperationAnswer) -> str:
-    return (b'{"id":%b,"type":"next","payload":%b}' % (orjson.dumps(id), answer.body)).decode()
 
 
 def _json(message: Mapping[str, Any]) -> str:
