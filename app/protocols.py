@@ -66,6 +66,29 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_timer.cancel()
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
+    def data_received(self, data: bytes) -> None:
+        """Something comes in: nothing to be read any more, after a message that was too much."""
+        if self.conn.parser_exc is None:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """Close after a message that is too big, or not what it says: and not before the client knows why.
+
+        To close while more of the message comes in would reset the connection, and what the client is told be lost.
+        """
+        close = self.conn.close_sent
+        if close is None or self.close_sent:
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
     def handle_ping(self) -> None:
         """Answer a ping, unless the client takes no answers: they would pile up."""
         if self.writable.is_set():
