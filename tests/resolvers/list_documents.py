@@ -13,6 +13,7 @@ from graphql import (
     GraphQLInputType,
     GraphQLInterfaceType,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
@@ -22,7 +23,7 @@ from graphql import (
     is_required_argument,
 )
 
-from resolvers.compile.sources import Member, Page, Sources
+from resolvers.compile.sources import Lookup, Member, Page, Sources
 
 PAGING = {"first", "after", "last", "before", "orderBy"}
 LITERALS = {
@@ -61,11 +62,9 @@ def list_documents(schema: GraphQLSchema, sources: Sources) -> Iterator[str]:
             source = sources.fields.get((type_.name, name))
             if isinstance(source, Page):
                 yield from _pages(type_.name, name, field, path)
-            elif source is not None and is_composite_type(get_named_type(field.type)):
+            elif source is not None and is_composite_type(inner := get_named_type(field.type)):
                 for given in _arguments(field.args):
-                    yield path.document(f"{name}{_call(given)} {{ {_leaves(schema, field)} }}")
-            elif source is not None and not field.args:
-                yield path.document(name)
+                    yield path.document(f"{name}{_call(given)} {{ {_leaves(inner)} }}")
 
 
 def _paths(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[GraphQLObjectType, Path]]:
@@ -79,7 +78,7 @@ def _paths(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[GraphQLObj
         for name, field in type_.fields.items():
             source = sources.fields.get((type_.name, name))
             inner = get_named_type(field.type)
-            if source is None or isinstance(source, Member) or not is_composite_type(inner):
+            if source is None or isinstance(source, Lookup | Member) or not is_composite_type(inner):
                 continue
             way = path.into(f"{name}{_call(next(_arguments(field.args)))}")
             if isinstance(source, Page):
@@ -145,10 +144,8 @@ def _call(arguments: list[str]) -> str:
     return f"({', '.join(arguments)})" if arguments else ""
 
 
-def _leaves(schema: GraphQLSchema, field: GraphQLField) -> str:
-    """All scalars of a field's type, by which everything that is computed from its row is read."""
-    type_ = get_named_type(field.type)
-    if not isinstance(type_, GraphQLObjectType):
-        return "__typename"
-    plain = [name for name, inner in type_.fields.items() if not inner.args and not is_composite_type(get_named_type(inner.type))]
-    return " ".join(["__typename", *plain])
+def _leaves(type_: GraphQLNamedType) -> str:
+    """Everything about an object itself, some of which is looked up elsewhere."""
+    fields = type_.fields if isinstance(type_, GraphQLObjectType) else {}
+    leaves = [name for name, field in fields.items() if not is_composite_type(get_named_type(field.type))]
+    return " ".join(["__typename", *leaves])
