@@ -38,7 +38,7 @@ class IncidentFilter:
     )
     services: list[str] | None = sql.condition(
         "Hurting one of these services, by name or id.",
-        f"{{it}}.id in (select incident_id from incidents_services where service_id in ({NAMED_SERVICES}))",
+        f"{{it}}.id = any(array(select incident_id from incidents_services where service_id in ({NAMED_SERVICES})))",
         "text[]",
     )
     source: list[IncidentSource] | None = sql.condition(
