@@ -52,11 +52,11 @@ insert into incidents (id, number, title, severity, status, source, started_at, 
 select pg_temp.id('i', n), n, what || ' ' || n % 997, (select enum_range(null::severity))[1 + n % 4],
        case when n <= 99900 then 'RESOLVED' when n % 3 = 0 then 'MITIGATED' when n % 3 = 1 then 'INVESTIGATING' else 'OPEN'
        end::incident_status,
-       (select enum_range(null::incident_source))[1 + n % 4], at,
+       (select enum_range(null::incident_source))[1 + n / 4 % 4], at,
        case when n <= 99900 or n % 3 < 2 then at + interval '5 minutes' end,
        case when n <= 99900 or n % 3 = 0 then at + interval '20 minutes' end,
        case when n <= 99900 then at + interval '1 hour' end,
-       pg_temp.id('U', n % 100), jsonb_build_object('region', 'region-' || n % 30), at, at + interval '1 hour'
+       pg_temp.id('U', n % 100), jsonb_build_object('region', 'region-' || n / 7 % 30), at, at + interval '1 hour'
 from (select n, pg_temp.at(n * 5) as at,
              (array['checkout down', 'search slow', 'payments failing', 'cart empty'])[1 + n % 4] as what
       from generate_series(1, 100000) n) numbered;
@@ -75,7 +75,7 @@ insert into alerts (id, name, fingerprint, status, severity, labels, starts_at, 
                     created_at, updated_at)
 select pg_temp.id('a', n), 'alert-' || n % 200, 'fingerprint-' || n % 1000,
        case when n <= 99900 then 'RESOLVED' else 'FIRING' end::alert_status, (select enum_range(null::severity))[1 + n % 4],
-       jsonb_build_object('region', 'region-' || n % 30), pg_temp.at(n * 5), case when n <= 99900 then pg_temp.at(n * 5 + 9) end,
+       jsonb_build_object('region', 'region-' || n / 7 % 30), pg_temp.at(n * 5), case when n <= 99900 then pg_temp.at(n * 5 + 9) end,
        'alertmanager', pg_temp.id('s', n % 300), pg_temp.id('i', n), pg_temp.at(n * 5), pg_temp.at(n * 5)
 from generate_series(1, 100000) n;
 
