@@ -17,6 +17,7 @@ event_log = Table(
     timestamp("recorded_at"),
     Index(None, "incident_id", "position"),
     Index(None, "type", "position"),
+    Index(None, "severity", "position"),
     Index(None, "service_ids", postgresql_using="gin"),
     Index(None, "recorded_at"),
 )

@@ -29,6 +29,8 @@ timeline_events = Table(
     Index(None, "incident_id", "occurred_at", "id"),
     Index(None, "occurred_at", "id"),
     Index(None, "type", "occurred_at", "id"),
+    Index(None, "severity", "occurred_at", "id"),
+    Index(None, "source", "occurred_at", "id"),
     Index(None, "actor_id"),
     Index(None, "search", postgresql_using="gin"),
 )

@@ -38,7 +38,7 @@ class IncidentFilter:
     )
     services: list[str] | None = sql.condition(
         "Hurting one of these services, by name or id.",
-        f"{{it}}.id in (select incident_id from incidents_services where service_id in ({NAMED_SERVICES}))",
+        f"{{it}}.id = any(array(select incident_id from incidents_services where service_id in ({NAMED_SERVICES})))",
         "text[]",
     )
     source: list[IncidentSource] | None = sql.condition(
@@ -46,10 +46,10 @@ class IncidentFilter:
     )
     search: str | None = sql.condition(
         'With these words in title, description or timeline, as in a web search: checkout "card declined" -test.',
-        "{it}.id in (select found.id from incidents found"
+        "{it}.id = any(array(select found.id from incidents found"
         " where found.search @@ websearch_to_tsquery('english', {value})"
         " union select told.incident_id from timeline_events told"
-        " where told.search @@ websearch_to_tsquery('english', {value}))",
+        " where told.search @@ websearch_to_tsquery('english', {value})))",
         "text",
     )
     started_after: DateTime | None = sql.condition("Started at or after.", "{it}.started_at >= {value}", "timestamptz")
@@ -182,7 +182,7 @@ class SLOFilter:
     """Which SLOs. What is left out asks nothing."""
 
     services: list[str] | None = sql.condition(
-        "Of one of these services, by name or id.", f"{{it}}.service_id in ({NAMED_SERVICES})", "text[]"
+        "Of one of these services, by name or id.", f"{{it}}.service_id = any(array({NAMED_SERVICES}))", "text[]"
     )
     status: list[SLOStatus] | None = sql.condition(
         "In one of these statuses.",
@@ -242,7 +242,7 @@ class AlertFilter:
     )
     name: list[str] | None = sql.condition("With one of these names.", "{it}.name = any({value})", "text[]")
     services: list[str] | None = sql.condition(
-        "About one of these services, by name or id.", f"{{it}}.service_id in ({NAMED_SERVICES})", "text[]"
+        "About one of these services, by name or id.", f"{{it}}.service_id = any(array({NAMED_SERVICES}))", "text[]"
     )
     incident_id: strawberry.ID | None = sql.condition("Of this incident.", "{it}.incident_id = {value}", "uuid")
     started_after: DateTime | None = sql.condition("Started at or after.", "{it}.starts_at >= {value}", "timestamptz")

@@ -145,6 +145,8 @@ def _create_timeline() -> None:
     )
     op.create_index("ix_timeline_events_occurred_at_id", "timeline_events", ["occurred_at", "id"])
     op.create_index("ix_timeline_events_search", "timeline_events", ["search"], postgresql_using="gin")
+    op.create_index("ix_timeline_events_severity_occurred_at_id", "timeline_events", ["severity", "occurred_at", "id"])
+    op.create_index("ix_timeline_events_source_occurred_at_id", "timeline_events", ["source", "occurred_at", "id"])
     op.create_index("ix_timeline_events_type_occurred_at_id", "timeline_events", ["type", "occurred_at", "id"])
 
 

@@ -54,6 +54,7 @@ def _create_event_log() -> None:
     op.create_index("ix_event_log_incident_id_position", "event_log", ["incident_id", "position"])
     op.create_index("ix_event_log_recorded_at", "event_log", ["recorded_at"])
     op.create_index("ix_event_log_service_ids", "event_log", ["service_ids"], postgresql_using="gin")
+    op.create_index("ix_event_log_severity_position", "event_log", ["severity", "position"])
     op.create_index("ix_event_log_type_position", "event_log", ["type", "position"])
 
     op.create_table(

@@ -197,15 +197,15 @@ class _PageText:
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             raise TypeError(f"{type_} is no page information")
-        compiler = self.compiler
+        compiler, window = self.compiler, self.window
         selections = collect(compiler.document, type_, [node.selection_set for node in nodes], compiler.variables)
         members: dict[str, Json] = {}
         for key, found in selections.items():
             match found[0].name.value:
                 case "hasNextPage":
-                    members[key] = self.has_more(self.window.beyond_end, ahead=not self.window.backward)
+                    members[key] = self.has_more(window.beyond_end, window.order, ahead=not window.backward)
                 case "hasPreviousPage":
-                    members[key] = self.has_more(self.window.beyond_start, ahead=self.window.backward)
+                    members[key] = self.has_more(window.beyond_start, window.reversed_order, ahead=window.backward)
                 case "startCursor":
                     members[key] = self.end_cursor("[1]")
                 case "endCursor":
@@ -214,7 +214,8 @@ class _PageText:
                     members[key] = Json([f'"{type_.name}"'])
         return json_object(members, type_.name)
 
-    def has_more(self, beyond: str | None, *, ahead: bool) -> Json:
+    def has_more(self, beyond: str | None, nearest: str, *, ahead: bool) -> Json:
+        """Whether there is a row beyond the page, `nearest` first."""
         tests = []
         if ahead:
             self.reads_rows = True
@@ -222,7 +223,9 @@ class _PageText:
         if beyond:
             it = self.compiler.alias()
             where = " and ".join(self.fill(part, it) for part in (*self.window.where, beyond))
-            tests.append(f"exists (select from {self.fill(self.source.table, it)} where {where})")
+            # `exists` would forget the order, and may then read the whole table up to the first row beyond the page.
+            found = f"select true from {self.fill(self.source.table, it)} where {where}"
+            tests.append(f"({found} order by {self.fill(nearest, it)} limit 1) is not null")
         return Json([Sql(f"({' or '.join(tests)})::text")] if tests else ["false"])
 
     def end_cursor(self, which: str) -> Json:
