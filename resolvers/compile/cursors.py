@@ -21,13 +21,23 @@ _DECIMAL = re.compile(r"-?[0-9]{1,500}(\.[0-9]{1,500})?")
 _INTEGER_BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 
 
-def cursor_sql(order: Order, name: str) -> str:
-    """The cursor of the row `{it}` in the order called `name`."""
-    key = order.keys[name]
-    # JSON's numbers would be read as binary floats, which lie beside the decimal they stand for.
-    value = f"({key.sql})::text" if key.pg_type == "numeric" else key.sql
-    place = f"json_build_array('{name}', {value}, {order.tiebreak.sql})::text"
+def cursor_sql(order: Order, name: str, value: str, tiebreak: str) -> str:
+    """The cursor of a place, given by expressions, in the order called `name`. Null where they are."""
+    key = _json_sql(value, order.keys[name].pg_type)
+    place = f"""'["{name}",' || {key} || ',' || {_json_sql(tiebreak, order.tiebreak.pg_type)} || ']'"""
     return f"translate(encode(convert_to({place}, 'UTF8'), 'base64'), E'\\n', '')"
+
+
+def _json_sql(value: str, pg_type: str) -> str:
+    match pg_type:
+        case "uuid":
+            return f"""'"' || ({value})::text || '"'"""
+        case "smallint" | "integer" | "bigint":
+            return f"({value})::text"
+        case "numeric":
+            # JSON's numbers would be read as binary floats, which lie beside the decimal that they stand for.
+            return f"to_json(({value})::text)::text"
+    return f"to_json({value})::text"
 
 
 def decoder(order: Order, name: str, argument: str) -> Callable[[str], tuple[Any, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphql import FieldNode, GraphQLField, GraphQLObjectType, get_named_type
@@ -34,7 +35,10 @@ class Window:
 
     order: str
     reversed_order: str
-    cursor: str
+    place: tuple[str, str]
+    """What a row is sorted by, and its tie-breaker."""
+    cursor_of: Callable[[str, str], str]
+    """The cursor of a place."""
     where: tuple[str, ...]
     after: str | None
     before: str | None
@@ -42,6 +46,11 @@ class Window:
     not_before: str | None
     limit: str
     backward: bool
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of a row."""
+        return self.cursor_of(*self.place)
 
     @property
     def bounds(self) -> tuple[str, ...]:
@@ -87,7 +96,8 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
     return Window(
         order=order,
         reversed_order=reversed_order,
-        cursor=cursor_sql(source.order, name),
+        place=(key.sql, tiebreak.sql),
+        cursor_of=partial(cursor_sql, source.order, name),
         where=(parent_where, *conditions),
         after=after and f"{place} {forth} {after}",
         before=before and f"{place} {back} {before}",
@@ -186,7 +196,7 @@ class _PageText:
         for key, found in selections.items():
             name = found[0].name.value
             if name == "cursor":
-                members[key] = Json([Sql(f"to_json({self.fill(self.window.cursor, self.row)})::text")])
+                members[key] = Json(['"', Sql(self.fill(self.window.cursor, self.row)), '"'])
             elif name == "node":
                 members[key] = compiler.element(type_.fields[name], found, self.row)
             else:
@@ -207,7 +217,7 @@ class _PageText:
                 case "hasPreviousPage":
                     members[key] = self.has_more(window.beyond_start, window.reversed_order, ahead=window.backward)
                 case "startCursor":
-                    members[key] = self.end_cursor("[1]")
+                    members[key] = self.end_cursor("first")
                 case "endCursor":
                     members[key] = self.end_cursor("last")
                 case _:
@@ -229,9 +239,10 @@ class _PageText:
         return Json([Sql(f"({' or '.join(tests)})::text")] if tests else ["false"])
 
     def end_cursor(self, which: str) -> Json:
-        cursors = f"({self.aggregated(self.fill(self.window.cursor, self.row), 'array_agg', '')})"
-        last = f"{cursors}[cardinality({cursors})]" if which == "last" else f"{cursors}[1]"
-        return Json([Sql(f"coalesce(to_json({last})::text, 'null')")])
+        # Collecting what cursors are made of is cheap, making them is not: only this one is made.
+        parts = (f"({self.aggregated(self.fill(part, self.row), 'array_agg', '')})" for part in self.window.place)
+        value, tiebreak = (f"{part}[{'1' if which == 'first' else f'cardinality({part})'}]" for part in parts)
+        return Json([Sql(f"""coalesce('"' || {self.window.cursor_of(value, tiebreak)} || '"', 'null')""")])
 
     def total_count(self, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
         it = self.compiler.alias()

@@ -67,7 +67,7 @@ from generate_series(1, 100000) n, lateral (values (n % 300), ((n + 1 + n % 11) 
 
 insert into timeline_events (id, incident_id, type, occurred_at, source, title, severity, actor_id, created_at)
 select pg_temp.id('t', n), pg_temp.id('i', 1 + n / 3), (select enum_range(null::timeline_event_type))[1 + n % 14],
-       pg_temp.at(5 * (1 + n / 3) + n % 3), 'source-' || n % 20, 'entry ' || n % 997, (select enum_range(null::severity))[1 + n % 4],
+       pg_temp.at(5 * (1 + n / 3) + n % 3), 'source-' || n % 100, 'entry ' || n % 997, (select enum_range(null::severity))[1 + n % 4],
        pg_temp.id('U', n % 100), pg_temp.at(5 * (1 + n / 3) + n % 3)
 from generate_series(0, 299999) n;
 
