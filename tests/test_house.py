@@ -90,6 +90,12 @@ def test_whatever_is_silenced_says_what_and_why():
     assert unexplained == []
 
 
+def test_the_readme_shows_the_examples_as_they_are_tested():
+    readme = (ROOT / "README.md").read_text()
+    for example in sorted((ROOT / "docs" / "examples").iterdir()):
+        assert example.read_text().rstrip() in readme, example.name
+
+
 def test_no_dependency_owns_one_of_our_names():
     owners = importlib.metadata.packages_distributions()
     foreign = {
