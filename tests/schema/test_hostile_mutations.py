@@ -85,7 +85,7 @@ def members(types: dict[str, GraphQLInputType], thing: str) -> st.SearchStrategy
 
 def answer_of(mutation: str) -> str:
     """The field of a mutation's payload that holds what it was about."""
-    [answer] = [field for field in MUTATIONS[mutation].type.of_type.fields if field != "errors"]
+    [answer] = [field for field in MUTATIONS[mutation].type.of_type.fields if field not in {"errors", "cursor"}]
     return str(answer)
 
 
