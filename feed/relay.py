@@ -78,6 +78,8 @@ async def _connection(url: str) -> AsyncGenerator["asyncpg.Connection[Any]"]:
             "statement_timeout": milliseconds(STATEMENT_SECONDS),
             # A leader that hangs, rather than dies, loses the lock with its session.
             "idle_session_timeout": milliseconds(HUNG_SECONDS),
+            # A place that a crash takes back would be given again, to another event.
+            "synchronous_commit": "on",
         },
     )
     try:
