@@ -47,12 +47,12 @@ class EventFilter:
             self.incident_id,
             None if self.service_ids is None else sorted(self.service_ids),
             None if self.severities is None else sorted(self.severities),
-            None if seen is None else f"{seen.lowest}:{seen.next_}:{','.join(map(str, sorted(seen.running)))}",
+            None if seen is None else str(seen),
         ]
 
 
 PAGE_SQL = """
-select position from event_log
+select position, xid::text::bigint as xid from event_log
 where position > $6 and position <= $7
   and ($1::text[] is null or type = any($1::text[]::event_type[]))
   and ($2::uuid is null or incident_id = $2::uuid)

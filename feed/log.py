@@ -73,14 +73,14 @@ class EventLog:
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
             await self._require(cursor, connection)
 
-    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[int]:
-        """The positions of the next events that the filter lets through, up to `until`. Raises as `require` does."""
+    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[Cursor]:
+        """Where the next events stand that the filter lets through, up to `until`. Raises as `require` does."""
         values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
-            positions = [row[0] for row in await connection.fetch(PAGE_SQL, *values)]
+            rows = await connection.fetch(PAGE_SQL, *values)
             # In one snapshot with the page: what was forgotten meanwhile would be missing from it.
             await self._require(cursor, connection)
-        return positions
+        return [cursor.at(position, xid) for position, xid in rows]
 
     @staticmethod
     async def _require(cursor: Cursor, connection: ReadConnection) -> None:
@@ -88,7 +88,7 @@ class EventLog:
         if cursor.epoch != epoch or cursor.position > newest:
             raise InvalidCursor("`after` is a cursor of another event log", ["after"])
         if cursor.position < oldest - 1:
-            raise CursorExpired(encode(epoch, oldest - 1), ["after"])
+            raise CursorExpired(encode(Cursor(epoch, oldest - 1)), ["after"])
 
     async def _follow(self) -> None:
         connection = await open_connection(

@@ -76,10 +76,6 @@ class Runner:
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
-    def cursor(self, frame: Frame) -> str:
-        """Where a client is when it has seen a frame."""
-        return self._subscriptions.cursor(frame)
-
     def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
         return self._operations.documents.prepare(request.query or "", request.operation_name)
 

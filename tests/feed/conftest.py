@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from db.database import Database, Transaction
 from db.identifiers import new_id
 from db.outbox import outbox
 from domain.feed import EventType
-from feed.cursor import Cursor
+from feed.cursor import Cursor, encode
 from feed.filter import EventFilter
 from feed.hub import Hub, Place
 from feed.log import EventLog
@@ -55,10 +56,10 @@ class Text:
     async def events(self, places: Sequence[Place]) -> list[bytes]:
         await self.open.wait()
         self.rendered += len(places)
-        return [f"{place.previous}<{place.position}".encode() for place in places]
+        return [f"{place.previous}<{place.cursor}".encode() for place in places]
 
     async def checkpoint(self, place: Place) -> bytes:
-        return f"{place.previous}<{place.position}!".encode()
+        return f"{place.previous}<{place.cursor}!".encode()
 
 
 class Listener:
@@ -67,23 +68,26 @@ class Listener:
     def __init__(self, hub: Hub, start: Cursor, filter_: EventFilter, renderer: Text) -> None:
         self.positions: list[int] = []
         self.texts: list[str] = []
+        self.cursors = [encode(start)]
         self.takes = asyncio.Event()
         self.takes.set()
-        self._frames = hub.subscribe((filter_, id(renderer)), filter_, renderer, start, start.position)
+        self._frames = hub.subscribe((filter_, id(renderer)), filter_, renderer, start, encode(start))
         self._task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         async with aclosing(self._frames) as frames:
             async for frame in frames:
-                self.positions.append(frame.position)
                 self.texts.append(frame.body.decode())
+                self.cursors.append(frame.cursor)
+                if not self.texts[-1].endswith("!"):
+                    self.positions.append(frame.reached.position)
                 await self.takes.wait()
 
     @property
-    def chain(self) -> list[tuple[str, str]]:
-        """What came before each frame, as the frame says, and the frame."""
-        links = [text.rstrip("!").split("<") for text in self.texts]
-        return [(before, position) for before, position in links]
+    def is_unbroken(self) -> bool:
+        """Whether each frame names the one before it."""
+        links = [f"{before}<{cursor}" for before, cursor in pairwise(self.cursors)]
+        return links == [text.rstrip("!") for text in self.texts]
 
     async def heard(self, count: int) -> None:
         await until(lambda: len(self.positions) >= count or self._task.done())
@@ -104,7 +108,7 @@ class Feed:
         self.url = url
         self.relay = Relay(url)
         self.log = EventLog(database, url)
-        self.hub = Hub(self.log)
+        self.hub = Hub(self.log, checkpoint_seconds=1)
 
     async def write(self, count: int = 1, **known: Any) -> list[int]:
         """Commit some events in one transaction; return their numbers in the outbox."""

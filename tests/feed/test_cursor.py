@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -15,9 +14,17 @@ from feed.cursor import AS_OF_CURSOR_SQL, CURSOR_SQL, Cursor, Snapshot, decode, 
 POSITIONS = st.integers(0, 2**63 - 1)
 
 
-@given(st.uuids(), POSITIONS)
-def test_a_cursor_survives_the_way_to_the_client_and_back(epoch: UUID, position: int) -> None:
-    assert decode(encode(epoch, position)) == Cursor(epoch, position)
+SNAPSHOTS = st.builds(
+    lambda lowest, length, running: Snapshot(lowest, lowest + length, frozenset(lowest + xid for xid in running)),
+    st.integers(3, 2**60),
+    st.integers(31, 60),
+    st.lists(st.integers(0, 30), max_size=5),
+)
+
+
+@given(st.builds(Cursor, st.uuids(), POSITIONS, st.none() | SNAPSHOTS))
+def test_a_cursor_survives_the_way_to_the_client_and_back(cursor: Cursor) -> None:
+    assert decode(encode(cursor)) == cursor
 
 
 @given(st.text() | st.binary().map(lambda junk: junk.decode("latin-1")))
@@ -54,7 +61,7 @@ async def test_postgres_writes_the_same_cursors(database_url: str) -> None:
         epoch = await connection.fetchval("select epoch from event_log_head")
         for position in (0, 1, 2**31, 2**63 - 1):
             assert await connection.fetchval(f"select {CURSOR_SQL.format(position=position)}") == encode(
-                epoch, position
+                Cursor(epoch, position)
             )
     finally:
         await connection.close()
@@ -67,12 +74,14 @@ async def test_a_snapshot_s_cursor_says_what_the_snapshot_had_seen(database_url:
         await held.start()
         open_xid = int(await holder.fetchval("select pg_current_xact_id()::text"))
         done_xid = int(await reader.fetchval("select pg_current_xact_id()::text"))
-        cursor = decode(await reader.fetchval(f"select {AS_OF_CURSOR_SQL}"))
+        text = await reader.fetchval(f"select {AS_OF_CURSOR_SQL}")
+        cursor = decode(text)
         later_xid = int(await reader.fetchval("select pg_current_xact_id()::text"))
         await held.rollback()
     finally:
         await asyncio.gather(holder.close(), reader.close())
     assert cursor.snapshot is not None
+    assert encode(cursor) == text
     assert [cursor.snapshot.has_seen(xid) for xid in (open_xid, done_xid, later_xid)] == [False, True, False]
 
 
