@@ -46,12 +46,11 @@ class Cursor:
     position: int
     snapshot: Snapshot | None = None
 
-    def at(self, position: int, xid: int | None = None) -> "Cursor":
-        """This cursor moved to an event of the log, which that transaction wrote, or to where a checkpoint stands.
-
-        The log is in the order of transactions: after one that is younger than the snapshot, all are.
+    def at(self, position: int, floor: int = 0) -> "Cursor":
+        """This cursor moved to a position, from which on no transaction before `floor` comes: then a snapshot of older
+        ones needs no mention.
         """
-        is_past = xid is not None and self.snapshot is not None and xid >= self.snapshot.next_
+        is_past = self.snapshot is not None and floor >= self.snapshot.next_
         return Cursor(self.epoch, position, None if is_past else self.snapshot)
 
 

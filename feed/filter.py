@@ -20,6 +20,8 @@ class LoggedEvent:
     incident_id: UUID | None
     service_ids: tuple[UUID, ...]
     severity: str | None
+    floor: int = 0
+    """No transaction before this one wrote this event, or any that comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class EventFilter:
 
 
 PAGE_SQL = """
-select position, xid::text::bigint as xid from event_log
+select position from event_log
 where position > $6 and position <= $7
   and ($1::text[] is null or type = any($1::text[]::event_type[]))
   and ($2::uuid is null or incident_id = $2::uuid)

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from db.connecting import driver_url, milliseconds, open_connection
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.database import Database
 from db.event_log import CHANNEL, HEAD_SQL, POSITION_SQL, TAIL_SQL
 from db.read_pool import ReadConnection
@@ -36,6 +36,7 @@ class EventLog:
         self._started: asyncio.Future[UUID] | None = None
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self.listeners: list[Listener] = []
+        self._floor = 0
         self.position = 0
         """The newest position that listeners have been told of."""
         self.epoch: UUID | None = None
@@ -45,7 +46,7 @@ class EventLog:
         while True:
             try:
                 await self._follow()
-            except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (DatabaseUnavailable, *DRIVER_ERRORS) as error:
                 log.warning("the log's reader lost the database, trying again", reason=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -80,7 +81,7 @@ class EventLog:
             rows = await connection.fetch(PAGE_SQL, *values)
             # In one snapshot with the page: what was forgotten meanwhile would be missing from it.
             await self._require(cursor, connection)
-        return [cursor.at(position, xid) for position, xid in rows]
+        return [cursor.at(position) for (position,) in rows]
 
     @staticmethod
     async def _require(cursor: Cursor, connection: ReadConnection) -> None:
@@ -105,8 +106,12 @@ class EventLog:
                 self._grown.clear()
                 rows = await tail.fetch(self.position, BATCH_ROWS)
                 if rows:
-                    self._tell([LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"])}) for row in rows])
+                    known = {"floor": self._floor}
+                    self._tell(
+                        [LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), **known}) for row in rows]
+                    )
                 if len(rows) < BATCH_ROWS:
+                    self._floor = rows[-1]["floor"] if rows else self._floor
                     await self._wait()
         finally:
             connection.terminate()
@@ -118,7 +123,7 @@ class EventLog:
         epoch: UUID = head[0]
         if self.epoch != epoch:
             # The first time, or the database was replaced: what it says now is where listening begins.
-            self.epoch, self.position = epoch, head[1]
+            self.epoch, self.position, self._floor = epoch, head[1], 0
         if self._started is not None and not self._started.done():
             self._started.set_result(epoch)
 
@@ -140,3 +145,7 @@ class EventLog:
                     waiter.set_result(event.position)
         for listener in self.listeners:
             listener(events)
+
+
+def _event(row: asyncpg.Record, floor: int) -> LoggedEvent:
+    return LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), "floor": floor})

@@ -17,6 +17,7 @@ from db.connecting import driver_url
 from db.database import Database, Transaction
 from db.identifiers import new_id
 from db.outbox import outbox
+from domain.errors import DatabaseUnavailable
 from domain.feed import EventType
 from feed.cursor import Cursor, encode
 from feed.filter import EventFilter
@@ -114,6 +115,14 @@ class Feed:
         """Commit some events in one transaction; return their numbers in the outbox."""
         async with self.database.writing(NOON) as tx:
             return await write(tx, count, **known)
+
+    async def writes(self, count: int = 1) -> bool:
+        """Whether some events could be written, where the database has just been lost."""
+        try:
+            await self.write(count)
+        except DatabaseUnavailable:
+            return False
+        return True
 
     async def logged(self) -> list[asyncpg.Record]:
         """The log, by position."""

@@ -35,7 +35,7 @@ async def test_what_happens_while_the_database_is_lost_is_heard_afterwards(feed:
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where datname = current_database() and pid <> pg_backend_pid()",
     )
-    await feed.write(3)
+    await until(lambda: feed.writes(3))
     await until(lambda: len(heard) >= 4)
     assert heard == [1, 2, 3, 4]
 

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import asyncpg
+from sqlalchemy import func, select
 
 from db.connecting import driver_url
 from db.database import Database
@@ -16,7 +17,7 @@ from tests.postgres import crash
 from tests.waiting import until
 
 
-async def test_positions_are_dense_and_in_the_order_of_transactions_while_many_write_at_once(feed: Feed) -> None:
+async def test_positions_are_dense_and_in_the_order_of_writing_while_many_write_at_once(feed: Feed) -> None:
     pace = random.Random(7)  # noqa: S311 # a pace, not a secret
 
     async def write_some() -> list[int]:
@@ -31,9 +32,31 @@ async def test_positions_are_dense_and_in_the_order_of_transactions_while_many_w
     written = [number for numbers in await asyncio.gather(*(write_some() for _ in range(8))) for number in numbers]
     events = await feed.has_logged(len(written))
     assert [event["position"] for event in events] == list(range(1, len(written) + 1))
-    assert sorted(event["seq"] for event in events) == sorted(written)
-    order = [(event["xid"], event["seq"]) for event in events]
-    assert order == sorted(order)
+    assert [event["seq"] for event in events] == sorted(written)
+
+
+async def test_an_effect_comes_after_its_cause_although_its_transaction_is_older(feed: Feed) -> None:
+    """One begins, another changes a row and commits, and the first changes the same row then."""
+    async with feed.database.writing(NOON) as older:
+        await older.execute(select(func.pg_current_xact_id()))
+        (cause,) = await feed.write()
+        (effect,) = await write(older)
+    events = await feed.has_logged(2)
+    assert [event["seq"] for event in events] == [cause, effect]
+    assert events[0]["xid"] > events[1]["xid"]
+
+
+async def test_an_effect_waits_for_its_cause_that_waits_for_a_transaction_that_still_runs(feed: Feed) -> None:
+    async with feed.database.writing(NOON) as older:
+        await older.execute(select(func.pg_current_xact_id()))
+        async with feed.database.writing(NOON) as running_:
+            await running_.execute(select(func.pg_current_xact_id()))
+            (cause,) = await feed.write()
+            (effect,) = await write(older)
+            await older.connection.commit()
+            await _ticks(feed, 5)
+    events = await feed.has_logged(2)
+    assert [event["seq"] for event in events] == [cause, effect]
 
 
 async def test_nothing_gets_a_place_before_an_older_transaction_has_ended(feed: Feed) -> None:
@@ -113,11 +136,12 @@ async def _ticks(feed: Feed, count: int) -> None:
     """Let the relay look at the outbox so often."""
     connection = await asyncpg.connect(driver_url(feed.url))
     try:
-        question = "select query_start from pg_stat_activity where query like '%moving as%' and pid <> pg_backend_pid()"
+        question = "select query_start from pg_stat_activity where query like '%from outbox_seq_seq%' and pid <> $1"
+        own = connection.get_server_pid()
         seen: set[object] = set()
 
         async def has_looked() -> bool:
-            seen.add(await connection.fetchval(question))
+            seen.add(await connection.fetchval(question, own))
             return len(seen) > count
 
         await until(has_looked)

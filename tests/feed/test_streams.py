@@ -1,19 +1,17 @@
-"""The hub: everybody gets everything once and in order, at their own pace, and hinders nobody."""
+"""Streams: everybody gets everything once and in order, at their own pace, and hinders nobody."""
 
 import asyncio
 from uuid import UUID
 
 import asyncpg
-import pytest
 
 from actions import incidents
 from actions.incidents import NewIncident
 from actions.timeline import add_note
 from db.connecting import driver_url
 from domain.access import Actor, Role
-from domain.errors import CursorExpired, DatabaseUnavailable
 from domain.feed import EventType
-from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode
+from feed.cursor import AS_OF_CURSOR_SQL, decode
 from feed.filter import EventFilter
 from feed.hub import QUEUE_FRAMES
 from tests.feed.conftest import EVERYTHING, NOON, Feed, Listener, Text
@@ -46,7 +44,7 @@ async def test_whoever_joins_or_resumes_while_others_write_misses_nothing_and_ge
             await feed.write(3)
 
     writing = [asyncio.create_task(write_some()) for _ in range(6)]
-    while not all(task.done() for task in writing):
+    while len(listeners) < 4 or not all(task.done() for task in writing):
         for listener in listeners[::2]:
             await listener.leave()
             resumed = feed.listen(decode(listener.cursors[-1]), renderer=renderer)
@@ -60,7 +58,6 @@ async def test_whoever_joins_or_resumes_while_others_write_misses_nothing_and_ge
         assert listener.positions == list(range(1, 271))
         assert listener.is_unbroken
         await listener.leave()
-    assert len(listeners) > 3
 
 
 async def test_who_takes_nothing_delays_nobody_and_gets_everything_later(feed: Feed) -> None:
@@ -182,33 +179,6 @@ async def test_a_snapshot_and_the_stream_after_it_join_without_a_gap_or_an_overl
     assert len(everything) == 52
 
 
-async def test_a_listener_that_the_log_has_overtaken_is_told_so(feed: Feed) -> None:
-    start = await feed.now()
-    await feed.write(5)
-    await feed.has_logged(5)
-    connection = await asyncpg.connect(driver_url(feed.url))
-    await connection.execute("delete from event_log where position <= 3")
-    await connection.close()
-    listener = feed.listen(start)
-    with pytest.raises(CursorExpired):
-        await listener.heard(1)
-
-
-async def test_a_process_that_has_yet_to_read_what_a_client_knows_repeats_nothing(feed: Feed) -> None:
-    """The client comes from another server, whose reader was ahead."""
-    epoch = (await feed.now()).epoch
-    ahead = feed.listen(Cursor(epoch, 2))
-    behind = feed.listen(Cursor(epoch, 0))
-    await until(lambda: feed.hub.subscribers == 2)
-    await feed.write(4)
-    await behind.heard(4)
-    await ahead.heard(2)
-    assert (behind.positions, ahead.positions) == ([1, 2, 3, 4], [3, 4])
-    assert ahead.is_unbroken
-    await ahead.leave()
-    await behind.leave()
-
-
 async def test_a_lost_database_is_waited_for(feed: Feed) -> None:
     listener = feed.listen(await feed.now(), EVERYTHING)
     await feed.write()
@@ -219,21 +189,12 @@ async def test_a_lost_database_is_waited_for(feed: Feed) -> None:
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
-        await until(lambda: _writes(feed))
+        await until(lambda: feed.writes(2))
     await connection.close()
     await listener.heard(7)
     assert listener.positions == list(range(1, 8))
     assert listener.is_unbroken
     await listener.leave()
-
-
-async def _writes(feed: Feed) -> bool:
-    """Whether two events could be written."""
-    try:
-        await feed.write(2)
-    except DatabaseUnavailable:
-        return False
-    return True
 
 
 async def _snapshot(feed: Feed) -> tuple[str, set[UUID]]:
