@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
@@ -34,6 +34,9 @@ _ONLY_LIBPQ = frozenset(
 _SCHEMES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
 _SILENCE_SECONDS = 30
 """How long a peer may be silent before the system takes the connection for dead, instead of two hours."""
+
+DRIVER_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Everything that using a connection can end in."""
 
 ConnectionType = TypeVar("ConnectionType", bound=asyncpg.Connection)
 
@@ -79,7 +82,7 @@ async def open_connection(
             },
             **options,
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         raise DatabaseUnavailable from error
     _watch(connection)
     return connection

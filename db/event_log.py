@@ -41,32 +41,42 @@ MOVE_SQL = f"""
 with head as (select position from event_log_head for update),
 moving as (
   delete from outbox
-  where seq in (
-    select seq from outbox where xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid, seq limit $1
-  )
+  where seq in (select seq from outbox where seq <= $3 order by seq limit $1)
   returning {_COPIED}
 ),
 placed as (
   insert into event_log (position, recorded_at, {_COPIED})
-  select (select position from head) + row_number() over (order by xid, seq), clock_timestamp(), {_COPIED} from moving
+  select (select position from head) + row_number() over (order by seq), clock_timestamp(), {_COPIED} from moving
   returning position
 ),
 counted as (select count(*)::integer as moved, max(position) as newest from placed),
 advanced as (
   update event_log_head set position = counted.newest from counted where counted.moved > 0 returning counted.newest
 )
-select counted.moved from counted left join advanced on true
+select counted.moved, pg_current_xact_id()::text::bigint from counted left join advanced on true
 left join lateral (select pg_notify($2, advanced.newest::text) where advanced.newest is not null) on true
 """
-"""Moves up to $1 settled rows of the outbox into the log, tells channel $2 the newest position, returns how many."""
+"""Moves up to $1 rows of the outbox, none numbered above $3, into the log, and tells channel $2 the newest position.
+Returns how many, and which transaction this was.
+"""
+
+OUTBOX_SQL = """
+select
+  exists (select from outbox) as waits,
+  (select last_value from outbox_seq_seq) as drawn,
+  pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest
+"""
+"""Whether events wait, the last number that any was given, and the oldest transaction that still runs."""
 
 HEAD_SQL = "select epoch, position, coalesce((select min(position) from event_log), position + 1) from event_log_head"
 """The log's identity, its newest position, and the oldest that is still there (the next, in an empty log)."""
 
 TAIL_SQL = """
-select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text
+select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text,
+  least((select min(xid) from outbox), pg_snapshot_xmin(pg_current_snapshot()))::text::bigint as floor
 from event_log where position > $1 order by position limit $2
 """
+"""What comes after a position, and which transactions it can be from that comes after that: `floor` or later ones."""
 
 POSITION_SQL = "select position from event_log where seq = $1"
 """Where an event of the outbox stands, once it has been moved."""

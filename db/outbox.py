@@ -39,8 +39,9 @@ def event_columns() -> list[Any]:
 outbox = Table(
     "outbox",
     metadata,
-    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    # In this order: the relay has to know that whoever drew a number has a transaction id.
     Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
     *event_columns(),
     Index(None, "xid", "seq"),
 )

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 from asyncpg.protocol import NO_TIMEOUT
 
-from db.connecting import CONNECT_TIMEOUT_SECONDS, is_lost, milliseconds, open_connection
+from db.connecting import CONNECT_TIMEOUT_SECONDS, DRIVER_ERRORS, is_lost, milliseconds, open_connection
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 
 _WATCH_SECONDS = 0.05
@@ -318,7 +318,7 @@ class ReadPool:
             await connection.execute(ending, timeout=_RECOVERY_SECONDS)
             if connection.is_in_transaction():  # The statement that was cancelled began it.
                 await connection.execute("rollback", timeout=_RECOVERY_SECONDS)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DRIVER_ERRORS:
             self._drop(connection)
         except BaseException:
             self._drop(connection)

@@ -30,6 +30,9 @@ class Snapshot:
         lowest, next_, running = text.split(":")
         return cls(int(lowest), int(next_), frozenset(int(xid) for xid in running.split(",") if xid))
 
+    def __str__(self) -> str:
+        return f"{self.lowest}:{self.next_}:{','.join(map(str, sorted(self.running)))}"
+
     def has_seen(self, xid: int) -> bool:
         """Whether what a transaction did is part of the snapshot."""
         return xid < self.lowest or (xid < self.next_ and xid not in self.running)
@@ -43,10 +46,18 @@ class Cursor:
     position: int
     snapshot: Snapshot | None = None
 
+    def at(self, position: int, floor: int = 0) -> "Cursor":
+        """This cursor moved to a position, from which on no transaction before `floor` comes: then a snapshot of older
+        ones needs no mention.
+        """
+        is_past = self.snapshot is not None and floor >= self.snapshot.next_
+        return Cursor(self.epoch, position, None if is_past else self.snapshot)
 
-def encode(epoch: UUID, position: int) -> str:
-    """A cursor as clients get it. `CURSOR_SQL` makes the same text."""
-    return base64.b64encode(f'["{epoch}", {position}]'.encode()).decode()
+
+def encode(cursor: Cursor) -> str:
+    """A cursor as clients get it. `CURSOR_SQL` and `AS_OF_CURSOR_SQL` make the same text."""
+    seen = "" if cursor.snapshot is None else f', "{cursor.snapshot}"'
+    return base64.b64encode(f'["{cursor.epoch}", {cursor.position}{seen}]'.encode()).decode()
 
 
 def decode(text: str, argument: str = "after") -> Cursor:

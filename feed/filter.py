@@ -20,6 +20,8 @@ class LoggedEvent:
     incident_id: UUID | None
     service_ids: tuple[UUID, ...]
     severity: str | None
+    floor: int = 0
+    """No transaction before this one wrote this event, or any that comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class EventFilter:
             self.incident_id,
             None if self.service_ids is None else sorted(self.service_ids),
             None if self.severities is None else sorted(self.severities),
-            None if seen is None else f"{seen.lowest}:{seen.next_}:{','.join(map(str, sorted(seen.running)))}",
+            None if seen is None else str(seen),
         ]
 
 

@@ -9,13 +9,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
-from feed.cursor import Cursor, Snapshot
+from feed.cursor import Cursor, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
 
@@ -32,10 +32,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An event to render: where it stands, and what came before it on its stream."""
+    """An event to render: where it stands, the cursor to give it, and that of what came before it on its stream."""
 
     position: int
-    previous: int | None
+    cursor: str
+    previous: str | None
 
 
 class Renderer(Protocol):
@@ -52,9 +53,10 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Something to send, and the position that the subscriber has reached with it."""
+    """Something to send, and the place that the subscriber has reached with it."""
 
-    position: int
+    reached: Cursor
+    cursor: str
     body: bytes
 
 
@@ -64,14 +66,13 @@ Sink = Callable[[Frame], bool]
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A subscriber that is up to date: it has had everything up to `reached`, and whatever `seen` has seen.
+    """A subscriber that is up to date: which place it has reached, and the cursor that it got last.
 
     What its sink has no room for waits in `frames` until `next_frame` takes it.
     """
 
-    reached: int
-    previous: int | None
-    seen: Snapshot | None
+    reached: Cursor
+    previous: str | None
     sink: Sink | None
     frames: deque[Frame] | None = None  # None while nothing waits: there are many members, and most of them are idle.
     is_behind: bool = False
@@ -91,7 +92,7 @@ class Member:
         else:
             self.is_behind = True
             return
-        self.reached = self.previous = frame.position
+        self.reached, self.previous = frame.reached, frame.cursor
         if self.frames is not None:
             self._wake()
 
@@ -123,7 +124,8 @@ class Member:
 
     def lacks(self, event: LoggedEvent) -> bool:
         """Whether an event is new to the subscriber."""
-        return event.position > self.reached and not (self.seen is not None and self.seen.has_seen(event.xid))
+        seen = self.reached.snapshot
+        return event.position > self.reached.position and not (seen is not None and seen.has_seen(event.xid))
 
 
 class Stream:
@@ -169,15 +171,17 @@ class Stream:
         settled, drains = self.settled, self._drains
         self.last_frame_at = asyncio.get_running_loop().time()
         # Who resumed from a place that this process has not read up to would be told to go back.
-        for previous, members in _in_step([member for member in self.members if member.reached <= settled]):
+        for members in _in_step([member for member in self.members if member.reached.position <= settled], settled):
+            previous, reached = members[0].previous, members[0].reached.at(settled)
+            cursor = encode(reached)
             try:
-                body = await self.renderer.checkpoint(Place(settled, previous))
+                body = await self.renderer.checkpoint(Place(settled, cursor, previous))
             except (DatabaseUnavailable, DeadlineExceeded):
                 return  # The next one says more.
             except Exception as error:
                 self._fail(error)
                 return
-            frame = Frame(settled, body)
+            frame = Frame(reached, cursor, body)
             async for member in _in_turns(members):
                 # What is pushed meanwhile says more than the checkpoint, and starts from where the members were before.
                 if self._drains == drains and member in self.members and member.previous == previous:
@@ -207,24 +211,19 @@ class Stream:
         """Give a batch to every member, those included who join meanwhile: they have read the log up to here."""
         served: set[Member] = set()
         while waiting := self.members - served:
-            for previous, members in _in_step(waiting):
-                plain = [member for member in members if member.seen is None and member.reached < batch[0].position]
-                await self._push_to(plain, batch, previous)
-                for member in members.difference(plain):
-                    await self._push_to([member], [event for event in batch if member.lacks(event)], previous)
-                    # The log is in the order of transactions: from here on, all are younger than the snapshot.
-                    if member.seen is not None and batch[-1].xid >= member.seen.next_:
-                        member.seen = None
+            for members in _in_step(waiting, batch[0].position - 1):
+                await self._push_to(members, [event for event in batch if members[0].lacks(event)])
             served |= waiting
         self._drop_behind()
         self.last_frame_at = asyncio.get_running_loop().time()
 
-    async def _push_to(self, members: Sequence[Member], batch: Sequence[LoggedEvent], previous: int | None) -> None:
-        if not batch or not members:
+    async def _push_to(self, members: Sequence[Member], events: Sequence[LoggedEvent]) -> None:
+        """Give events to members in step, who all lack them."""
+        if not events:
             return
-        places = _places([event.position for event in batch], previous)
-        bodies = await _patiently(lambda: self.renderer.events(places))
-        frames = [Frame(place.position, body) for place, body in zip(places, bodies, strict=True)]
+        reached = members[0].reached
+        places = [reached := reached.at(event.position, event.floor) for event in events]
+        frames = await _render(self.renderer, places, members[0].previous)
         async for member in _in_turns(members):
             if member in self.members:
                 for frame in frames:
@@ -235,12 +234,16 @@ class Stream:
             self.members.discard(member)
 
 
-def _in_step(members: Iterable[Member]) -> list[tuple[int | None, set[Member]]]:
-    """Members in step have had the same event last; newcomers get in step with their first."""
-    groups: dict[int | None, set[Member]] = {}
+def _in_step(members: Iterable[Member], position: int) -> list[list[Member]]:
+    """Members who got the same last, and lack the same of what comes after a position; newcomers get in step soon.
+
+    Who resumed from a place that this process has not read up to lacks less than the others.
+    """
+    groups: dict[Hashable, list[Member]] = {}
     for member in members:
-        groups.setdefault(member.previous, set()).add(member)
-    return list(groups.items())
+        key = member.previous, member.reached.snapshot, max(member.reached.position, position)
+        groups.setdefault(key, []).append(member)
+    return list(groups.values())
 
 
 async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:
@@ -251,12 +254,15 @@ async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:
             await asyncio.sleep(0)
 
 
-def _places(positions: Iterable[int], previous: int | None) -> list[Place]:
-    places = []
-    for position in positions:
-        places.append(Place(position, previous))
-        previous = position
-    return places
+async def _render(renderer: Renderer, reached: Sequence[Cursor], previous: str | None) -> list[Frame]:
+    """The frames of the events at these places, the first of which comes after `previous`."""
+    cursors = [encode(cursor) for cursor in reached]
+    places = [
+        Place(at.position, cursor, before)
+        for at, cursor, before in zip(reached, cursors, [previous, *cursors], strict=False)
+    ]
+    bodies = await _patiently(lambda: renderer.events(places))
+    return [Frame(at, cursor, body) for at, cursor, body in zip(reached, cursors, bodies, strict=True)]
 
 
 async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -271,8 +277,9 @@ async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 class Hub:
     """All streams of a process."""
 
-    def __init__(self, event_log: EventLog) -> None:
+    def __init__(self, event_log: EventLog, *, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.log = event_log
+        self._checkpoint_seconds = checkpoint_seconds
         self._streams: dict[Hashable, Stream] = {}
         self._of_incident: dict[object, dict[Hashable, Stream]] = {}
         event_log.listeners.append(self._offer)
@@ -296,9 +303,9 @@ class Hub:
         """Send checkpoints, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(min(1.0, self._checkpoint_seconds / 4))
             for stream in list(self._streams.values()):
-                if stream.members and loop.time() - stream.last_frame_at >= CHECKPOINT_SECONDS:
+                if stream.members and loop.time() - stream.last_frame_at >= self._checkpoint_seconds:
                     await stream.checkpoint()
 
     async def subscribe(
@@ -307,13 +314,13 @@ class Hub:
         filter_: EventFilter,
         renderer: Renderer,
         start: Cursor,
-        previous: int | None,
+        previous: str | None,
         sink: Sink | None = None,
     ) -> AsyncGenerator[Frame]:
         """Every event after `start` that the filter lets through, in order, until closed.
 
         `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. `start` has to be a
-        place that the log's `require` accepts; `previous` is the one that the first event names as the one before it.
+        place that the log's `require` accepts; `previous` is the cursor that the first event names.
         A frame that comes while the next one is waited for is offered to `sink`, and is not yielded when that takes it.
         Raises CursorExpired when the log forgets what a slow subscriber has not had yet.
         """
@@ -358,36 +365,32 @@ class Hub:
 
 
 async def _follow(
-    event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None, sink: Sink | None
+    event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None, sink: Sink | None
 ) -> AsyncGenerator[Frame]:
     while True:
         async with aclosing(_catch_up(event_log, stream, cursor, previous)) as frames:
             async for frame in frames:
-                previous = frame.position
+                cursor, previous = frame.reached, frame.cursor
                 yield frame
         # No await between the end of catching up and joining: nothing can be settled in between.
-        cursor = replace(cursor, position=max(cursor.position, stream.settled))
-        member = Member(cursor.position, previous, cursor.snapshot, sink)
+        member = Member(cursor.at(max(cursor.position, stream.settled)), previous, sink)
         stream.members.add(member)
         try:
             while (waited := await member.next_frame()) is not None:
                 yield waited
         finally:
             stream.members.discard(member)
-        previous = member.previous
-        cursor = replace(cursor, position=member.reached)
+        cursor, previous = member.reached, member.previous
 
 
-async def _catch_up(event_log: EventLog, stream: Stream, cursor: Cursor, previous: int | None) -> AsyncGenerator[Frame]:
+async def _catch_up(event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None) -> AsyncGenerator[Frame]:
     """Read the log from the cursor until the stream has pushed nothing that was not read here."""
-    position = cursor.position
-    while position < (until := stream.settled):
-        at = replace(cursor, position=position)
-        found = await _patiently(lambda: event_log.page(stream.filter, at, until=until, limit=BATCH_EVENTS))  # noqa: B023 # awaited before they change
-        places = _places(found, previous)
-        if places:
-            bodies = await _patiently(lambda: stream.renderer.events(places))  # noqa: B023 # likewise
-            for place, body in zip(places, bodies, strict=True):
-                previous = place.position
-                yield Frame(place.position, body)
-        position = found[-1] if len(found) == BATCH_EVENTS else until
+    while cursor.position < (until := stream.settled):
+        found = await _patiently(lambda: event_log.page(stream.filter, cursor, until=until, limit=BATCH_EVENTS))  # noqa: B023 # awaited before they change
+        if found:
+            for frame in await _render(stream.renderer, found, previous):
+                previous = frame.cursor
+                yield frame
+            cursor = found[-1]
+        if len(found) < BATCH_EVENTS:
+            cursor = cursor.at(until)

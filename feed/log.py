@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from db.connecting import driver_url, milliseconds, open_connection
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.database import Database
 from db.event_log import CHANNEL, HEAD_SQL, POSITION_SQL, TAIL_SQL
 from db.read_pool import ReadConnection
@@ -36,6 +36,7 @@ class EventLog:
         self._started: asyncio.Future[UUID] | None = None
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self.listeners: list[Listener] = []
+        self._floor = 0
         self.position = 0
         """The newest position that listeners have been told of."""
         self.epoch: UUID | None = None
@@ -45,7 +46,7 @@ class EventLog:
         while True:
             try:
                 await self._follow()
-            except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (DatabaseUnavailable, *DRIVER_ERRORS) as error:
                 log.warning("the log's reader lost the database, trying again", reason=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -73,14 +74,14 @@ class EventLog:
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
             await self._require(cursor, connection)
 
-    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[int]:
-        """The positions of the next events that the filter lets through, up to `until`. Raises as `require` does."""
+    async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[Cursor]:
+        """Where the next events stand that the filter lets through, up to `until`. Raises as `require` does."""
         values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
-            positions = [row[0] for row in await connection.fetch(PAGE_SQL, *values)]
+            rows = await connection.fetch(PAGE_SQL, *values)
             # In one snapshot with the page: what was forgotten meanwhile would be missing from it.
             await self._require(cursor, connection)
-        return positions
+        return [cursor.at(position) for (position,) in rows]
 
     @staticmethod
     async def _require(cursor: Cursor, connection: ReadConnection) -> None:
@@ -88,7 +89,7 @@ class EventLog:
         if cursor.epoch != epoch or cursor.position > newest:
             raise InvalidCursor("`after` is a cursor of another event log", ["after"])
         if cursor.position < oldest - 1:
-            raise CursorExpired(encode(epoch, oldest - 1), ["after"])
+            raise CursorExpired(encode(Cursor(epoch, oldest - 1)), ["after"])
 
     async def _follow(self) -> None:
         connection = await open_connection(
@@ -105,8 +106,12 @@ class EventLog:
                 self._grown.clear()
                 rows = await tail.fetch(self.position, BATCH_ROWS)
                 if rows:
-                    self._tell([LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"])}) for row in rows])
+                    known = {"floor": self._floor}
+                    self._tell(
+                        [LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), **known}) for row in rows]
+                    )
                 if len(rows) < BATCH_ROWS:
+                    self._floor = rows[-1]["floor"] if rows else self._floor
                     await self._wait()
         finally:
             connection.terminate()
@@ -118,7 +123,7 @@ class EventLog:
         epoch: UUID = head[0]
         if self.epoch != epoch:
             # The first time, or the database was replaced: what it says now is where listening begins.
-            self.epoch, self.position = epoch, head[1]
+            self.epoch, self.position, self._floor = epoch, head[1], 0
         if self._started is not None and not self._started.done():
             self._started.set_result(epoch)
 
@@ -140,3 +145,7 @@ class EventLog:
                     waiter.set_result(event.position)
         for listener in self.listeners:
             listener(events)
+
+
+def _event(row: asyncpg.Record, floor: int) -> LoggedEvent:
+    return LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), "floor": floor})

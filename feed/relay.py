@@ -1,10 +1,13 @@
 """The relay: one leader in the fleet gives every event of the outbox its place in the log.
 
-A row is moved when no transaction that began before its own is still running. Then nothing can ever come before it, so
-positions are dense, in the order of transactions, and final.
+Events get their places in the order in which they were written, which is that of cause and effect: who changes what
+another has changed writes its event later. (The order of transaction ids is not: who waits for a row may have an older
+id than whom it waits for.) An event is moved when nobody runs any more who may have written one before it. So places
+are dense and final.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +16,15 @@ from typing import Any
 import asyncpg
 import structlog
 
-from db.connecting import driver_url, milliseconds, open_connection
-from db.event_log import CHANNEL, MOVE_SQL, RELAY_LOCK
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
+from db.event_log import CHANNEL, MOVE_SQL, OUTBOX_SQL, RELAY_LOCK
 from domain.errors import DatabaseUnavailable
 
 log = structlog.get_logger("reliability_studio.relay")
 
 CANDIDACY_SECONDS = 0.3
 IDLE_SECONDS = 0.02
+BUSY_SECONDS = 0.005
 BATCH_ROWS = 1_000
 RETRY_SECONDS = 0.5
 STATEMENT_SECONDS = 30
@@ -49,7 +53,7 @@ class Relay:
             try:
                 async with _connection(self._url) as connection:
                     await self._stand(connection)
-            except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (DatabaseUnavailable, *DRIVER_ERRORS) as error:
                 self.state.failures += 1
                 log.warning("the relay lost the database, trying again", reason=type(error).__name__)
             finally:
@@ -61,12 +65,40 @@ class Relay:
             await asyncio.sleep(CANDIDACY_SECONDS)
         self.state.is_leader = True
         log.info("this process relays events now")
-        move = await connection.prepare(MOVE_SQL)
+        look, move = await connection.prepare(OUTBOX_SQL), await connection.prepare(MOVE_SQL)
+        horizon = Horizon()
         while True:
-            moved = await move.fetchval(BATCH_ROWS, CHANNEL)
-            self.state.moved += moved
+            ((waits, drawn, oldest),) = await look.fetch()
+            horizon.look(oldest)
+            moved = 0
+            if waits:
+                ((moved, own),) = await move.fetch(BATCH_ROWS, CHANNEL, horizon.settled)
+                horizon.watch(drawn, own)
+                self.state.moved += moved
             if moved < BATCH_ROWS:
-                await asyncio.sleep(IDLE_SECONDS)
+                await asyncio.sleep(BUSY_SECONDS if waits else IDLE_SECONDS)
+
+
+class Horizon:
+    """Up to which number of the outbox no event can appear any more.
+
+    Numbers are drawn before their events can be seen, and not in the order of commits. But whoever has drawn one has a
+    transaction id: once a number is known to be drawn, all have to end whose id is older than one that is made then.
+    """
+
+    def __init__(self) -> None:
+        self.settled = 0
+        """Every event up to this number is there, or never will be."""
+        self._watched: deque[tuple[int, int]] = deque()
+
+    def watch(self, drawn: int, xid: int) -> None:
+        """Wait for everybody who can have drawn a number up to this one: those older than a transaction begun since."""
+        self._watched.append((drawn, xid))
+
+    def look(self, oldest: int) -> None:
+        """Take the oldest transaction that runs now."""
+        while self._watched and self._watched[0][1] <= oldest:
+            self.settled = self._watched.popleft()[0]
 
 
 @asynccontextmanager
@@ -78,6 +110,8 @@ async def _connection(url: str) -> AsyncGenerator["asyncpg.Connection[Any]"]:
             "statement_timeout": milliseconds(STATEMENT_SECONDS),
             # A leader that hangs, rather than dies, loses the lock with its session.
             "idle_session_timeout": milliseconds(HUNG_SECONDS),
+            # A place that a crash takes back would be given again, to another event.
+            "synchronous_commit": "on",
         },
     )
     try:

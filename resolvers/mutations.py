@@ -19,7 +19,7 @@ from domain.errors import (
     NotFound,
     ValidationFailed,
 )
-from feed.cursor import encode
+from feed.cursor import Cursor, encode
 from resolvers.context import RequestContext
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def cursor_after(context: RequestContext, event_seq: int | None) -> str | 
         return None
     try:
         async with asyncio.timeout(_CURSOR_SECONDS):
-            return encode(await event_log.started(), await event_log.position_of(event_seq))
+            return encode(Cursor(await event_log.started(), await event_log.position_of(event_seq)))
     except (TimeoutError, DatabaseUnavailable, DeadlineExceeded):
         return None  # What was written is written: the answer must not say that it failed.
 

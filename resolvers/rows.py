@@ -4,7 +4,7 @@ It serves what the compiler gives up on, so that errors come out as the specific
 compiler is tested against. It shares the declarations with the compiler and nothing of how answers are put together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from graphql import (
 from resolvers.compile.aggregates import Scope, scope_of
 from resolvers.compile.arguments import Argument, constant
 from resolvers.compile.pages import PAGE_ROWS, window_of
-from resolvers.compile.parameters import Bindings, Parameters
+from resolvers.compile.parameters import Bindings, EventPlaces, Parameters
 from resolvers.compile.sources import (
     Aggregate,
     Embedded,
@@ -104,14 +104,14 @@ async def read_events(
     context: RequestContext,
     schema: GraphQLSchema,
     table: str,
-    positions: Sequence[int],
-    previous: Sequence[int | None],
+    places: EventPlaces,
 ) -> list[RowObject]:
-    """Events at these positions, from a template of a table of `{it}` at the `{positions}`."""
+    """Events at these places, from a template of a table of `{it}` at the `{positions}`."""
     reader = _Reader(sources, context, schema.type_map, schema.type_map["Event"], None, {})
     names = {
-        "positions": reader.parameters.bind(Argument(positions), "bigint[]"),
-        "previous": reader.parameters.bind(Argument(previous), "bigint[]"),
+        "positions": reader.parameters.bind(Argument(places.positions), "bigint[]"),
+        "cursors": reader.parameters.bind(Argument(places.cursors), "text[]"),
+        "previous": reader.parameters.bind(Argument(places.previous), "text[]"),
     }
     rows = f"json_agg({reader.row_sql(reader.type_)} order by it.position)"
     found: list[RowObject] = reader.objects(

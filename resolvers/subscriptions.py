@@ -22,7 +22,7 @@ from feed.hub import Frame, Hub, Place, Sink
 from feed.log import EventLog
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
-from resolvers.compile.parameters import Bindings, identifier
+from resolvers.compile.parameters import Bindings, EventPlaces, identifier
 from resolvers.compile.selection import collect
 from resolvers.compile.sources import Sources, Stream
 from resolvers.compile.statement import Statement
@@ -35,13 +35,14 @@ from resolvers.rows import read_events
 RENDER_SECONDS = 15.0
 
 LOGGED = (
-    "(select logged.*, place.previous from unnest({positions}, {previous}) as place(position, previous)"
+    "(select logged.*, place.cursor, place.previous"
+    " from unnest({positions}, {cursors}, {previous}) as place(position, cursor, previous)"
     " join event_log logged on logged.position = place.position) {it}"
 )
 CHECKPOINT = (
     "(select (jsonb_populate_record(null::event_log, jsonb_build_object("
-    "'position', place.position, 'type', 'CHECKPOINT', 'occurred_at', {now}))).*, place.previous"
-    " from unnest({positions}, {previous}) as place(position, previous)) {it}"
+    "'position', place.position, 'type', 'CHECKPOINT', 'occurred_at', {now}))).*, place.cursor, place.previous"
+    " from unnest({positions}, {cursors}, {previous}) as place(position, cursor, previous)) {it}"
 )
 
 
@@ -105,16 +106,7 @@ class Subscriptions:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
         key = (query, prepared.name, _without_after(asked, given), filter_)
-        previous = None if after is None else start.position
-        frames = self._hub.subscribe(key, filter_, renderer, start, previous, sink)
-        return Subscription(after or encode(epoch, start.position), frames)
-
-    def cursor(self, frame: Frame) -> str:
-        """Where a client is when it has seen a frame."""
-        epoch = self._hub.log.epoch
-        if epoch is None:
-            raise RuntimeError("there are no frames before the log is followed")
-        return encode(epoch, frame.position)
+        return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
     async def _epoch(self, context: RequestContext) -> UUID:
         try:
@@ -183,8 +175,7 @@ class Compiled:
         return answer
 
     async def _render(self, statement: Statement, places: Sequence[Place]) -> list[bytes]:
-        source = [place.position for place in places], [place.previous for place in places]
-        values = statement.values(Bindings(self._variables, self._clock(), source))
+        values = statement.values(Bindings(self._variables, self._clock(), _columns(places)))
         text = await self._reads.fetch_text(statement.sql, values, timeout_seconds=RENDER_SECONDS)
         return (text or b"").split(b"\n")
 
@@ -221,7 +212,7 @@ class Executed:
             self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
         )
         schema = self._running.prepared.lookup.schema
-        events = await read_events(self._sources, context, schema, table, [place.position], [place.previous])
+        events = await read_events(self._sources, context, schema, table, _columns([place]))
         if not events:
             await _require(self._log, [place])
         (event,) = events
@@ -239,6 +230,12 @@ class Executed:
         if result.errors:
             body["errors"] = [field_error(error, context.request_id) for error in result.errors]
         return orjson.dumps(body)
+
+
+def _columns(places: Sequence[Place]) -> EventPlaces:
+    return EventPlaces(
+        [place.position for place in places], [place.cursor for place in places], [place.previous for place in places]
+    )
 
 
 async def _require(event_log: EventLog, places: Sequence[Place]) -> None:

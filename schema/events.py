@@ -14,7 +14,7 @@ from schema.services import Deployment
 from schema.slos import SLO
 from schema.timeline import TimelineEvent
 
-ON_A_STREAM = "(select *, null::bigint as previous from event_log)"
+ON_A_STREAM = f"(select *, {CURSOR_SQL.format(position='position')} as cursor, null::text as previous from event_log)"
 SUBJECT = "{it}.id = {parent}.subject_id"
 
 EVENT_TYPES = {
@@ -40,10 +40,10 @@ EVENT_TYPES = {
 class Event:
     """Something that happened, and its place in the log."""
 
-    cursor: str = sql.expression("Its place in the log, to resume after.", CURSOR_SQL.format(position="{it}.position"))
+    cursor: str = sql.expression("Its place in the log, to resume after.", "{it}.cursor")
     previous_cursor: str | None = sql.expression(
         "The cursor of what came before it on this stream: who has seen that has missed nothing.",
-        f"case when {{it}}.previous is not null then {CURSOR_SQL.format(position='{it}.previous')} end",
+        "{it}.previous",
     )
     type: EventType = sql.column("What happened.")
     occurred_at: DateTime = sql.column("When.")

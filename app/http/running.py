@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.observability import logs
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
-from feed.hub import Frame, Sink
+from feed.hub import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error
@@ -75,10 +75,6 @@ class Runner:
                 return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
-
-    def cursor(self, frame: Frame) -> str:
-        """Where a client is when it has seen a frame."""
-        return self._subscriptions.cursor(frame)
 
     def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
         return self._operations.documents.prepare(request.query or "", request.operation_name)

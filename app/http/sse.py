@@ -190,7 +190,7 @@ class EventStream:
         try:
             async with aclosing(subscription.frames) as frames:
                 async for frame in frames:
-                    cursor = self._runner.cursor(frame).encode()
+                    cursor = frame.cursor.encode()
                     await self._write(b"id: %b\nevent: next\ndata: %b\n\n" % (cursor, frame.body))
         except OSError:
             raise

@@ -19,8 +19,8 @@ def create() -> None:
 def _create_outbox() -> None:
     op.create_table(
         "outbox",
-        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
+        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("type", EVENT_TYPE, nullable=False),
         sa.Column("incident_id", sa.Uuid),
         sa.Column("service_ids", ARRAY(sa.Uuid), nullable=False, server_default=sa.text("'{}'::uuid[]")),

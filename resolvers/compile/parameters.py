@@ -1,7 +1,7 @@
 """Values bound to a statement: never written into it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,6 +18,14 @@ class Bindings(NamedTuple):
     variables: Mapping[str, Any]
     now: datetime
     source: Any = None
+
+
+class EventPlaces(NamedTuple):
+    """The source of statements that render events: where each stands, its cursor, and that of the one before it."""
+
+    positions: Sequence[int]
+    cursors: Sequence[str]
+    previous: Sequence[str | None]
 
 
 Getter = Callable[[Bindings], Any]

@@ -95,14 +95,15 @@ class Compiler:
     def stream(self, field: GraphQLField, key: str, nodes: Sequence[FieldNode], table: str) -> Statement:
         """Events at places, each as a whole answer on a line of its own, from a template of `{it}` and the `{places}`.
 
-        The source of a request is a pair of lists: the positions, and what came before each of them.
+        The source of a request is three lists: the positions, their cursors, and those of what came before each.
         """
         it = self.alias()
-        positions = self.parameters.bind_getter(lambda bindings: bindings.source[0], "bigint[]")
-        previous = self.parameters.bind_getter(lambda bindings: bindings.source[1], "bigint[]")
+        positions = self.parameters.bind_getter(lambda bindings: bindings.source.positions, "bigint[]")
+        cursors = self.parameters.bind_getter(lambda bindings: bindings.source.cursors, "text[]")
+        previous = self.parameters.bind_getter(lambda bindings: bindings.source.previous, "text[]")
         element = self.element(field, nodes, it)
         answer = concatenate([f'{{"data":{{"{key}":', *element.pieces, "}}"])
-        source = self.fill(table, it=it, positions=positions, previous=previous)
+        source = self.fill(table, it=it, positions=positions, cursors=cursors, previous=previous)
         sql = f"select string_agg({answer}, E'\n' order by {it}.position) from {source}"
         return Statement(*self.parameters.finish(sql), element.mixed)
 

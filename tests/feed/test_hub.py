@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import CursorExpired
-from feed.cursor import Cursor, Snapshot
+from feed.cursor import Cursor, Snapshot, decode, encode
 from feed.filter import EventFilter
 from feed.hub import QUEUE_FRAMES, Frame, Hub, Place
 from feed.log import EventLog
@@ -22,7 +22,7 @@ EVERYTHING = EventFilter()
 
 
 class Plain:
-    """Renders an event as its position and the one before it. What begins with a position in `gates` has to wait."""
+    """Renders an event as its position and the last one. What begins with a position in `gates` has to wait."""
 
     def __init__(self) -> None:
         self.gates: dict[int, asyncio.Event] = {}
@@ -32,10 +32,10 @@ class Plain:
         self.renderings += 1
         if (gate := self.gates.get(places[0].position)) is not None:
             await gate.wait()
-        return [f"{place.position} after {place.previous}".encode() for place in places]
+        return [f"{place.position} after {_position(place.previous)}".encode() for place in places]
 
     async def checkpoint(self, place: Place) -> bytes:
-        return f"nothing up to {place.position} after {place.previous}".encode()
+        return f"nothing up to {place.position} after {_position(place.previous)}".encode()
 
 
 @pytest.fixture
@@ -55,8 +55,12 @@ async def epoch(database: Database) -> UUID:
     return found
 
 
-def subscribe(hub: Hub, start: Cursor, renderer: Plain, previous: int | None = None) -> AsyncGenerator[Frame]:
-    return hub.subscribe("stream", EVERYTHING, renderer, start, previous)
+def subscribe(hub: Hub, start: Cursor, renderer: Plain) -> AsyncGenerator[Frame]:
+    return hub.subscribe("stream", EVERYTHING, renderer, start, encode(start))
+
+
+def _position(cursor: str | None) -> int | None:
+    return None if cursor is None else decode(cursor).position
 
 
 async def take(frames: AsyncIterator[Frame], count: int) -> list[str]:
@@ -73,8 +77,8 @@ async def test_who_has_seen_more_than_this_process_has_read_gets_nothing_twice(
     await fill(database, database_url, 5)
     assert event_log.position == 0  # The reader was away, as one of another server may be.
 
-    ahead = subscribe(hub, Cursor(epoch, 3), renderer, 3)
-    behind = subscribe(hub, Cursor(epoch, 1), renderer, 1)
+    ahead = subscribe(hub, Cursor(epoch, 3), renderer)
+    behind = subscribe(hub, Cursor(epoch, 1), renderer)
     first_ahead, first_behind = asyncio.create_task(take(ahead, 1)), asyncio.create_task(take(behind, 1))
     await until(lambda: hub.subscribers == 2)
     async with running(event_log.run):
@@ -94,7 +98,7 @@ async def test_what_comes_while_the_only_other_member_leaves_reaches_who_joins(
     await fill(database, database_url, 1)
     async with running(event_log.run):
         await event_log.started()
-        leaving = asyncio.create_task(take(subscribe(hub, Cursor(epoch, 1), renderer, 1), 1))
+        leaving = asyncio.create_task(take(subscribe(hub, Cursor(epoch, 1), renderer), 1))
         await until(lambda: hub.up_to_date == 1)
         joining = subscribe(hub, Cursor(epoch, 0), renderer)
         joined = asyncio.create_task(take(joining, 3))
@@ -109,7 +113,7 @@ async def test_what_comes_while_the_only_other_member_leaves_reaches_who_joins(
         await until(lambda: hub.up_to_date == 1)
         renderer.gates[2].set()
 
-        assert await joined == ["1 after None", "2 after 1", "3 after 2"]
+        assert await joined == ["1 after 0", "2 after 1", "3 after 2"]
         await joining.aclose()
 
 
@@ -127,7 +131,7 @@ async def test_who_falls_behind_reads_on_in_the_log(
         await until(lambda: event_log.position == count)
 
         expected = [f"{position} after {position - 1}" for position in range(2, count + 1)]
-        assert await first + await take(lazy, count - 1) == ["1 after None", *expected]
+        assert await first + await take(lazy, count - 1) == ["1 after 0", *expected]
         await lazy.aclose()
 
 
@@ -154,7 +158,7 @@ async def test_snapshots_stop_to_matter_once_the_log_is_past_them(
         seen = Snapshot.parse((await connection.execute(text("select pg_current_snapshot()::text"))).scalar_one())
     async with running(event_log.run):
         await event_log.started()
-        members = [subscribe(hub, Cursor(epoch, 0, seen), renderer, 0) for _ in range(3)]
+        members = [subscribe(hub, Cursor(epoch, 0, seen), renderer) for _ in range(3)]
         firsts = [asyncio.create_task(take(member, 1)) for member in members]
         await until(lambda: hub.up_to_date == 3)
         await fill(database, database_url, 1)
