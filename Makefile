@@ -50,6 +50,9 @@ check: setup ## Ask the configuration, the database and each telemetry backend w
 bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="--quick", "--postgraphile")
 	@$(BIN)/python -m bench.read $(BENCH_ARGS)
 
+chaos: $(VENV)/.development ## Kill servers, connections and Postgres for a while, and show that no event is lost (CHAOS_SECONDS=180)
+	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) $(BIN)/python -m pytest tests/chaos -s
+
 demo: setup ## Load the demo shop into the database (can be repeated)
 	@$(BIN)/reliability-studio demo
 
