@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import orjson
 
+from feed.cursor import decode
 from tests.http.event_stream import listen
 from tests.node.fixtures import FOLDER, Node
 from tests.servers import ROOT, ServerProcess
@@ -113,8 +114,8 @@ async def see_everything_once(database_url: str, port: int, *command: str | Path
                 return last in subscriber.titles()
 
             await until(hears_of_all, timeout_seconds=PATIENCE_SECONDS)
-        seen = [event["cursor"] for event in subscriber.events]
-        logged = await cursors(steady.url, start, seen[-1])
+        seen = [decode(event["cursor"]).position for event in subscriber.events]
+        logged = await positions(steady.url, start, seen[-1])
     assert seen == logged[-len(seen) :]
     assert [title for title in subscriber.titles() if title != "noise"] == [
         f"{when} {farewell}" for farewell in ("SIGKILL", "SIGTERM") for when in ("before", "after", "long after")
@@ -135,11 +136,11 @@ async def now(url: str) -> str:
     return cursor
 
 
-async def cursors(url: str, after: str, until: str) -> list[str]:
-    """The cursors of everything that happened between two of them."""
+async def positions(url: str, after: str, until: int) -> list[int]:
+    """Where everything stands in the log that happened between two places."""
     query = "subscription($after: String) { events(after: $after) { cursor } }"
-    found: list[str] = []
+    found: list[int] = []
     async with httpx.AsyncClient(base_url=url) as http, listen(http, query, variables={"after": after}) as stream:
         while until not in found:
-            found.append((await stream.hear_event()).id or "")
+            found.append(decode((await stream.hear_event()).id or "").position)
     return found
