@@ -187,7 +187,9 @@ async def test_streams_last_longer_than_an_operation_may(strict_server: ServerPr
             if answer.json()["data"]["incident"]["durationSeconds"] > 1.5:
                 break
         await rename(http, incident, "Renamed")
-        assert change(await stream.hear_event())["incident"]["title"] == "Renamed"
+        # That it was opened may get its place in the log after the stream began; hearing nothing more ends the test.
+        while change(await stream.hear_event())["incident"]["title"] != "Renamed":
+            continue
 
 
 async def test_streams_and_sockets_of_one_address_are_limited_together(impatient_server: ServerProcess) -> None:
