@@ -64,6 +64,7 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return write
 
 
+@pytest.mark.skipif("CHAOS_SECONDS" not in os.environ, reason="takes a machine of its own; run: make chaos")
 async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_killed(
     fleet: Fleet, say: Callable[[str], None]
 ) -> None:
