@@ -106,7 +106,7 @@ def create_app(
         return RequestContext(
             database=database,
             event_log=hub.log,
-            prometheus=backends.prometheus,
+            telemetry=backends.telemetry,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
             actor=_actor(scope),
             deadline=deadline,

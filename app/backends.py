@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.health import Dependency, grafana_dependency, prometheus_dependency
 from app.settings import Settings
+from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 
@@ -14,7 +15,7 @@ from telemetry_clients.transport import Endpoint, Transport
 class Backends:
     """Clients of what is configured, and how each is asked whether it is there."""
 
-    prometheus: Prometheus | None
+    telemetry: Telemetry
     dependencies: tuple[Dependency, ...]
 
 
@@ -22,19 +23,19 @@ class Backends:
 async def open_backends(settings: Settings) -> AsyncGenerator[Backends]:
     """Clients for the backends that the settings name; connects to nothing yet. Raises TelemetryNotConfigured."""
     async with AsyncExitStack() as stack:
-        prometheus = None
+        prometheus: dict[str, Prometheus] = {}
         dependencies = []
         if settings.prometheus_url is not None:
             transport = await stack.enter_async_context(
                 Transport(_prometheus_endpoint(settings, settings.prometheus_url))
             )
-            prometheus = Prometheus(transport)
-            dependencies.append(prometheus_dependency(prometheus))
+            prometheus[DEFAULT] = Prometheus(transport)
+            dependencies.append(prometheus_dependency(prometheus[DEFAULT]))
         for name, url in (("Loki", settings.loki_url), ("Tempo", settings.tempo_url)):
             if url is not None:
                 transport = await stack.enter_async_context(Transport(Endpoint(backend=name, url=url)))
                 dependencies.append(grafana_dependency(name.lower(), transport))
-        yield Backends(prometheus, tuple(dependencies))
+        yield Backends(Telemetry(Instances("Prometheus", prometheus)), tuple(dependencies))
 
 
 def _prometheus_endpoint(settings: Settings, url: str) -> Endpoint:

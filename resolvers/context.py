@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,7 +16,7 @@ from domain.health import SystemHealth
 from domain.time import Deadline
 from feed.log import EventLog
 from resolvers.compile.documents import PreparedOperation
-from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.instances import Telemetry
 
 
 class Reading(Protocol):
@@ -46,7 +46,7 @@ class RequestContext:
     request_id: str
     now: datetime
     event_log: EventLog | None = None
-    prometheus: Prometheus | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
     scrape_interval_seconds: float = 15
     health: Callable[[], Awaitable[SystemHealth]] | None = None
     reading: Reading | None = None

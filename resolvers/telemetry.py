@@ -10,7 +10,6 @@ from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
-from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.golden_signals import expression, rate_window_seconds
 from telemetry_clients.prometheus import Prometheus, Series, range_step_seconds
 
@@ -57,11 +56,10 @@ async def golden_signals(
         raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
     if step_seconds is not None and step_seconds < 1:
         raise ValidationFailed("`stepSeconds` must be at least 1", ["stepSeconds"])
-    if context.prometheus is None:
-        raise TelemetryNotConfigured("Prometheus", "No Prometheus is configured. Set PROMETHEUS_URL.")
+    prometheus = context.telemetry.prometheus.get()
     step = range_step_seconds(start, end, step_seconds)
     asked = [
-        _ask(context, context.prometheus, question, start, end, step)
+        _ask(context, prometheus, question, start, end, step)
         for signal in dict.fromkeys(USUAL_SIGNALS if signals is None else signals)
         for question in _questions(signal, services)
     ]

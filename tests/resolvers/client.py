@@ -1,7 +1,7 @@
 """Ways to ask: compiled only, ordinary execution only, and as a server would."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from resolvers.compile.parameters import Bindings
 from resolvers.compile.statement import Statement
 from resolvers.context import RequestContext
 from resolvers.operations import OperationRequest, Operations
-from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.instances import Telemetry
 from tests.resolvers.awkward_values import NOW
 
 Variables = Mapping[str, Any] | None
@@ -27,7 +27,7 @@ class Client:
 
     operations: Operations
     database: Database
-    prometheus: Prometheus | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     def of(self, database: Database) -> "Client":
         """The same, about another database."""
@@ -41,7 +41,7 @@ class Client:
             deadline=Deadline.after(30),
             request_id="r-1",
             now=NOW,
-            prometheus=self.prometheus,
+            telemetry=self.telemetry,
             health=_health,
         )
 

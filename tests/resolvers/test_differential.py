@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolvers.compile.arguments import Uncompilable
+from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 from tests.resolvers.awkward_rows import awkward_rows
@@ -23,7 +24,7 @@ EXAMPLES = settings.default.max_examples
 
 
 @pytest.fixture(scope="session")
-async def prometheus() -> AsyncIterator[Prometheus]:
+async def telemetry() -> AsyncIterator[Telemetry]:
     """A Prometheus that has heard of every service, whatever it is asked."""
     names = [row["name"] for row in awkward_rows()["services"]]
     series = [{"metric": {"service": name}, "values": [[1772323200, "0.5"]]} for name in names]
@@ -32,7 +33,7 @@ async def prometheus() -> AsyncIterator[Prometheus]:
         local_server(answering(http_answer(body))) as server,
         Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
     ):
-        yield Prometheus(transport)
+        yield Telemetry(prometheus=Instances("Prometheus", {DEFAULT: Prometheus(transport)}))
 
 
 @settings(max_examples=EXAMPLES * 3)
@@ -66,10 +67,10 @@ async def test_a_document_with_mistakes_has_the_errors_of_ordinary_execution(
 
 @given(data=st.data())
 async def test_a_document_that_asks_other_backends_too_has_the_answer_of_ordinary_execution(
-    data: st.DataObject, client: Client, values: Values, prometheus: Prometheus
+    data: st.DataObject, client: Client, values: Values, telemetry: Telemetry
 ):
     request = data.draw(requests(client.operations, values, mixed=True))
-    asking = replace(client, prometheus=data.draw(st.sampled_from((prometheus, None))))
+    asking = replace(client, telemetry=data.draw(st.sampled_from((telemetry, Telemetry()))))
     expected = await asking.ordinary(*request)
     try:
         asking.statement(*request)
