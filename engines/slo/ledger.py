@@ -87,6 +87,8 @@ class Ledger(Generic[Key]):
         """Take a row in, or anew: everything that is known of it (one row, from the start of a day)."""
         if not self._rows:
             self._start = _day(slices.end) - self._columns * self.seconds + DAY_SECONDS
+        while slices.end > self._start + self._columns * self.seconds:
+            self._next_day()
         index = self._index.get(key)
         if index is None:
             index = self._index[key] = len(self._rows)
