@@ -31,6 +31,7 @@ from schema.incidents import Incident
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.scalars import CONFIG
@@ -145,7 +146,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SLOMutations):
     """Everything that can be changed."""
 
 

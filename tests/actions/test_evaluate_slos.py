@@ -9,7 +9,9 @@ import pytest
 
 from actions import slos
 from actions.evaluate_slos import SLOEvaluator
-from db.slos import slo_group_states, slo_slices, slo_states
+from db.alerts import alerts
+from db.slos import slo_group_states, slo_states
+from domain.alerts import AlertStatus
 from domain.objectives import (
     Alerting,
     AvailabilityIndicator,
@@ -116,10 +118,7 @@ async def test_every_group_has_a_budget_of_its_own_and_the_whole_is_as_bad_as_th
 
 async def test_a_query_that_prometheus_refuses_costs_only_its_own_objective(studio, shop):
     wrong = RatioIndicator(bad="sum(increase(shop_requests_total[$window])) by (code)", total="shop_requests_total")
-    refused = RatioIndicator(
-        good='sum(increase({__name__=~"shop_.*total", team=""}[$window] offset 1w)) + on() group_left() label_replace(vector(1), "a", "$9", "b", "(")',
-        total="shop_requests_total",
-    )
+    refused = RatioIndicator(good='label_replace(vector(1), "a", "$1", "b", "(")', total="shop_requests_total")
     broken = [await studio.do(slos.create, objective(f"broken {n}", one)) for n, one in enumerate((wrong, refused))]
     fine = [await studio.do(slos.create, objective(f"fine {n}", ERRORS)) for n in range(9)]
     await evaluated(studio, shop)
@@ -145,7 +144,6 @@ async def test_each_slice_is_read_once_and_downtime_is_caught_up_with(studio, sh
     assert (one_more.evaluated, one_more.queries) == (1, 1)
     nothing = await evaluator.cycle(NOW - timedelta(minutes=84), Deadline.after(30))
     assert (nothing.evaluated, nothing.queries) == (0, 0)
-    step_by_step = await studio.rows(slo_slices, slo_id=id)
     later = await evaluator.cycle(NOW, Deadline.after(30))
     assert (later.evaluated, later.queries) == (1, 1)
     found = await state(studio, id)
@@ -153,9 +151,6 @@ async def test_each_slice_is_read_once_and_downtime_is_caught_up_with(studio, sh
     await evaluated(studio, shop)
     expected = await state(studio, other)
     assert found["error_budget_consumed"] == pytest.approx(expected["error_budget_consumed"])
-    assert [row["total"][0] for row in step_by_step] == [
-        row["total"][0] for row in await studio.rows(slo_slices, slo_id=id)
-    ][: len(step_by_step)] or True
 
 
 async def test_a_composite_follows_its_members(studio, shop):
@@ -169,11 +164,29 @@ async def test_a_composite_follows_its_members(studio, shop):
 
 
 async def test_a_status_that_changes_is_told_to_subscribers_incidents_and_the_store_of_alerts(studio, shop):
-    pair = BurnRateAlert("page-1h", BurnResponse.PAGE, 3600, 600, Decimal(10))
-    paged = objective("availability", ERRORS, window=RollingWindow(30 * 86_400), alerting=Alerting(burn_rates=(pair,)))
+    pair = BurnRateAlert("page-1h", BurnResponse.PAGE, 3600, 600, Decimal("1.5"))
+    paged = objective("availability", ERRORS, objective=Decimal("0.9"), alerting=Alerting(burn_rates=(pair,)))
     incident = await studio.open_incident("shop")
     id = await studio.do(slos.create, paged)
     evaluator = await evaluated(studio, shop, NOW - timedelta(minutes=90))
     assert await studio.events(type="SLO_STATUS_CHANGED") == []
+    studio.now = NOW
     await evaluator.cycle(NOW, Deadline.after(30))
-    assert (await state(studio, id))["status"] is SLOStatus.EXHAUSTED
+    assert (await state(studio, id))["status"] is SLOStatus.CRITICAL
+    [changed] = await studio.events(type="SLO_STATUS_CHANGED")
+    assert changed["subject_id"] == id
+    assert changed["payload"] == {"changes": [{"field": "status", "from": "HEALTHY", "to": "CRITICAL"}]}
+    told = (await studio.timeline(incident))[-1]
+    assert told["title"] == "SLO availability of shop is burning its error budget very fast"
+    assert "times too fast over page-1h" in told["description"]
+    [alert] = await studio.rows(alerts)
+    assert (alert["status"], alert["source"], alert["labels"]["severity"]) == (AlertStatus.FIRING, "slo", "page")
+    await evaluator.cycle(NOW + timedelta(hours=2), Deadline.after(30))
+    assert (await state(studio, id))["status"] is SLOStatus.HEALTHY
+    [alert] = await studio.rows(alerts)
+    assert alert["status"] is AlertStatus.RESOLVED
+    assert [event["type"] for event in await studio.events()][-3:] == [
+        "SLO_STATUS_CHANGED",
+        "TIMELINE_EVENT_ADDED",
+        "ALERT_RESOLVED",
+    ]
