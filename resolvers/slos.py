@@ -201,6 +201,14 @@ async def trial(
     return Trial(measure(judged, record.promise, at), firings(judged, record.promise, begins, ends), remarks(checked))
 
 
+async def definition_of(context: RequestContext, slo_id: UUID) -> ObjectiveDefinition:
+    """What an objective promises now. Raises NotFound."""
+    async with context.database.reading() as connection:
+        for kept in await read_all(connection, [slo_id]):
+            return kept.definition
+    raise NotFound("SLO", slo_id, ("id",))
+
+
 async def _judged(
     context: RequestContext, slo_id: UUID, begins: datetime, ends: datetime, *, kept: Kept | None = None
 ) -> tuple[Kept, Judged]:

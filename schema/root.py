@@ -1,5 +1,7 @@
 """The roots of the schema, and the schema."""
 
+from typing import Annotated
+
 import strawberry
 
 from db.tables import metadata
@@ -36,6 +38,8 @@ from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.slo_explanation import SLOTrial
+from schema.slo_trials import TestSLOInput, tried_slo
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -138,6 +142,19 @@ class Query:
         if info.context.health is None:
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
+
+    @strawberry.field(
+        description="What another promise would have said over a range of time, and when its alerts would have fired. "
+        "Nothing is saved."
+    )
+    async def test_slo(
+        self,
+        info: strawberry.Info[RequestContext],
+        input: Annotated[TestSLOInput, strawberry.argument(description="The other promise.")],
+        range: Annotated[TimeRange, strawberry.argument(description="When.")],
+    ) -> SLOTrial:
+        """A trial of a promise."""
+        return await tried_slo(info.context, input, range)
 
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",

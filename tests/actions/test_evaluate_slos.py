@@ -52,6 +52,9 @@ def history() -> Iterator[str]:
     for bound, share in (("0.1", 8), ("1.0", 9), ("+Inf", 10)):
         yield from (f'shop_seconds_bucket{{le="{bound}"}} {n * share} {at}\n' for n, at in enumerate(times))
     yield from (f"shop_seconds_count {n * 10} {at}\n" for n, at in enumerate(times))
+    yield "# TYPE shop_jobs counter\n"
+    yield from (f'shop_jobs_total{{code="200"}} {n} {at}\n' for n, at in enumerate(times))
+    yield from (f'shop_jobs_total{{code="503"}} 50 {at}\n' for at in failing)
     yield "# TYPE shop_up gauge\n"
     yield from (f"shop_up {int(at < since)} {at}\n" for at in times)
     yield "# EOF\n"
@@ -103,6 +106,14 @@ async def test_latency_and_availability_are_told_from_buckets_and_gauges(studio,
     await evaluated(studio, shop)
     assert (await state(studio, fast))["sli"] == pytest.approx(0.9, rel=0.001)
     assert (await state(studio, up))["sli"] == pytest.approx(5 / 6, rel=0.005)
+
+
+async def test_errors_that_a_series_appears_with_count_in_full(studio, shop):
+    burst = RatioIndicator(bad='sum(rate(shop_jobs_total{code="503"}[$window]))', total="shop_jobs_total")
+    id = await studio.do(slos.create, objective("jobs", burst))
+    await evaluated(studio, shop)
+    found = await state(studio, id)
+    assert found["total_events"] - found["good_events"] == 50, "which Prometheus's increase() takes for none"
 
 
 async def test_every_group_has_a_budget_of_its_own_and_the_whole_is_as_bad_as_the_worst(studio, shop):
