@@ -1,5 +1,6 @@
 """The evaluation of all objectives: reads from Prometheus what is missing, keeps it, and says what follows."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +42,8 @@ MOST_RETRIES: Final = 20
 LONGEST_BACKFILL_SECONDS: Final = 366 * DAY_SECONDS
 
 _CHUNK: Final = 500
+_LOADED_AT_ONCE: Final = 50
+"""Objectives with all of their slices: more take memory, and keep everything else in the process waiting."""
 _RECENT_DAYS: Final = 3
 
 
@@ -116,8 +119,9 @@ class SLOEvaluator:
         for id in [id for id in self._watches if id not in known]:
             self._forget(self._watches.pop(id))
         stale = [row.id for row in rows if self._is_stale(row.id, row.revision, _seconds(row.evaluated_through))]
-        for first in range(0, len(stale), _CHUNK):
-            await self._load(stale[first : first + _CHUNK], {id: _seconds(known[id].evaluated_through) for id in stale})
+        for first in range(0, len(stale), _LOADED_AT_ONCE):
+            part = stale[first : first + _LOADED_AT_ONCE]
+            await self._load(part, {id: _seconds(known[id].evaluated_through) for id in part})
         return {id for id in stale if self._watches[id].through is not None} if stale else set()
 
     def _is_stale(self, id: UUID, revision: int, through: int | None) -> bool:
@@ -307,6 +311,7 @@ class SLOEvaluator:
         for (_, _, through), together in in_memory.items():
             for first in range(0, len(together), _CHUNK):
                 measured |= await self._measure_in_memory(together[first : first + _CHUNK], through)
+                await asyncio.sleep(0)  # Others of this process have waited.
         alone = [watch for watch in watches if watch.plan is None and watch.events is not None]
         measured |= await self._measure_alone(alone)
         measured |= await self._measure_composites(now)

@@ -12,7 +12,7 @@ import uvloop
 
 MARK = re.compile(r'"slo_id", "(\d+)([pt])"')
 RECORDED = re.compile(r'\{sloth_id=~"([^"]*)"\}')
-VALUES = {"p": "7", "t": "1000"}
+VALUES = {"p": "0.1", "t": "1000"}
 
 
 def answer(path: str, form: dict[str, list[str]]) -> bytes:

@@ -56,7 +56,7 @@ select slos.id, '', day::date, 300,
 from slos, generate_series(date_trunc('day', cast(:now as timestamptz) - :days * interval '1 day', 'UTC'),
     cast(:now as timestamptz), interval '1 day') day,
     lateral (select
-        array_agg(case when known then 990 + n % 7 else 'NaN'::double precision end order by n),
+        array_agg(case when known then 1000 - n % 7 / 20.0 else 'NaN'::double precision end order by n),
         array_agg(case when known then 1000 else 'NaN'::double precision end order by n)
         from (select n, cast(:now as timestamptz) > day + n * interval '5 min' from generate_series(0, 287) n)
             slice(n, known)) slices(good, total)
