@@ -97,9 +97,11 @@ class Transport:
             trust_env=False,  # proxies and .netrc would be configuration behind the settings' back
         )
 
-    async def get(self, path: str, *, parameters: Parameters | None = None, deadline: Deadline) -> Answer:
-        """GET `path` below the endpoint's URL."""
-        return await self._send("GET", path, deadline, params=parameters)
+    async def get(
+        self, path: str, *, parameters: Parameters | None = None, accept: str | None = None, deadline: Deadline
+    ) -> Answer:
+        """GET `path` below the endpoint's URL. `accept` is the media type that is wanted, JSON without one."""
+        return await self._send("GET", path, deadline, params=parameters, accept=accept)
 
     async def post(self, path: str, *, form: Parameters, deadline: Deadline) -> Answer:
         """POST a form to `path` below the endpoint's URL: for questions, which may be longer than a URL can be."""
@@ -158,6 +160,7 @@ class Transport:
         *,
         params: Parameters | None = None,
         form: Parameters | None = None,
+        accept: str | None = None,
     ) -> Answer:
         if deadline.expired:
             raise TelemetryTimeout(self.backend, f"{self._name} was not asked: the time allowed was used up before.")
@@ -170,7 +173,7 @@ class Transport:
         # spare those steps, so each exchange runs in its own task, where nothing but its scope can cancel it.
         scope = anyio.CancelScope(deadline=anyio.current_time() + deadline.remaining_seconds())
         self._under_way += 1
-        exchange = asyncio.create_task(self._exchange(scope, method, path, params, form))
+        exchange = asyncio.create_task(self._exchange(scope, method, path, params, form, accept))
         try:
             return await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -184,14 +187,21 @@ class Transport:
             self._under_way -= 1
 
     async def _exchange(
-        self, scope: anyio.CancelScope, method: str, path: str, params: Parameters | None, form: Parameters | None
+        self,
+        scope: anyio.CancelScope,
+        method: str,
+        path: str,
+        params: Parameters | None,
+        form: Parameters | None,
+        accept: str | None,
     ) -> Answer:
         """One request and its whole answer, until `scope` ends it."""
+        headers = None if accept is None else {"Accept": accept}
         try:
             with scope:
                 async with (
                     self._connections,
-                    self._client.stream(method, path, params=params, data=form) as response,
+                    self._client.stream(method, path, params=params, data=form, headers=headers) as response,
                 ):
                     return await self._receive(response)
         except UnicodeEncodeError as error:
