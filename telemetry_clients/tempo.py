@@ -120,8 +120,8 @@ class Tempo:
     ) -> tuple[FoundTrace, ...]:
         """Traces that meet a TraceQL query, the latest first, up to `limit`.
 
-        Which ones, where there are more, is Tempo's choice: mostly the latest. `spans_per_trace` bounds the spans of each
-        that are looked at for `matched_services`.
+        Which ones, where there are more, is Tempo's choice: mostly the latest. `spans_per_trace` bounds how many spans
+        of each are looked at for `matched_services`.
         Raises TelemetryBadQuery for an end before the start, TelemetryLimited for a range or a limit too large; both
         before any call.
         """

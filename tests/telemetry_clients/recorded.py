@@ -1,85 +1,101 @@
-"""Exchanges recorded from real backends, and a server that gives the recorded answers."""
+"""Answers that real backends once gave, each given again only to the request that it was recorded for."""
 
+import asyncio
 import base64
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from telemetry_clients.transport import Endpoint, Transport
-from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
+from tests.telemetry_clients.local_server import Request, http_answer
 
-RECORDINGS = Path(__file__).parents[3] / "shared" / "contracts"
+CONTRACTS = Path(__file__).parents[3] / "shared" / "contracts"
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request as it was sent, and the answer to it."""
+    """What one backend was asked, and what it answered."""
 
-    method: str
-    path: str
-    parameters: dict[str, list[str]]
-    status: int
-    content_type: str
-    body: bytes
+    name: str
+    request: dict[str, Any]
+    response: dict[str, Any]
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """What was asked, whether in the address or in a form."""
+        return {**self.request["params"], **self.request["form"]}
+
+    @property
+    def json(self) -> Any:
+        """The JSON of the answer."""
+        return self.response["json"]
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return str(self.response["text"])
+
     def answer(self) -> bytes:
-        """The answer as it goes over the wire."""
-        return http_answer(self.body, status=self.status, content_type=self.content_type)
+        """The whole HTTP answer."""
+        response = self.response
+        if "json" in response:
+            body = json.dumps(response["json"], ensure_ascii=False).encode()
+        elif "text" in response:
+            body = response["text"].encode()
+        else:
+            body = base64.b64decode(response["body_base64"])
+        content_type = response["headers"].get("Content-Type", "")
+        return http_answer(body, status=response["status"], content_type=content_type)
 
-
-def exchange(backend: str, name: str) -> Exchange:
-    """A recorded exchange; skips the test where the recordings are missing."""
-    folder = RECORDINGS / backend
-    if not folder.is_dir():
-        pytest.skip(f"no recorded exchanges: {folder} is missing")
-    recorded = json.loads((folder / f"{name}.json").read_text())
-    request, response = recorded["request"], recorded["response"]
-    sent = request["params"] | request["form"]
-    parameters = {key: value if isinstance(value, list) else [value] for key, value in sent.items()}
-    content_type = response["headers"].get("Content-Type", "")
-    return Exchange(request["method"], request["path"], parameters, response["status"], content_type, _body(response))
-
-
-def _body(response: dict[str, Any]) -> bytes:
-    if "json" in response:
-        return json.dumps(response["json"]).encode()
-    if "body_base64" in response:
-        return base64.b64decode(response["body_base64"])
-    return str(response["text"]).encode()
+    def fits(self, request: Request, ignoring: Collection[str] = (), *, any_method: bool = False) -> bool:
+        """Whether this is the request, but for parameters that need not agree."""
+        sent = {name: values for name, values in request.parameters.items() if name not in ignoring}
+        asked = {name: [value] if isinstance(value, str) else value for name, value in self.parameters.items()}
+        same_body = self.request["json"] is None or _parsed(request.body) == self.request["json"]
+        same_method = any_method or request.method == self.request["method"]
+        return same_method and request.path == self.request["path"] and sent == asked and same_body
 
 
 @dataclass
-class Replay:
-    """A server that gives recorded answers to one client."""
+class Recorded:
+    """A behaviour for `local_server`: it has these exchanges, and refuses everything else, which it remembers.
 
-    backend: str
-    server: LocalServer
-    transport: Transport
+    `ignoring` are parameters that the client adds to what was recorded, such as a timeout. With `any_method` a question
+    recorded as a GET may come as a POST, where a backend takes both.
+    """
 
-    def answer_with(self, name: str) -> Exchange:
-        """Answer everything with one recording from now on."""
-        recorded = exchange(self.backend, name)
-        self.server.behaviour = answering(recorded.answer)
-        return recorded
+    exchanges: list[Exchange] = field(default_factory=list)
+    ignoring: Collection[str] = ()
+    any_method: bool = False
+    unknown: list[Request] = field(default_factory=list)
 
-    def assert_asked_as(self, recorded: Exchange, *, without: tuple[str, ...] = ()) -> None:
-        """The client sent, once, what was recorded."""
-        [asked] = self.server.requests
-        sent = {name: values for name, values in asked.parameters.items() if name not in without}
-        assert (asked.method, asked.path, sent) == (recorded.method, recorded.path, recorded.parameters)
+    def add(self, *exchanges: Exchange) -> None:
+        """Let it know more."""
+        self.exchanges += exchanges
+
+    async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        for exchange in self.exchanges:
+            if exchange.fits(request, self.ignoring, any_method=self.any_method):
+                writer.write(exchange.answer())
+                return
+        self.unknown.append(request)
+        writer.write(http_answer(b"This was not recorded", status=418, content_type="text/plain"))
 
 
-@contextlib.asynccontextmanager
-async def replaying(backend: str) -> AsyncIterator[Replay]:
-    """A server with the answers of one backend ("tempo"), and a transport to it."""
-    async with (
-        local_server(answering(b"")) as server,
-        Transport(Endpoint(backend=backend.capitalize(), url=server.url)) as transport,
-    ):
-        yield Replay(backend, server, transport)
+def recording(backend: str, name: str) -> Exchange:
+    """One recorded exchange, as in `recording("loki", "labels")`. Skips the test where there are no recordings."""
+    file = CONTRACTS / backend / f"{name}.json"
+    if not CONTRACTS.is_dir():
+        pytest.skip(f"no recorded exchanges: {CONTRACTS} is missing")
+    found = json.loads(file.read_text())
+    return Exchange(name, found["request"], found["response"])
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

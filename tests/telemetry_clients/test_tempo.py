@@ -1,6 +1,8 @@
 """The client against exchanges recorded from a real Tempo, replayed over HTTP, errors included."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,8 +19,9 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.tempo import BuildInfo, ServiceSpans, TagValue, Tempo
-from tests.telemetry_clients.local_server import answering, http_answer, reset
-from tests.telemetry_clients.recorded import Replay, exchange, replaying
+from telemetry_clients.transport import Endpoint, Transport
+from tests.telemetry_clients.local_server import LocalServer, Request, answering, http_answer, local_server, reset
+from tests.telemetry_clients.recorded import Exchange, recording
 
 START = datetime.fromtimestamp(1795418789, UTC)
 END = datetime.fromtimestamp(1795419211, UTC)
@@ -27,10 +30,32 @@ UNKNOWN_ID = "00000000000000000000000000000001"
 RANGE = {"start": START, "end": END}
 
 
+@dataclass
+class Replay:
+    """A server that gives recorded answers to one client."""
+
+    server: LocalServer
+    transport: Transport
+
+    def answer_with(self, name: str) -> Exchange:
+        """Answer everything with one recording from now on."""
+        recorded = recording("tempo", name)
+        self.server.behaviour = answering(recorded.answer())
+        return recorded
+
+    def assert_asked_as(self, recorded: Exchange, *, ignoring: Collection[str] = ()) -> None:
+        """The client sent, once, what was recorded."""
+        [asked] = self.server.requests
+        assert recorded.fits(asked, ignoring), asked
+
+
 @pytest.fixture
 async def replay() -> AsyncIterator[Replay]:
-    async with replaying("tempo") as replay:
-        yield replay
+    async with (
+        local_server(answering(b"")) as server,
+        Transport(Endpoint(backend="Tempo", url=server.url)) as transport,
+    ):
+        yield Replay(server, transport)
 
 
 @pytest.fixture
@@ -70,7 +95,7 @@ async def test_a_search_finds_failing_traces_with_the_services_that_failed(repla
 async def test_whatever_traceql_can_say_is_passed_on_as_it_is(replay: Replay, tempo: Tempo, name: str) -> None:
     recorded = replay.answer_with(name)
 
-    found = await tempo.search(recorded.parameters["q"][0], **RANGE, limit=5, deadline=soon())
+    found = await tempo.search(recorded.parameters["q"], **RANGE, limit=5, deadline=soon())
 
     replay.assert_asked_as(recorded)
     assert found
@@ -81,7 +106,7 @@ async def test_a_search_that_finds_nothing_is_no_error(replay: Replay, tempo: Te
     recorded = replay.answer_with("search_empty")
 
     assert await tempo.search(traceql.spans_of(["nobody"]), **RANGE, deadline=soon()) == ()
-    replay.assert_asked_as(recorded, without=("limit",))
+    replay.assert_asked_as(recorded, ignoring=("limit",))
 
 
 async def test_answers_that_do_not_count_spans_are_understood_too(replay: Replay, tempo: Tempo) -> None:
@@ -171,10 +196,10 @@ async def test_both_apis_and_both_encodings_give_the_same_trace(replay: Replay, 
     as_protobuf = await tempo.trace(TRACE_ID, deadline=soon())
     replay.answer_with("trace_v2_json")
     as_json = await tempo.trace(TRACE_ID, deadline=soon())
-    older = [exchange("tempo", "not_found").answer, exchange("tempo", "trace_v1_json").answer]
+    older = [recording("tempo", name).answer() for name in ("not_found", "trace_v1_json")]
 
-    async def knows_only_the_first_api(_: object, writer: object) -> None:
-        writer.write(older.pop(0))  # type: ignore[attr-defined] # a StreamWriter
+    async def knows_only_the_first_api(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(older.pop(0))
 
     replay.server.behaviour = knows_only_the_first_api
     as_v1 = await tempo.trace(TRACE_ID, deadline=soon())
@@ -244,7 +269,7 @@ async def test_a_tag_cannot_leave_its_place_in_the_path(replay: Replay, tempo: T
 async def test_metrics_are_series_with_labels_and_numbers(replay: Replay, tempo: Tempo) -> None:
     recorded = replay.answer_with("metrics_query_range_off")
 
-    series = await tempo.query_range(recorded.parameters["q"][0], **RANGE, step_seconds=15, deadline=soon())
+    series = await tempo.query_range(recorded.parameters["q"], **RANGE, step_seconds=15, deadline=soon())
 
     replay.assert_asked_as(recorded)
     assert [one.labels for one in series] == [
@@ -328,8 +353,8 @@ async def test_a_misshapen_search_is_a_bad_response(replay: Replay, tempo: Tempo
 
 
 async def test_a_connection_that_is_reset_is_unavailable(replay: Replay, tempo: Tempo) -> None:
-    async def hang_up(_: object, writer: object) -> None:
-        reset(writer)  # type: ignore[arg-type] # a StreamWriter
+    async def hang_up(_: Request, writer: asyncio.StreamWriter) -> None:
+        reset(writer)
 
     replay.server.behaviour = hang_up
     with pytest.raises(TelemetryUnavailable):
@@ -337,7 +362,7 @@ async def test_a_connection_that_is_reset_is_unavailable(replay: Replay, tempo: 
 
 
 async def test_a_tempo_that_hangs_is_given_up_at_the_deadline(replay: Replay, tempo: Tempo) -> None:
-    async def say_nothing(_: object, __: object) -> None:
+    async def say_nothing(_: Request, __: asyncio.StreamWriter) -> None:
         pass
 
     replay.server.behaviour = say_nothing
