@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from app.health import Dependency, grafana_dependency, prometheus_dependency
+from app.health import Dependency, grafana_dependency, prometheus_dependency, tempo_dependency
 from app.settings import Settings
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Endpoint, Transport
 
 
@@ -31,11 +32,16 @@ async def open_backends(settings: Settings) -> AsyncGenerator[Backends]:
             )
             prometheus[DEFAULT] = Prometheus(transport)
             dependencies.append(prometheus_dependency(prometheus[DEFAULT]))
-        for name, url in (("Loki", settings.loki_url), ("Tempo", settings.tempo_url)):
-            if url is not None:
-                transport = await stack.enter_async_context(Transport(Endpoint(backend=name, url=url)))
-                dependencies.append(grafana_dependency(name.lower(), transport))
-        yield Backends(Telemetry(Instances("Prometheus", prometheus)), tuple(dependencies))
+        if settings.loki_url is not None:
+            transport = await stack.enter_async_context(Transport(Endpoint(backend="Loki", url=settings.loki_url)))
+            dependencies.append(grafana_dependency("loki", transport))
+        tempo: dict[str, Tempo] = {}
+        if settings.tempo_url is not None:
+            transport = await stack.enter_async_context(Transport(_tempo_endpoint(settings, settings.tempo_url)))
+            tempo[DEFAULT] = Tempo(transport, longest_search_seconds=settings.tempo_longest_search_hours * 3600)
+            dependencies.append(tempo_dependency(tempo[DEFAULT]))
+        telemetry = Telemetry(prometheus=Instances("Prometheus", prometheus), tempo=Instances("Tempo", tempo))
+        yield Backends(telemetry, tuple(dependencies))
 
 
 def _prometheus_endpoint(settings: Settings, url: str) -> Endpoint:
@@ -48,3 +54,7 @@ def _prometheus_endpoint(settings: Settings, url: str) -> Endpoint:
         bearer_token=None if token is None else token.get_secret_value(),
         read_timeout_seconds=settings.operation_timeout_seconds,
     )
+
+
+def _tempo_endpoint(settings: Settings, url: str) -> Endpoint:
+    return Endpoint(backend="Tempo", url=url, read_timeout_seconds=settings.operation_timeout_seconds)

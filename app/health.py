@@ -14,6 +14,7 @@ from domain.health import ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Transport
 
 
@@ -114,8 +115,18 @@ def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     return Dependency("prometheus", ask)
 
 
+def tempo_dependency(tempo: Tempo) -> Dependency:
+    """Tempo, by the readiness that it reports; what it was built from where it says so."""
+
+    async def ask(deadline: Deadline) -> str:
+        await tempo.require_ready(deadline=deadline)
+        return (await tempo.build_info(deadline=deadline)).version
+
+    return Dependency("tempo", ask)
+
+
 def grafana_dependency(name: str, transport: Transport) -> Dependency:
-    """Loki or Tempo, by the readiness that they report."""
+    """Loki, by the readiness that it reports."""
 
     async def ask(deadline: Deadline) -> str:
         answer = await transport.get("/ready", deadline=deadline)

@@ -165,7 +165,14 @@ class Settings(BaseSettings):
         le=3600,
     )
     loki_url: HTTPURL | None = setting(None, "Where logs are; `/api/health` and `check` watch it.", HTTP_URL)
-    tempo_url: HTTPURL | None = setting(None, "Where traces are; `/api/health` and `check` watch it.", HTTP_URL)
+    tempo_url: HTTPURL | None = setting(None, "Where to ask for traces.", HTTP_URL)
+    tempo_longest_search_hours: float = setting(
+        168,
+        "Longest range of a search, as Tempo's own `search.max_duration`; longer ones are refused.",
+        "1 to 87600",
+        ge=1,
+        le=87_600,
+    )
 
     operation_timeout_seconds: float = setting(
         15, "Time for one request, from its headers to its answer.", "0.1 to 300", ge=0.1, le=300

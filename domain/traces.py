@@ -30,6 +30,21 @@ class SpanStatus(StrEnum):
     ERROR = "ERROR"
 
 
+class TraceOrder(StrEnum):
+    """What traces are ordered by."""
+
+    START = "START"
+    DURATION = "DURATION"
+
+
+class SpanOrder(StrEnum):
+    """What the spans of a trace are ordered by."""
+
+    START = "START"
+    DURATION = "DURATION"
+    SELF_TIME = "SELF_TIME"
+
+
 @dataclass(frozen=True, slots=True)
 class SpanEvent:
     """Something that happened within a span, such as an exception. `at_ns` counts nanoseconds since 1970."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
@@ -17,6 +17,7 @@ USUAL_SIGNALS = (GoldenSignal.REQUEST_RATE, GoldenSignal.ERROR_RATIO, GoldenSign
 PADDING = timedelta(minutes=30)
 MARGIN_SECONDS = 0.5
 
+Answer = TypeVar("Answer")
 Labels = Mapping[str, str]
 
 
@@ -63,7 +64,7 @@ async def golden_signals(
         for signal in dict.fromkeys(USUAL_SIGNALS if signals is None else signals)
         for question in _questions(signal, services)
     ]
-    return [series for answers in await _all(asked) for series in answers]
+    return [series for answers in await all_of(asked) for series in answers]
 
 
 def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
@@ -105,7 +106,7 @@ async def _ask(
     ]
 
 
-async def _all(asked: Iterable[Coroutine[Any, Any, list[SignalSeries]]]) -> list[list[SignalSeries]]:
+async def all_of(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Every answer, or the first failure, with nothing left running."""
     tasks = [asyncio.create_task(question) for question in asked]
     try:

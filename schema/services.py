@@ -11,11 +11,13 @@ from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
 from schema.scalars import JSON, URL, DateTime
 from schema.telemetry import MetricSeries, service_metrics
+from schema.traces import Trace, service_traces
 
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 
 
 PROMETHEUS_SELECTOR = "coalesce(nullif({it}.selectors->'prometheus', 'null'), jsonb_build_object('service', {it}.name))"
+TEMPO_SELECTOR = "coalesce({it}.selectors->>'tempo', {it}.name)"
 
 
 @sql.type(deployments)
@@ -57,7 +59,7 @@ class ServiceSelectors:
         "Label matchers of its log streams.",
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
-    tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+    tempo: str = sql.expression("The `service.name` of its traces.", TEMPO_SELECTOR)
 
 
 @sql.type(services)
@@ -113,6 +115,9 @@ class Service(Node):
         service_metrics,
         name="{it}.name",
         selector=PROMETHEUS_SELECTOR,
+    )
+    traces: list[Trace] | None = sql.elsewhere(
+        "Traces with spans of it, from Tempo.", service_traces, selector=TEMPO_SELECTOR
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

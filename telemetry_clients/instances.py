@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 
 Client = TypeVar("Client")
 
@@ -44,3 +45,4 @@ class Telemetry:
     """Every telemetry backend that is configured."""
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
+    tempo: Instances[Tempo] = field(default_factory=lambda: Instances("Tempo"))

@@ -1,0 +1,258 @@
+"""Traces from Tempo: searches, one for many services where they ask the same, and the spans of what was found."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from domain.errors import ValidationFailed
+from domain.time import Deadline
+from domain.traces import SpanOrder, TraceOrder
+from engines.traces import SpanNode, TraceTree, trace_tree
+from resolvers.context import RequestContext
+from resolvers.telemetry import MARGIN_SECONDS, all_of
+from telemetry_clients import traceql
+from telemetry_clients.errors import TelemetryError
+from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id
+
+USUAL_TRACES: Final = 20
+MOST_TRACES_SHOWN: Final = 100
+
+_CANDIDATES: Final = 200
+"""How many traces are asked for, at least, to find the slowest of them."""
+
+_ROUNDS: Final = 4
+"""How often a search is repeated, narrower each time, when Tempo has more traces than it returned."""
+
+_FETCHES_AT_ONCE: Final = 8
+_SERVICES_AT_ONCE: Final = 50
+_NAME_CHARACTERS_AT_ONCE: Final = 4_000  # a query is part of an address, which must not grow beyond what proxies take
+_MANY_SPANS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuestion:
+    """Which traces are asked for. `first` bounds how many of them are returned."""
+
+    start: datetime
+    end: datetime
+    errors_only: bool = False
+    min_duration_seconds: float | None = None
+    first: int = USUAL_TRACES
+    order: TraceOrder = TraceOrder.START
+
+    def query(self, services: Sequence[str], *, at_least_seconds: float | None = None) -> str:
+        """The TraceQL for spans of these services, in traces at least so long."""
+        bounds = [bound for bound in (self.min_duration_seconds, at_least_seconds) if bound is not None]
+        return traceql.spans_of(
+            services, errors_only=self.errors_only, min_duration_seconds=max(bounds) if bounds else None
+        )
+
+    def chosen(self, found: Sequence[FoundTrace]) -> list[FoundTrace]:
+        """The first of those that were found, in order."""
+        if self.order is TraceOrder.DURATION:
+            found = sorted(found, key=lambda trace: (-trace.duration_seconds, trace.trace_id))
+        return list(found[: self.first])
+
+    @property
+    def candidates(self) -> int:
+        """How many traces to ask Tempo for."""
+        return self.first if self.order is TraceOrder.START else max(self.first, _CANDIDATES)
+
+
+def trace_question(
+    start: datetime,
+    end: datetime,
+    *,
+    now: datetime,
+    errors_only: bool = False,
+    min_duration_seconds: float | None = None,
+    first: int | None = None,
+    order: TraceOrder = TraceOrder.START,
+) -> TraceQuestion:
+    """What clients ask for, checked. Raises ValidationFailed."""
+    if start >= end:
+        raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
+    if start > now:
+        raise ValidationFailed("`range.from` lies in the future, where no traces are", ["range", "from"])
+    if first is not None and not 1 <= first <= MOST_TRACES_SHOWN:
+        raise ValidationFailed(f"`first` must be from 1 to {MOST_TRACES_SHOWN}", ["first"])
+    if min_duration_seconds is not None and not 0 <= min_duration_seconds < math.inf:
+        raise ValidationFailed("`minDurationSeconds` must be 0 or more", ["minDurationSeconds"])
+    return TraceQuestion(start, end, errors_only, min_duration_seconds, first or USUAL_TRACES, order)
+
+
+async def traces_of_service(context: RequestContext, service: str, question: TraceQuestion) -> list[FoundTrace]:
+    """Traces with spans of one service, given by its `service.name`.
+
+    Services that ask the same at the same time are asked for in one search. Raises TelemetryError.
+    """
+    tempo = context.telemetry.tempo.get()
+    search = partial(_search_each, tempo, question, _deadline(context))
+    return await context.batcher.ask(("traces of services", question), service, search)
+
+
+async def traces_of_services(
+    context: RequestContext, services: Sequence[str], question: TraceQuestion
+) -> list[FoundTrace]:
+    """Traces with spans of any of several services, in one search. Raises TelemetryError."""
+    tempo = context.telemetry.tempo.get()
+    if not services:
+        return []
+    return await _search(tempo, services, question, _deadline(context))
+
+
+async def traces_of_query(context: RequestContext, query: str, question: TraceQuestion) -> list[FoundTrace]:
+    """Traces that meet a query in TraceQL. Raises TelemetryError."""
+    tempo = context.telemetry.tempo.get()
+    found = await tempo.search(
+        query, start=question.start, end=question.end, limit=question.candidates, deadline=_deadline(context)
+    )
+    return question.chosen(found)
+
+
+def searchable_range(context: RequestContext, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The end of a range, as much of it as Tempo searches at once: incidents can stay open for longer."""
+    longest = timedelta(seconds=context.telemetry.tempo.get().longest_search_seconds)
+    return max(start, end - longest), end
+
+
+async def tree_of_trace(context: RequestContext, trace_id: str) -> TraceTree | None:
+    """A trace with its spans, or None where Tempo does not have it (any more).
+
+    Traces that are asked for at the same time are fetched together, a few at once, each of them once. Raises
+    TelemetryError, for a trace that could not be fetched and no other.
+    """
+    tempo = context.telemetry.tempo.get()
+    fetch = partial(_fetch_all, tempo, _deadline(context))
+    fetched = await context.batcher.ask("traces by id", normal_trace_id(trace_id), fetch)
+    if isinstance(fetched, TelemetryError):
+        raise fetched
+    return fetched
+
+
+def ordered_spans(tree: TraceTree, order: SpanOrder, *, first: int | None) -> Sequence[SpanNode]:
+    """The spans of a trace: as a waterfall, or the longest first. Raises ValidationFailed."""
+    if first is not None and first < 0:
+        raise ValidationFailed("`first` must be 0 or more", ["first"])
+    nodes: Sequence[SpanNode] = tree.nodes
+    match order:
+        case SpanOrder.DURATION:
+            nodes = sorted(nodes, key=lambda node: -node.duration_ns)
+        case SpanOrder.SELF_TIME:
+            nodes = sorted(nodes, key=lambda node: -node.self_ns)
+    return nodes[:first]
+
+
+def _deadline(context: RequestContext) -> Deadline:
+    """A little before the request's own: an answer that comes too late for the rest of the query is worth nothing."""
+    return Deadline.after(max(0.0, context.deadline.remaining_seconds() - MARGIN_SECONDS))
+
+
+async def _search(
+    tempo: Tempo, services: Sequence[str], question: TraceQuestion, deadline: Deadline
+) -> list[FoundTrace]:
+    """The traces of some services taken together.
+
+    The slowest are found among more than Tempo returns at once by asking again for those that are at least as slow as
+    the slowest so far: what is missed after a few rounds has at least made way for what is slower than most.
+    """
+    at_least_seconds: float | None = None
+    found: tuple[FoundTrace, ...] = ()
+    for _ in range(_ROUNDS if question.order is TraceOrder.DURATION else 1):
+        found = await tempo.search(
+            question.query(services, at_least_seconds=at_least_seconds),
+            start=question.start,
+            end=question.end,
+            limit=question.candidates,
+            deadline=deadline,
+        )
+        if len(found) < question.candidates or question.order is TraceOrder.START:
+            break
+        slowest = question.chosen(found)[-1].duration_seconds
+        if slowest == at_least_seconds:
+            break
+        at_least_seconds = slowest
+    return question.chosen(found)
+
+
+async def _search_each(
+    tempo: Tempo, question: TraceQuestion, deadline: Deadline, services: Sequence[str]
+) -> Mapping[str, list[FoundTrace]]:
+    """The traces of each of some services, from as few searches as can be."""
+    groups = await all_of([_search_group(tempo, question, deadline, group) for group in _groups(services, question)])
+    return {service: traces for group in groups for service, traces in group.items()}
+
+
+async def _search_group(
+    tempo: Tempo, question: TraceQuestion, deadline: Deadline, services: Sequence[str]
+) -> Mapping[str, list[FoundTrace]]:
+    """One search tells the traces of all services, unless those of a busy one crowd out those of others.
+
+    Then the search is repeated for the others: as many traces as all want together give one of them enough each time.
+    """
+    answers: dict[str, list[FoundTrace]] = {}
+    missing = list(services)
+    for _ in range(_ROUNDS):
+        if len(missing) < 2:
+            break
+        limit = min(MOST_TRACES, question.candidates * len(missing))
+        found = await tempo.search(
+            question.query(missing), start=question.start, end=question.end, limit=limit, deadline=deadline
+        )
+        is_whole = len(found) < limit
+        of_each = {service: [trace for trace in found if _has(trace, service, question)] for service in missing}
+        answers |= {
+            service: question.chosen(traces)
+            for service, traces in of_each.items()
+            if is_whole or len(traces) >= question.candidates
+        }
+        missing = [service for service in missing if service not in answers]
+    alone = await all_of([_search(tempo, [service], question, deadline) for service in missing])
+    return answers | dict(zip(missing, alone, strict=True))
+
+
+def _has(trace: FoundTrace, service: str, question: TraceQuestion) -> bool:
+    """Whether a trace that was found for several services was found for this one."""
+    if trace.services is None:
+        return service in trace.matched_services
+    spans = trace.services.get(service)
+    return spans is not None and (spans.errors > 0 or not question.errors_only)
+
+
+def _groups(services: Sequence[str], question: TraceQuestion) -> list[list[str]]:
+    """Services that fit into one query, with enough traces for all of them in one answer."""
+    most = min(_SERVICES_AT_ONCE, max(1, MOST_TRACES // question.candidates))
+    groups: list[list[str]] = []
+    characters = 0
+    for service in services:
+        characters += len(service)
+        if not groups or len(groups[-1]) >= most or characters > _NAME_CHARACTERS_AT_ONCE:
+            groups.append([])
+            characters = len(service)
+        groups[-1].append(service)
+    return groups
+
+
+async def _fetch_all(
+    tempo: Tempo, deadline: Deadline, trace_ids: Sequence[str]
+) -> Mapping[str, TraceTree | TelemetryError | None]:
+    """Each trace, or why it could not be fetched."""
+
+    async def fetch(trace_id: str) -> TraceTree | TelemetryError | None:
+        async with turn:
+            try:
+                spans = await tempo.trace(trace_id, deadline=deadline)
+            except TelemetryError as error:
+                return error
+        if spans is None:
+            return None
+        # Arithmetic over very many spans would hold up every other request.
+        return await asyncio.to_thread(trace_tree, spans) if len(spans) > _MANY_SPANS else trace_tree(spans)
+
+    turn = asyncio.Semaphore(_FETCHES_AT_ONCE)
+    trees = await all_of([fetch(trace_id) for trace_id in trace_ids])
+    return dict(zip(trace_ids, trees, strict=True))
