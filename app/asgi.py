@@ -30,6 +30,7 @@ from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
+from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from db.database import Database
@@ -63,7 +64,13 @@ async def application(
         operations = Operations(build_schema())
         await check_catalog(database, operations.schema, operations.sources)
         async with open_backends(settings) as backends:
-            health = Health([database_dependency(database), *backends.dependencies], now=now)
+            dependencies = [database_dependency(database), *backends.dependencies]
+            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
+                backends.telemetry.prometheus or backends.telemetry.tempo
+            )
+            if has_service_graph:
+                dependencies.append(service_graph_dependency(database))
+            health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             app = create_app(
@@ -79,6 +86,14 @@ async def application(
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
+            if with_workers and has_service_graph:
+                works["service graph"] = ServiceGraph(
+                    database,
+                    backends.telemetry,
+                    now=now,
+                    interval_seconds=settings.service_graph_interval_seconds,
+                    retention_hours=settings.traced_dependency_retention_hours,
+                ).run
             try:
                 async with in_background(works):
                     yield app

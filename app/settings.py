@@ -174,6 +174,17 @@ class Settings(BaseSettings):
         le=87_600,
     )
 
+    service_graph_interval_seconds: float = setting(
+        300,
+        "How often what calls what is read from Prometheus or Tempo; 0 for never.",
+        "0 to 86400",
+        ge=0,
+        le=86_400,
+    )
+    traced_dependency_retention_hours: float = setting(
+        168, "How long a dependency that is no longer seen in traces is kept.", "1 to 8760", ge=1, le=8_760
+    )
+
     operation_timeout_seconds: float = setting(
         15, "Time for one request, from its headers to its answer.", "0.1 to 300", ge=0.1, le=300
     )

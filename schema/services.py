@@ -45,6 +45,9 @@ class ServiceDependency:
     last_seen_at: DateTime | None = sql.column("When it was last seen in traces.")
     request_rate: float | None = sql.column("Requests per second along it, when last seen.")
     error_ratio: float | None = sql.column("Failed requests of all along it, 0 to 1, when last seen.")
+    latency_p95_seconds: float | None = sql.column(
+        "How long 95 % of the requests along it took at most, by the clock of the service that answers, when last seen."
+    )
 
 
 @sql.type()

@@ -1,0 +1,203 @@
+"""What services are seen to depend on, and whose turn it is to look."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Text, Uuid, any_, bindparam, delete, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+from actions.discovery import ServiceReference, find_or_discover
+from actions.recording import Scope, record
+from db.database import Transaction
+from db.identifiers import new_id
+from db.jobs import jobs
+from db.services import service_dependencies, services
+from domain.access import Actor
+from domain.changes import Change
+from domain.errors import ValidationFailed
+from domain.feed import EventType
+from domain.jobs import JobStatus
+from domain.limits import TEXT_CHARACTERS
+from domain.service_graph import ServiceCall
+from domain.services import DependencySource, service_name
+from domain.text import clipped
+from engines.service_graph import merged_calls
+
+JOB_KIND: Final = "service_graph"
+JOB_SUBJECT: Final = "all"
+LOCK: Final = 0x5253_0004  # The advisory lock of the transaction that decides whose turn it is.
+
+_EARLY: Final = 0.9  # Timers are not exact: who comes a little before the time need not wait for another whole turn.
+_BATCH_ROWS: Final = 1_000
+_SEEN: Final = ("last_seen_at", "request_rate", "error_ratio", "latency_p95_seconds")
+
+Pair = tuple[UUID, UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What became of a service graph: how many dependencies were seen, are new, and were forgotten."""
+
+    seen: int
+    added: int
+    forgotten: int
+    unnamed: int
+    """How many calls are between services whose names the catalog does not take."""
+
+
+async def take_turn(tx: Transaction, *, every: timedelta, within: timedelta) -> UUID | None:
+    """The id of a turn to renew the graph, to be ended with `end_turn`; None while it is nobody's or somebody else's.
+
+    In the whole fleet, one has a turn at a time, `every` so often. A turn that does not end `within` its time is lost.
+    """
+    if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK})).scalar_one():
+        return None
+    job = jobs.c
+    mine = (job.kind == JOB_KIND) & (job.subject == JOB_SUBJECT)
+    last = (await tx.execute(select(jobs).where(mine).order_by(job.run_at.desc()).limit(1))).mappings().one_or_none()
+    turn = {"status": JobStatus.RUNNING, "run_at": tx.now, "claimed_until": tx.now + within}
+    if last is None:
+        id = new_id()
+        known = {"id": id, "kind": JOB_KIND, "subject": JOB_SUBJECT, "created_at": tx.now, "attempts": 1}
+        await tx.execute(insert(jobs).values(known | turn))
+        return id
+    if last["status"] is JobStatus.RUNNING and last["claimed_until"] > tx.now:
+        return None
+    # A clock that was set back must not stop the turns until it has caught up.
+    if last["run_at"] <= tx.now < last["run_at"] + every * _EARLY:
+        return None
+    await tx.execute(update(jobs).where(job.id == last["id"]).values(turn | {"attempts": job.attempts + 1}))
+    return UUID(str(last["id"]))
+
+
+async def end_turn(tx: Transaction, turn: UUID, *, error: str | None = None) -> None:
+    """Say how a turn ended: well, or with an error, which stands until the next one ends."""
+    ended = {
+        "status": JobStatus.DONE if error is None else JobStatus.FAILED,
+        "last_error": None if error is None else clipped(error, TEXT_CHARACTERS),
+        "finished_at": tx.now,
+        "claimed_until": None,
+    }
+    await tx.execute(update(jobs).where(jobs.c.id == turn).values(ended))
+
+
+async def renew(tx: Transaction, calls: Sequence[ServiceCall], *, forget_before: datetime, actor: Actor) -> Renewal:
+    """Write down which services were just seen to call which, and forget what was last seen too long ago.
+
+    Services that nobody knew are added to the catalog, as discovered. What people declared stays declared. A service
+    whose traced dependencies change has that recorded, and an event of it.
+    """
+    ids = await _ids(tx, {name for call in calls for name in (call.caller, call.callee)}, actor)
+    named = [
+        replace(call, caller=str(ids[call.caller]), callee=str(ids[call.callee]))
+        for call in calls
+        if call.caller in ids and call.callee in ids
+    ]
+    # Names of one service that differ in their case, or in what people call it, were several callers so far.
+    seen = [call for call in merged_calls(named) if call.caller != call.callee]
+    added = await _write_seen(tx, seen)
+    forgotten = await _forget(tx, forget_before)
+    await _record_changes(tx, added, forgotten, actor)
+    return Renewal(len(seen), len(added), len(forgotten), len(calls) - len(named))
+
+
+async def _ids(tx: Transaction, names: Collection[str], actor: Actor) -> dict[str, UUID]:
+    """The services with these `service.name`s, by their selectors or else by their names; not those without a name."""
+    selector = services.c.selectors["tempo"].astext
+    statement = select(selector.label("name"), services.c.id).where(
+        selector == any_(bindparam("names", sorted(names), ARRAY(Text)))
+    )
+    locked = statement.order_by(services.c.id).with_for_update(read=True, key_share=True)
+    ids: dict[str, UUID] = {}
+    for row in await tx.execute(locked):
+        ids.setdefault(row.name, row.id)
+    unknown = sorted(name for name in names if name not in ids and _is_a_name(name))
+    discovered = await find_or_discover(tx, [ServiceReference(name, ()) for name in unknown], actor=actor)
+    return ids | {name: service["id"] for name, service in zip(unknown, discovered, strict=True)}
+
+
+async def _write_seen(tx: Transaction, seen: Sequence[ServiceCall]) -> set[Pair]:
+    """Write down what was seen; return which pairs nobody knew of."""
+    if not seen:
+        return set()
+    rows = [
+        {
+            "service_id": UUID(call.caller),
+            "depends_on_id": UUID(call.callee),
+            "source": DependencySource.TRACES,
+            "created_at": tx.now,
+            "last_seen_at": tx.now,
+            "request_rate": call.request_rate,
+            "error_ratio": call.error_ratio,
+            "latency_p95_seconds": call.latency_p95_seconds,
+        }
+        for call in seen  # in one order everywhere, so that two transactions never wait for each other
+    ]
+    added: set[Pair] = set()
+    for first in range(0, len(rows), _BATCH_ROWS):
+        statement = insert(service_dependencies).values(rows[first : first + _BATCH_ROWS])
+        written = statement.on_conflict_do_update(
+            index_elements=[*service_dependencies.primary_key],
+            set_={column: statement.excluded[column] for column in _SEEN},
+        ).returning(
+            service_dependencies.c.service_id,
+            service_dependencies.c.depends_on_id,
+            literal_column("xmax = 0").label("is_new"),
+        )
+        added |= {(row.service_id, row.depends_on_id) for row in await tx.execute(written) if row.is_new}
+    return added
+
+
+async def _forget(tx: Transaction, before: datetime) -> set[Pair]:
+    dependency = service_dependencies.c
+    old = (dependency.source == DependencySource.TRACES) & (dependency.last_seen_at < before)
+    gone = delete(service_dependencies).where(old).returning(dependency.service_id, dependency.depends_on_id)
+    return {(row.service_id, row.depends_on_id) for row in await tx.execute(gone)}
+
+
+async def _record_changes(tx: Transaction, added: set[Pair], forgotten: set[Pair], actor: Actor) -> None:
+    """Tell of the services whose traced dependencies are others now, with the names of all of them."""
+    changed = sorted({service_id for service_id, _ in added | forgotten})
+    if not changed:
+        return
+    names = await _names(tx, {depends_on_id for _, depends_on_id in added | forgotten})
+    dependency = service_dependencies.c
+    traced = (
+        select(dependency.service_id, services.c.name)
+        .join(services, services.c.id == dependency.depends_on_id)
+        .where(dependency.service_id == any_(bindparam("changed", changed, ARRAY(Uuid))))
+        .where(dependency.source == DependencySource.TRACES)
+    )
+    after: dict[UUID, set[str]] = {service_id: set() for service_id in changed}
+    for row in await tx.execute(traced):
+        after[row.service_id].add(row.name)
+    for service_id in changed:
+        new = {names[depends_on_id] for caller, depends_on_id in added if caller == service_id}
+        old = {names[depends_on_id] for caller, depends_on_id in forgotten if caller == service_id}
+        before = (after[service_id] - new) | old
+        await record(
+            tx,
+            actor=actor,
+            action="service.trace",
+            subject_id=service_id,
+            changes=[Change("traced_dependencies", sorted(before), sorted(after[service_id]))],
+            scope=Scope(service_ids=(service_id,)),
+            event=EventType.SERVICE_CHANGED,
+        )
+
+
+async def _names(tx: Transaction, ids: Collection[UUID]) -> Mapping[UUID, str]:
+    statement = select(services.c.id, services.c.name).where(
+        services.c.id == any_(bindparam("ids", sorted(ids), ARRAY(Uuid)))
+    )
+    return {row.id: row.name for row in await tx.execute(statement)}
+
+
+def _is_a_name(name: str) -> bool:
+    try:
+        return service_name(name) == name
+    except ValidationFailed:
+        return False

@@ -1,0 +1,161 @@
+"""Keeps the dependencies that traces show, every few minutes, by one process of the fleet at a time."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import select
+
+from actions.service_graph import JOB_KIND, Renewal, end_turn, renew, take_turn
+from app.health import Dependency
+from db.database import Database
+from db.jobs import jobs
+from domain.access import Actor, Role
+from domain.errors import DomainError
+from domain.jobs import JobStatus
+from domain.service_graph import ServiceCall
+from domain.time import Deadline
+from engines.service_graph import calls_of_traces, merged_calls
+from engines.traces import TraceTree, trace_tree
+from telemetry_clients.errors import TelemetryError, TelemetryUnavailable
+from telemetry_clients.instances import Telemetry
+from telemetry_clients.service_graph import calls_from_prometheus
+from telemetry_clients.tempo import FoundTrace, Tempo
+
+log = structlog.get_logger("reliability_studio.service_graph")
+
+MOST_CALLS: Final = 2_000
+SAMPLED_TRACES: Final = 100
+
+_ACTOR: Final = Actor(id=None, name="service graph", role=Role.ADMIN)
+_SHORTEST_WINDOW_SECONDS: Final = 300.0
+_FETCHES_AT_ONCE: Final = 4
+
+
+class ServiceGraph:
+    """Reads who calls whom from Prometheus, or from Tempo where Prometheus does not know, and writes it down."""
+
+    def __init__(
+        self,
+        database: Database,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], datetime],
+        interval_seconds: float,
+        retention_hours: float,
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self._database = database
+        self._telemetry = telemetry
+        self._now = now
+        self._interval_seconds = interval_seconds
+        self._retention = timedelta(hours=retention_hours)
+        self._timeout_seconds = timeout_seconds
+        self._window_seconds = max(interval_seconds, _SHORTEST_WINDOW_SECONDS)
+
+    async def run(self) -> None:
+        """Until cancelled. A database that is away is left alone until the next time."""
+        while True:
+            try:
+                await self.renew()
+            except DomainError as error:
+                log.warning("the service graph could not be written, trying again later", reason=error.code)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def renew(self) -> Renewal | None:
+        """Read and write the graph, if it is this process's turn; return what became of it.
+
+        None when it is not, and when no backend answered: then health says what went wrong until it goes well again.
+        """
+        every, within = timedelta(seconds=self._interval_seconds), timedelta(seconds=self._timeout_seconds * 2)
+        turn = await self._database.transact(lambda tx: take_turn(tx, every=every, within=within), now=self._now())
+        if turn is None:
+            return None
+        try:
+            calls = await self._calls(Deadline.after(self._timeout_seconds))
+            renewal = await self._database.transact(
+                lambda tx: renew(tx, calls, forget_before=tx.now - self._retention, actor=_ACTOR), now=self._now()
+            )
+        except (TelemetryError, DomainError) as error:
+            reason = error.message
+            log.warning("the service graph was not renewed", reason=reason, code=error.code)
+            await self._database.transact(lambda tx: end_turn(tx, turn, error=reason), now=self._now())
+            return None
+        await self._database.transact(lambda tx: end_turn(tx, turn), now=self._now())
+        log.info(
+            "service graph renewed",
+            seen=renewal.seen,
+            added=renewal.added,
+            forgotten=renewal.forgotten,
+            unnamed=renewal.unnamed,
+        )
+        return renewal
+
+    async def _calls(self, deadline: Deadline) -> list[ServiceCall]:
+        """Who calls whom, those who call most. Raises TelemetryError when nobody who could know answered."""
+        failures: list[TelemetryError] = []
+        calls: list[ServiceCall] = []
+        for _, prometheus in self._telemetry.prometheus:
+            try:
+                calls += await calls_from_prometheus(
+                    prometheus, at=self._now(), window_seconds=self._window_seconds, deadline=deadline
+                )
+            except TelemetryError as error:
+                failures.append(error)
+        for _, tempo in self._telemetry.tempo if not calls else ():
+            try:
+                calls += await self._sampled(tempo, deadline)
+            except TelemetryError as error:
+                failures.append(error)
+        if not calls and failures:
+            raise failures[0]
+        for failure in failures:
+            log.warning("a backend did not tell its part of the service graph", reason=failure.message)
+        calls = merged_calls(calls)
+        if len(calls) > MOST_CALLS:
+            log.warning("there are too many calls between services, the rarest are left out", found=len(calls))
+            calls = sorted(calls, key=lambda call: -(call.request_rate or 0))[:MOST_CALLS]
+        return calls
+
+    async def _sampled(self, tempo: Tempo, deadline: Deadline) -> list[ServiceCall]:
+        """The calls within some of the latest traces. Rates are known only where those are all that there are."""
+        end = self._now()
+        found = await tempo.search(
+            "{ }",
+            start=end - timedelta(seconds=self._window_seconds),
+            end=end,
+            limit=SAMPLED_TRACES,
+            deadline=deadline,
+        )
+        turn = asyncio.Semaphore(_FETCHES_AT_ONCE)
+
+        async def fetch(trace: FoundTrace) -> TraceTree | None:
+            async with turn:
+                return trace_tree(await tempo.trace(trace.trace_id, deadline=deadline) or [])
+
+        # A trace of one service holds no calls between services.
+        wanted = [trace for trace in found if trace.services is None or len(trace.services) > 1]
+        tasks = [asyncio.create_task(fetch(trace)) for trace in wanted]
+        try:
+            trees = [tree for tree in await asyncio.gather(*tasks) if tree is not None]
+        finally:
+            for task in tasks:
+                task.cancel()
+        window_seconds = self._window_seconds if len(found) < SAMPLED_TRACES else None
+        return calls_of_traces(trees, window_seconds=window_seconds)
+
+
+def service_graph_dependency(database: Database) -> Dependency:
+    """Whether the service graph was renewed the last time that it should have been, by any process."""
+
+    async def ask(_deadline: Deadline) -> str:
+        latest = select(jobs.c.status, jobs.c.last_error).where(jobs.c.kind == JOB_KIND)
+        async with database.reading() as connection:
+            row = (await connection.execute(latest.order_by(jobs.c.run_at.desc()).limit(1))).one_or_none()
+        if row is not None and row.status is JobStatus.FAILED:
+            raise TelemetryUnavailable("service graph", f"It was not renewed the last time. {row.last_error}")
+        return ""
+
+    return Dependency("service_graph", ask)
