@@ -1,36 +1,26 @@
-"""What services are seen to depend on, and whose turn it is to look."""
+"""What services are seen to depend on."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, any_, bindparam, delete, literal_column, select, text, update
+from sqlalchemy import Text, Uuid, any_, bindparam, delete, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from actions.discovery import ServiceReference, find_or_discover
 from actions.recording import Scope, record
 from db.database import Transaction
-from db.identifiers import new_id
-from db.jobs import jobs
 from db.services import service_dependencies, services
 from domain.access import Actor
 from domain.changes import Change
 from domain.errors import ValidationFailed
 from domain.feed import EventType
-from domain.jobs import JobStatus
-from domain.limits import TEXT_CHARACTERS
 from domain.service_graph import ServiceCall
 from domain.services import DependencySource, service_name
-from domain.text import clipped
 from engines.service_graph import merged_calls
 
-JOB_KIND: Final = "service_graph"
-JOB_SUBJECT: Final = "all"
-LOCK: Final = 0x5253_0004  # The advisory lock of the transaction that decides whose turn it is.
-
-_EARLY: Final = 0.9  # Timers are not exact: who comes a little before the time need not wait for another whole turn.
 _BATCH_ROWS: Final = 1_000
 _SEEN: Final = ("last_seen_at", "request_rate", "error_ratio", "latency_p95_seconds")
 
@@ -46,42 +36,6 @@ class Renewal:
     forgotten: int
     unnamed: int
     """How many calls are between services whose names the catalog does not take."""
-
-
-async def take_turn(tx: Transaction, *, every: timedelta, within: timedelta) -> UUID | None:
-    """The id of a turn to renew the graph, to be ended with `end_turn`; None while it is nobody's or somebody else's.
-
-    In the whole fleet, one has a turn at a time, `every` so often. A turn that does not end `within` its time is lost.
-    """
-    if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK})).scalar_one():
-        return None
-    job = jobs.c
-    mine = (job.kind == JOB_KIND) & (job.subject == JOB_SUBJECT)
-    last = (await tx.execute(select(jobs).where(mine).order_by(job.run_at.desc()).limit(1))).mappings().one_or_none()
-    turn = {"status": JobStatus.RUNNING, "run_at": tx.now, "claimed_until": tx.now + within}
-    if last is None:
-        id = new_id()
-        known = {"id": id, "kind": JOB_KIND, "subject": JOB_SUBJECT, "created_at": tx.now, "attempts": 1}
-        await tx.execute(insert(jobs).values(known | turn))
-        return id
-    if last["status"] is JobStatus.RUNNING and last["claimed_until"] > tx.now:
-        return None
-    # A clock that was set back must not stop the turns until it has caught up.
-    if last["run_at"] <= tx.now < last["run_at"] + every * _EARLY:
-        return None
-    await tx.execute(update(jobs).where(job.id == last["id"]).values(turn | {"attempts": job.attempts + 1}))
-    return UUID(str(last["id"]))
-
-
-async def end_turn(tx: Transaction, turn: UUID, *, error: str | None = None) -> None:
-    """Say how a turn ended: well, or with an error, which stands until the next one ends."""
-    ended = {
-        "status": JobStatus.DONE if error is None else JobStatus.FAILED,
-        "last_error": None if error is None else clipped(error, TEXT_CHARACTERS),
-        "finished_at": tx.now,
-        "claimed_until": None,
-    }
-    await tx.execute(update(jobs).where(jobs.c.id == turn).values(ended))
 
 
 async def renew(tx: Transaction, calls: Sequence[ServiceCall], *, forget_before: datetime, actor: Actor) -> Renewal:

@@ -27,13 +27,16 @@ from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.jobs import Workers
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
+from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from db.database import Database
+from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.time import Deadline
@@ -87,13 +90,15 @@ async def application(
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
             if with_workers and has_service_graph:
-                works["service graph"] = ServiceGraph(
+                graph = ServiceGraph(
                     database,
                     backends.telemetry,
                     now=now,
                     interval_seconds=settings.service_graph_interval_seconds,
                     retention_hours=settings.traced_dependency_retention_hours,
-                ).run
+                )
+                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
+                works["jobs"] = workers.run
             try:
                 async with in_background(works):
                     yield app

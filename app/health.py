@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -12,7 +13,7 @@ from db.database import Database
 from domain.errors import DomainError
 from domain.health import ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
-from telemetry_clients.errors import TelemetryError
+from telemetry_clients.errors import TelemetryBadResponse, TelemetryError
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Transport
@@ -120,7 +121,9 @@ def tempo_dependency(tempo: Tempo) -> Dependency:
 
     async def ask(deadline: Deadline) -> str:
         await tempo.require_ready(deadline=deadline)
-        return (await tempo.build_info(deadline=deadline)).version
+        with suppress(TelemetryBadResponse):  # what speaks Tempo's API need not tell what it was built from
+            return (await tempo.build_info(deadline=deadline)).version
+        return ""
 
     return Dependency("tempo", ask)
 

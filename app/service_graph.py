@@ -1,4 +1,4 @@
-"""Keeps the dependencies that traces show, every few minutes, by one process of the fleet at a time."""
+"""A job: keeps the dependencies between services as traces show them."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Final
 import structlog
 from sqlalchemy import select
 
-from actions.service_graph import JOB_KIND, Renewal, end_turn, renew, take_turn
+from actions.jobs import Job, hold
+from actions.service_graph import Renewal, renew
 from app.health import Dependency
-from db.database import Database
+from app.jobs import Work
+from db.database import Database, Transaction
 from db.jobs import jobs
 from domain.access import Actor, Role
-from domain.errors import DomainError
-from domain.jobs import JobStatus
 from domain.service_graph import ServiceCall
 from domain.time import Deadline
 from engines.service_graph import calls_of_traces, merged_calls
@@ -26,10 +26,12 @@ from telemetry_clients.tempo import FoundTrace, Tempo
 
 log = structlog.get_logger("reliability_studio.service_graph")
 
+KIND: Final = "service_graph"
 MOST_CALLS: Final = 2_000
 SAMPLED_TRACES: Final = 100
 
 _ACTOR: Final = Actor(id=None, name="service graph", role=Role.ADMIN)
+_TIMEOUT_SECONDS: Final = 30.0
 _SHORTEST_WINDOW_SECONDS: Final = 300.0
 _FETCHES_AT_ONCE: Final = 4
 
@@ -45,45 +47,28 @@ class ServiceGraph:
         now: Callable[[], datetime],
         interval_seconds: float,
         retention_hours: float,
-        timeout_seconds: float = 30.0,
     ) -> None:
         self._database = database
         self._telemetry = telemetry
         self._now = now
         self._interval_seconds = interval_seconds
         self._retention = timedelta(hours=retention_hours)
-        self._timeout_seconds = timeout_seconds
         self._window_seconds = max(interval_seconds, _SHORTEST_WINDOW_SECONDS)
 
-    async def run(self) -> None:
-        """Until cancelled. A database that is away is left alone until the next time."""
-        while True:
-            try:
-                await self.renew()
-            except DomainError as error:
-                log.warning("the service graph could not be written, trying again later", reason=error.code)
-            await asyncio.sleep(self._interval_seconds)
+    @property
+    def work(self) -> Work:
+        """How often and how long it is done."""
+        return Work(run=self.renew, timeout_seconds=_TIMEOUT_SECONDS * 2, every_seconds=self._interval_seconds)
 
-    async def renew(self) -> Renewal | None:
-        """Read and write the graph, if it is this process's turn; return what became of it.
+    async def renew(self, job: Job) -> None:
+        """Read the graph and write it down. Raises TelemetryError when nobody who could know it answered."""
+        calls = await self._calls(Deadline.after(_TIMEOUT_SECONDS))
 
-        None when it is not, and when no backend answered: then health says what went wrong until it goes well again.
-        """
-        every, within = timedelta(seconds=self._interval_seconds), timedelta(seconds=self._timeout_seconds * 2)
-        turn = await self._database.transact(lambda tx: take_turn(tx, every=every, within=within), now=self._now())
-        if turn is None:
-            return None
-        try:
-            calls = await self._calls(Deadline.after(self._timeout_seconds))
-            renewal = await self._database.transact(
-                lambda tx: renew(tx, calls, forget_before=tx.now - self._retention, actor=_ACTOR), now=self._now()
-            )
-        except (TelemetryError, DomainError) as error:
-            reason = error.message
-            log.warning("the service graph was not renewed", reason=reason, code=error.code)
-            await self._database.transact(lambda tx: end_turn(tx, turn, error=reason), now=self._now())
-            return None
-        await self._database.transact(lambda tx: end_turn(tx, turn), now=self._now())
+        async def write(tx: Transaction) -> Renewal:
+            await hold(tx, job)
+            return await renew(tx, calls, forget_before=tx.now - self._retention, actor=_ACTOR)
+
+        renewal = await self._database.transact(write, now=self._now())
         log.info(
             "service graph renewed",
             seen=renewal.seen,
@@ -91,7 +76,6 @@ class ServiceGraph:
             forgotten=renewal.forgotten,
             unnamed=renewal.unnamed,
         )
-        return renewal
 
     async def _calls(self, deadline: Deadline) -> list[ServiceCall]:
         """Who calls whom, those who call most. Raises TelemetryError when nobody who could know answered."""
@@ -151,11 +135,11 @@ def service_graph_dependency(database: Database) -> Dependency:
     """Whether the service graph was renewed the last time that it should have been, by any process."""
 
     async def ask(_deadline: Deadline) -> str:
-        latest = select(jobs.c.status, jobs.c.last_error).where(jobs.c.kind == JOB_KIND)
         async with database.reading() as connection:
-            row = (await connection.execute(latest.order_by(jobs.c.run_at.desc()).limit(1))).one_or_none()
-        if row is not None and row.status is JobStatus.FAILED:
-            raise TelemetryUnavailable("service graph", f"It was not renewed the last time. {row.last_error}")
+            latest = select(jobs.c.last_error).where(jobs.c.kind == KIND).order_by(jobs.c.id.desc()).limit(1)
+            error = await connection.scalar(latest)
+        if error is not None:
+            raise TelemetryUnavailable("service graph", f"It was not renewed the last time. {error}")
         return ""
 
-    return Dependency("service_graph", ask)
+    return Dependency(KIND, ask)

@@ -203,6 +203,8 @@ async def _search_group(
         found = await tempo.search(
             question.query(missing), start=question.start, end=question.end, limit=limit, deadline=deadline
         )
+        if any(trace.services is None for trace in found):
+            break  # nobody could tell for which service a trace was found
         is_whole = len(found) < limit
         of_each = {service: [trace for trace in found if _has(trace, service, question)] for service in missing}
         answers |= {
@@ -218,7 +220,7 @@ async def _search_group(
 def _has(trace: FoundTrace, service: str, question: TraceQuestion) -> bool:
     """Whether a trace that was found for several services was found for this one."""
     if trace.services is None:
-        return service in trace.matched_services
+        return False
     spans = trace.services.get(service)
     return spans is not None and (spans.errors > 0 or not question.errors_only)
 

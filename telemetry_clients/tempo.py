@@ -1,8 +1,9 @@
 """Tempo's HTTP API, and that of whatever speaks it (Grafana Cloud Traces, GET)."""
 
+import asyncio
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,7 @@ MOST_POINTS = 11_000
 
 _PROTOBUF = "application/protobuf"  # decoded twice as fast as JSON: `python -m bench.trace_decoding`
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
+_LARGE_BYTES = 256 * 1024
 _LONGEST_REASON = 500
 _ROOT_IS_MISSING = "<root span not yet received>"
 _NO_SUCH_PATH = "page not found"  # Go's router; a trace that is not there is answered with no text, or with another
@@ -45,10 +47,7 @@ class ServiceSpans:
 
 @dataclass(frozen=True, slots=True)
 class FoundTrace:
-    """What a search tells of a trace. `services` is None where this Tempo does not count spans.
-
-    `matched_services` are the services of the spans that met the query, as far as they were returned.
-    """
+    """What a search tells of a trace. `services` is None where this Tempo does not count spans (before 2.6)."""
 
     trace_id: str
     root_service: str | None
@@ -56,7 +55,6 @@ class FoundTrace:
     started_at: datetime
     duration_seconds: float
     services: Mapping[str, ServiceSpans] | None
-    matched_services: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +113,19 @@ class Tempo:
         start: datetime,
         end: datetime,
         limit: int = 20,
-        spans_per_trace: int | None = None,
+        spans_per_trace: int = 1,
         deadline: Deadline,
     ) -> tuple[FoundTrace, ...]:
         """Traces that meet a TraceQL query, the latest first, up to `limit`.
 
-        Which ones, where there are more, is Tempo's choice: mostly the latest. `spans_per_trace` bounds how many spans
-        of each are looked at for `matched_services`.
+        Which ones, where there are more, is Tempo's choice: mostly the latest. `spans_per_trace` bounds the spans that
+        the answer holds of each, which nobody reads here.
         Raises TelemetryBadQuery for an end before the start, TelemetryLimited for a range or a limit too large; both
         before any call.
         """
         if not 1 <= limit <= MOST_TRACES:
             raise TelemetryLimited("Tempo", f"{limit} traces cannot be asked for at once. Ask for 1 to {MOST_TRACES}.")
-        parameters: dict[str, str | list[str]] = {"q": query, "limit": str(limit), **self._range(start, end)}
-        if spans_per_trace is not None:
-            parameters["spss"] = str(spans_per_trace)
+        parameters = {"q": query, "limit": str(limit), "spss": str(spans_per_trace), **self._range(start, end)}
         body = await self._ask("/api/search", parameters, deadline)
         try:
             found = [_found_trace(item) for item in body.get("traces") or ()]
@@ -148,10 +144,10 @@ class Tempo:
             answer = await self._transport.get(f"/api/traces/{known}", accept=_PROTOBUF, deadline=deadline)
             if answer.status == 404 and not _is_no_such_path(answer):
                 return None
-            return self._spans(answer, is_wrapped=False)
+            return await self._spans(answer, is_wrapped=False)
         if answer.status == 404:
             return None
-        return self._spans(answer, is_wrapped=True)
+        return await self._spans(answer, is_wrapped=True)
 
     async def tags(self, *, start: datetime, end: datetime, deadline: Deadline) -> Tags:
         """The names of the attributes that spans of the range have, by scope."""
@@ -250,10 +246,16 @@ class Tempo:
             raise self._misshapen("an object")
         return body
 
-    def _spans(self, answer: Answer, *, is_wrapped: bool) -> list[Span] | None:
+    async def _spans(self, answer: Answer, *, is_wrapped: bool) -> list[Span] | None:
         """The spans of an answer of the first API, or of the second, which puts the trace into another object."""
         if not answer.succeeded:
             raise self._failure(answer)
+        # Nothing else would be served while a large trace is decoded.
+        if len(answer.body) > _LARGE_BYTES:
+            return await asyncio.to_thread(self._decoded_spans, answer, is_wrapped=is_wrapped)
+        return self._decoded_spans(answer, is_wrapped=is_wrapped)
+
+    def _decoded_spans(self, answer: Answer, *, is_wrapped: bool) -> list[Span] | None:
         try:
             if answer.content_type.startswith(_PROTOBUF):
                 decode = otlp.spans_of_trace_response if is_wrapped else otlp.spans_of_protobuf
@@ -339,7 +341,6 @@ def _found_trace(item: Mapping[str, Any]) -> FoundTrace:
             str(service): ServiceSpans(int(counts.get("spanCount", 0)), int(counts.get("errorCount", 0)))
             for service, counts in statistics.items()
         },
-        matched_services=frozenset(_matched_services(item.get("spanSets") or [item.get("spanSet") or {}])),
     )
 
 
@@ -347,14 +348,6 @@ def _returned_trace_id(value: Any) -> str:
     if not isinstance(value, str) or not _TRACE_ID.fullmatch(value):
         raise ValueError("not a trace id")
     return value.lower().rjust(32, "0")
-
-
-def _matched_services(span_sets: Sequence[Any]) -> Iterable[str]:
-    for span_set in span_sets:
-        for span in span_set.get("spans") or ():
-            for attribute in span.get("attributes") or ():
-                if attribute["key"] == "service.name":
-                    yield str(attribute["value"].get("stringValue", ""))
 
 
 def _metric_series(item: Mapping[str, Any]) -> MetricSeries:

@@ -4,14 +4,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from actions import jobs
+from actions.jobs import Job
 from app.health import Health
-from app.service_graph import ServiceGraph, service_graph_dependency
+from app.jobs import EVERYTHING, Workers
+from app.service_graph import KIND, ServiceGraph, service_graph_dependency
+from db.identifiers import new_id
+from domain.errors import Conflict
 from domain.health import HealthStatus
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
@@ -20,6 +24,7 @@ from telemetry_clients.transport import Endpoint, Transport
 from tests.schema.conftest import NOON, Api, api, operations
 from tests.telemetry_clients.local_server import LocalServer, Request, http_answer, local_server
 from tests.telemetry_clients.tempo_server import StoredTrace, TempoServer, trace_id
+from tests.waiting import until
 
 __all__ = ["api", "operations"]  # fixtures
 
@@ -72,8 +77,18 @@ async def backends() -> AsyncIterator[Backends]:
         yield backends
 
 
-def job(api: Api, backends: Backends) -> ServiceGraph:
+def service_graph(api: Api, backends: Backends) -> ServiceGraph:
     return ServiceGraph(api.database, backends.telemetry, now=lambda: api.now, interval_seconds=300, retention_hours=24)
+
+
+async def renew(api: Api, backends: Backends) -> None:
+    """Do the work once, as a job that is claimed and ended."""
+    async with api.database.writing(api.now) as tx:
+        await jobs.enqueue(tx, KIND, EVERYTHING)
+        [job] = await jobs.claim(tx, [KIND], worker="tests", lease_seconds=30, most=1)
+    await service_graph(api, backends).renew(job)
+    async with api.database.writing(api.now) as tx:
+        assert await jobs.finish(tx, job)
 
 
 async def graph(api: Api) -> dict[str, dict[str, Any]]:
@@ -109,10 +124,8 @@ async def test_what_prometheus_counted_becomes_dependencies_and_discovered_servi
     await api.changed("createService", "service { id }", input={"name": "Checkout"})
     backends.calls = {("frontend", "checkout"): (12.5, 0.04), ("checkout", "payment"): (3.0, 0.0)}
 
-    renewal = await job(api, backends).renew()
+    await renew(api, backends)
 
-    assert renewal is not None
-    assert (renewal.seen, renewal.added) == (2, 2)
     found = await graph(api)
     assert found.keys() == {"Checkout", "frontend", "payment"}
     assert found["frontend"]["Checkout"] == {
@@ -135,7 +148,7 @@ async def test_a_service_is_recognised_by_its_selector_and_a_declaration_stays_o
     await api.changed("createService", "service { id }", input=known)
     backends.calls = {("checkout", "payment"): (3.0, 0.5), ("payment", "payment"): (1.0, 0.0)}
 
-    await job(api, backends).renew()
+    await renew(api, backends)
 
     found = await graph(api)
     assert found.keys() == {"Payments", "checkout"}
@@ -151,10 +164,8 @@ async def test_names_that_the_catalog_does_not_take_cost_their_own_calls_only(ap
         ("frontend", "0198c0de-0000-7000-8000-000000000000"): (1.0, 0.0),
     }
 
-    renewal = await job(api, backends).renew()
+    await renew(api, backends)
 
-    assert renewal is not None
-    assert (renewal.seen, renewal.unnamed) == (1, 2)
     assert (await graph(api)).keys() == {"frontend", "checkout"}
 
 
@@ -166,7 +177,7 @@ async def test_where_prometheus_knows_nothing_traces_are_sampled(api: Api, backe
         for number in range(1, 5)
     ] + [StoredTrace(trace_id(9), NOON.timestamp() - 9, 1000, ["alone"])]
 
-    await job(api, backends).renew()
+    await renew(api, backends)
 
     edge = (await graph(api))["a"]["b"]
     assert (edge["requestRate"], edge["errorRatio"], edge["latencyP95Seconds"]) == (4 / 300, 0.25, 0.8)
@@ -178,7 +189,7 @@ async def test_the_rate_of_a_sample_is_not_known(api: Api, backends: Backends) -
         StoredTrace(trace_id(number), NOON.timestamp() - number, 1000, ["a", "b"]) for number in range(1, 120)
     ]
 
-    await job(api, backends).renew()
+    await renew(api, backends)
 
     assert (await graph(api))["a"]["b"]["requestRate"] is None
     assert len(backends.tempo.fetched) == 100
@@ -186,14 +197,14 @@ async def test_the_rate_of_a_sample_is_not_known(api: Api, backends: Backends) -
 
 async def test_a_dependency_that_is_no_longer_seen_is_forgotten_after_its_time(api: Api, backends: Backends) -> None:
     backends.calls = {("a", "b"): (1.0, 0.0), ("a", "c"): (1.0, 0.0)}
-    await job(api, backends).renew()
+    await renew(api, backends)
     backends.calls = {("a", "c"): (2.0, 0.0)}
 
     api.wait(hours=23)
-    await job(api, backends).renew()
+    await renew(api, backends)
     assert (await graph(api))["a"].keys() == {"b", "c"}
     api.wait(hours=2)
-    await job(api, backends).renew()
+    await renew(api, backends)
 
     assert (await graph(api))["a"].keys() == {"c"}
     assert await events(api) == [("a", ([], ["b", "c"])), ("a", (["b", "c"], ["c"]))]
@@ -203,11 +214,11 @@ async def test_a_declared_dependency_is_never_forgotten(api: Api, backends: Back
     known = {"name": "a", "dependsOn": ["b"]}
     await api.changed("createService", "service { id }", input=known)
     backends.calls = {("a", "b"): (1.0, 0.0)}
-    await job(api, backends).renew()
+    await renew(api, backends)
     backends.calls = {("x", "y"): (1.0, 0.0)}
 
     api.wait(days=30)
-    await job(api, backends).renew()
+    await renew(api, backends)
 
     assert (await graph(api))["a"]["b"]["requestRate"] == 1.0
 
@@ -216,49 +227,40 @@ async def test_a_failure_shows_in_health_and_forgets_nothing_until_it_goes_well_
     api: Api, backends: Backends
 ) -> None:
     backends.calls = {("a", "b"): (1.0, 0.0)}
-    await job(api, backends).renew()
+    await renew(api, backends)
     backends.prometheus_status = 500
+    works = {KIND: service_graph(api, backends).work}
+    workers = Workers(api.database, works, name="tests", now=lambda: api.now, poll_seconds=0.01)
+    working = asyncio.create_task(workers.run())
+    try:
+        await until(lambda: _is_waiting(api))
+        api.wait(days=2)
+        await until(lambda: _has(api, HealthStatus.DEGRADED))
+        _, message = await health(api)
+        assert message is not None
+        assert message.startswith("It was not renewed the last time. Prometheus at http://127.0.0.1:")
+        assert (await graph(api))["a"].keys() == {"b"}
+        backends.prometheus_status = 200
+        api.wait(minutes=5)
+        await until(lambda: _has(api, HealthStatus.HEALTHY))
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
 
-    api.wait(days=2)
-    assert await job(api, backends).renew() is None
-    status, message = await health(api)
-    assert status is HealthStatus.DEGRADED
-    assert message is not None
-    assert message.startswith("It was not renewed the last time. Prometheus at http://127.0.0.1:")
-    assert (await graph(api))["a"].keys() == {"b"}
 
-    backends.prometheus_status = 200
-    api.wait(minutes=5)
-    await job(api, backends).renew()
-    assert await health(api) == (HealthStatus.HEALTHY, None)
+async def _has(api: Api, status: HealthStatus) -> bool:
+    return (await health(api))[0] is status
 
 
-async def test_of_a_fleet_one_process_renews_the_graph_each_time(api: Api, backends: Backends) -> None:
+async def _is_waiting(api: Api) -> bool:
+    async with api.database.reading() as connection:
+        return bool(await connection.scalar(text("select count(*) from jobs where status = 'QUEUED'")))
+
+
+async def test_who_has_lost_the_job_to_another_server_writes_nothing(api: Api, backends: Backends) -> None:
     backends.calls = {("a", "b"): (1.0, 0.0)}
-    fleet = [job(api, backends) for _ in range(4)]
+    lost = Job(new_id(), KIND, EVERYTHING, {}, 1, "nobody")
 
-    renewals = await asyncio.gather(*(process.renew() for process in fleet))
-    assert sum(renewal is not None for renewal in renewals) == 1
-    assert len(backends.prometheus_server.requests) == 3
-    api.wait(seconds=100)
-    assert await fleet[0].renew() is None
-    api.wait(seconds=199)
-    assert await fleet[3].renew() is not None
-
-
-async def test_a_turn_of_a_process_that_died_is_taken_by_another(api: Api, backends: Backends) -> None:
-    asked = asyncio.Event()
-
-    async def hang(_: Request, __: asyncio.StreamWriter) -> None:
-        asked.set()
-
-    behaviour, backends.prometheus_server.behaviour = backends.prometheus_server.behaviour, hang
-    dying = asyncio.create_task(job(api, backends).renew())
-    await asked.wait()
-    dying.cancel()
-    await asyncio.wait([dying])
-    backends.prometheus_server.behaviour = behaviour
-
-    assert await job(api, backends).renew() is None
-    api.now += timedelta(minutes=5)
-    assert await job(api, backends).renew() is not None
+    with pytest.raises(Conflict):
+        await service_graph(api, backends).renew(lost)
+    assert await graph(api) == {}

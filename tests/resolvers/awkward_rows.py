@@ -57,6 +57,7 @@ def _catalog(made: Rows, chance: random.Random) -> None:
             "last_seen_at": at(TIMES, here) if here else None,
             "request_rate": at(NUMBERS, there) if there else None,
             "error_ratio": at(RATIOS, there) if there else None,
+            "latency_p95_seconds": at(NUMBERS, here) if there else None,
         }
         for here, there in edges
     )
