@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tests.telemetry_clients.local_server import Request, http_answer
 
+ESCAPE = re.compile(r'\\(["\\]|u[0-9a-f]{4}|U[0-9a-f]{8})')
 SERVICE = re.compile(r'resource\.service\.name = "((?:[^"\\]|\\.)*)"')
 AT_LEAST = re.compile(r"traceDuration >= (\d+)ms")
 
@@ -87,7 +88,7 @@ class TempoServer:
 
     def _search(self, parameters: Mapping[str, str]) -> list[dict[str, object]]:
         query = parameters["q"]
-        names = {json.loads(f'"{name}"') for name in SERVICE.findall(query)}
+        names = {unescaped(name) for name in SERVICE.findall(query)}
         at_least = max(map(int, AT_LEAST.findall(query)), default=0)
         start, end = int(parameters["start"]), int(parameters["end"])
         found = [
@@ -115,6 +116,11 @@ class TempoServer:
 def trace_id(number: int) -> str:
     """An id that ends with this number."""
     return f"{number:032x}"
+
+
+def unescaped(literal: str) -> str:
+    """What a string of TraceQL says, given without its quotes."""
+    return ESCAPE.sub(lambda found: found[1] if found[1] in '"\\' else chr(int(found[1][1:], 16)), literal)
 
 
 def _varint(number: int) -> bytes:

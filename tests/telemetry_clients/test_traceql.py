@@ -1,13 +1,12 @@
 """TraceQL from untrusted text: nothing that a name holds can change the query around it."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryBadQuery
+from tests.telemetry_clients.tempo_server import unescaped
 
 
 def read_string(query: str, start: int) -> tuple[str, int]:
@@ -40,15 +39,7 @@ def test_any_name_is_read_back_as_it_was(name):
     literal, end = read_string(query, len(prefix))
 
     assert query[end:] == " }"
-    assert _as_go_reads(literal) == name
-
-
-def _as_go_reads(literal: str) -> str:
-    def read(escape: re.Match[str]) -> str:
-        written = escape[1]
-        return written if written in '"\\' else chr(int(written[1:], 16))
-
-    return re.sub(r'\\(["\\]|u[0-9a-f]{4}|U[0-9a-f]{8})', read, literal[1:-1])
+    assert unescaped(literal[1:-1]) == name
 
 
 @pytest.mark.parametrize("services", [[], [""], ["a", ""], ["\ud800"]])
