@@ -6,7 +6,7 @@ A call's way: `transport.py` (may it be asked at all, who asks the same already,
 
 from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.call import Parameters
-from telemetry_clients.transport.circuit_breaker import CircuitBreakerPolicy, CircuitState
+from telemetry_clients.transport.circuit_breaker import CircuitBreakerPolicy
 from telemetry_clients.transport.endpoint import TLS, Endpoint
 from telemetry_clients.transport.http import WebSocketTarget
 from telemetry_clients.transport.observer import Observer
@@ -17,7 +17,6 @@ __all__ = [
     "TLS",
     "Answer",
     "CircuitBreakerPolicy",
-    "CircuitState",
     "Endpoint",
     "Observer",
     "Parameters",

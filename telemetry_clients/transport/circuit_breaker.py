@@ -9,15 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
-
-class CircuitState(StrEnum):
-    """Whether calls pass."""
-
-    CLOSED = "CLOSED"
-    HALF_OPEN = "HALF_OPEN"
-    OPEN = "OPEN"
+from domain.health import CircuitState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,14 @@
 
 from typing import Protocol
 
-from telemetry_clients.transport.circuit_breaker import CircuitState
+from domain.health import CircuitState
 
 
 class Observer(Protocol):
     """Told of everything that happens on the way to one instance of one backend. Must be quick, and never raise."""
+
+    def opened(self, backend: str, instance: str) -> None:
+        """There is a way to this instance."""
 
     def call_started(self, backend: str, instance: str) -> None:
         """A call is under way or waits for a connection."""
@@ -33,6 +36,7 @@ class Observer(Protocol):
 class Nobody(Observer):
     """An observer that does not care."""
 
+    def opened(self, backend: str, instance: str) -> None: ...
     def call_started(self, backend: str, instance: str) -> None: ...
     def call_ended(self, backend: str, instance: str, outcome: str, seconds: float) -> None: ...
     def call_retried(self, backend: str, instance: str) -> None: ...

@@ -8,6 +8,7 @@ from datetime import datetime
 import anyio
 import stamina
 
+from domain.health import CircuitState
 from domain.time import Deadline
 from telemetry_clients.errors import (
     TelemetryBadQuery,
@@ -21,7 +22,7 @@ from telemetry_clients.errors import (
 from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.cache import AnswerCache
 from telemetry_clients.transport.call import Call
-from telemetry_clients.transport.circuit_breaker import Admission, CircuitBreaker, CircuitOpen, CircuitState
+from telemetry_clients.transport.circuit_breaker import Admission, CircuitBreaker, CircuitOpen
 from telemetry_clients.transport.coalescing import Flights
 from telemetry_clients.transport.endpoint import Endpoint
 from telemetry_clients.transport.http import HTTPClient

@@ -40,9 +40,7 @@ def _loading(endpoint: Endpoint, what: str, path: Path) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        why = (
-            error.reason if isinstance(error, ssl.SSLError) else error.strerror if isinstance(error, OSError) else None
-        )
+        why = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
         raise TelemetryNotConfigured(
             endpoint.backend,
             f"The {what} {path} of {endpoint.backend} cannot be used ({why or 'it is no PEM file'}). "

@@ -6,6 +6,7 @@ from typing import Self
 
 import orjson
 
+from domain.health import CircuitState
 from domain.time import Deadline
 from telemetry_clients.errors import (
     TelemetryBadQuery,
@@ -17,7 +18,7 @@ from telemetry_clients.errors import (
 )
 from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.call import FORM, JSON, Call, Parameters, form_content, pairs
-from telemetry_clients.transport.circuit_breaker import CircuitState, utc_now
+from telemetry_clients.transport.circuit_breaker import utc_now
 from telemetry_clients.transport.endpoint import Endpoint
 from telemetry_clients.transport.http import HTTPClient, WebSocketTarget
 from telemetry_clients.transport.observer import Nobody, Observer
@@ -44,6 +45,7 @@ class Transport:
         self._now = now
         observer = observer or Nobody()
         self._sender = Sender(endpoint, self._http, observer=observer, now=now)
+        observer.opened(self.backend, self.instance)
         if endpoint.tls.insecure_skip_verify:
             observer.warned(
                 self.backend,
