@@ -114,14 +114,13 @@ def database_dependency(database: Database) -> Dependency:
     return Dependency("database", ask, is_essential=True)
 
 
-def prometheus_dependency(name: str, transport: Transport) -> Dependency:
+def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     """Prometheus, by its build information."""
-    prometheus = Prometheus(transport)
 
     async def ask(deadline: Deadline) -> str:
         return (await prometheus.build_info(deadline=deadline)).version
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency("prometheus", ask)
 
 
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
@@ -133,4 +132,4 @@ def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
             raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
         return ""
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency(name, ask)

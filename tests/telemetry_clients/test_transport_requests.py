@@ -33,7 +33,7 @@ def soon() -> Deadline:
 
 
 async def test_each_verb_sends_what_it_is_given(server, transport):
-    await transport.post_json("/api/v2/silences", json={"comment": "ü"}, deadline=soon())
+    await transport.post_json("/api/v2/silences", body={"comment": "ü"}, deadline=soon())
     await transport.post_body("/metrics/job/a", body=b"\x00\xff", content_type="text/plain", deadline=soon())
     await transport.put("/metrics/job/a", body=b"up 1\n", content_type="text/plain", deadline=soon())
     await transport.delete("/api/v2/silence/1", parameters={"force": "true"}, deadline=soon())
@@ -62,7 +62,7 @@ async def test_the_answer_brings_its_headers(transport):
 
 async def test_what_json_cannot_say_is_a_bad_query(server, transport):
     with pytest.raises(TelemetryBadQuery, match="no JSON"):
-        await transport.post_json("/", json={"a": object()}, deadline=soon())
+        await transport.post_json("/", body={"a": object()}, deadline=soon())
     assert server.requests == []
 
 
