@@ -66,7 +66,8 @@ async def application(
     try:
         operations = Operations(build_schema())
         await check_catalog(database, operations.schema, operations.sources)
-        async with open_backends(settings) as backends:
+        metrics = Metrics(VERSION)
+        async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]
             has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
                 backends.telemetry.prometheus or backends.telemetry.tempo
@@ -83,6 +84,7 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                metrics=metrics,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
@@ -116,10 +118,10 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    metrics: Metrics,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
-    metrics = Metrics(VERSION)
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import DomainError
-from domain.health import ComponentHealth, HealthStatus, SystemHealth
+from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryBadResponse, TelemetryError
 from telemetry_clients.prometheus import Prometheus
@@ -23,12 +23,14 @@ from telemetry_clients.transport import Transport
 class Dependency:
     """Something that we depend on. `ask` returns its version ("" when unknown) or raises DomainError, TelemetryError.
 
-    Without an essential one nothing works; without another one, only what comes from it is missing.
+    Without an essential one nothing works; without another one, only what comes from it is missing. `circuit_state`
+    says whether calls to it pass, where a circuit breaker decides that.
     """
 
     name: str
     ask: Callable[[Deadline], Awaitable[str]]
     is_essential: bool = False
+    circuit_state: Callable[[], CircuitState] | None = None
 
 
 class Health:
@@ -93,7 +95,14 @@ class Health:
         else:
             status = HealthStatus.UNHEALTHY if dependency.is_essential else HealthStatus.DEGRADED
         return ComponentHealth(
-            dependency.name, status, message if error else None, version or None, latency_seconds, self._now(), error
+            dependency.name,
+            status,
+            message if error else None,
+            version or None,
+            latency_seconds,
+            self._now(),
+            error,
+            None if dependency.circuit_state is None else dependency.circuit_state(),
         )
 
 
@@ -128,11 +137,11 @@ def tempo_dependency(tempo: Tempo) -> Dependency:
     return Dependency("tempo", ask)
 
 
-def grafana_dependency(name: str, transport: Transport) -> Dependency:
-    """Loki, by the readiness that it reports."""
+def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
+    """A backend that says at `path` whether it is ready."""
 
     async def ask(deadline: Deadline) -> str:
-        answer = await transport.get("/ready", deadline=deadline)
+        answer = await transport.get(path, deadline=deadline)
         if not answer.succeeded:
             raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
         return ""

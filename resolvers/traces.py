@@ -85,33 +85,61 @@ def trace_question(
     return TraceQuestion(start, end, errors_only, min_duration_seconds, first or USUAL_TRACES, order)
 
 
-async def traces_of_service(context: RequestContext, service: str, question: TraceQuestion) -> list[FoundTrace]:
-    """Traces with spans of one service, given by its `service.name`.
+@dataclass(frozen=True, slots=True)
+class KeptTrace:
+    """A trace that was found, and the instance of Tempo that keeps it (None: the default one)."""
+
+    found: FoundTrace
+    instance: str | None = None
+
+
+async def traces_of_service(
+    context: RequestContext, service: str, instance: str | None, question: TraceQuestion
+) -> list[KeptTrace]:
+    """Traces with spans of one service, given by its `service.name`, in the Tempo that knows it.
 
     Services that ask the same at the same time are asked for in one search. Raises TelemetryError.
     """
-    tempo = context.telemetry.tempo.get()
+    tempo = context.telemetry.tempo.get(instance)
     search = partial(_search_each, tempo, question, _deadline(context))
-    return await context.batcher.ask(("traces of services", question), service, search)
+    found = await context.batcher.ask(("traces of services", instance, question), service, search)
+    return [KeptTrace(trace, instance) for trace in found]
 
 
 async def traces_of_services(
-    context: RequestContext, services: Sequence[str], question: TraceQuestion
-) -> list[FoundTrace]:
-    """Traces with spans of any of several services, in one search. Raises TelemetryError."""
-    tempo = context.telemetry.tempo.get()
-    if not services:
-        return []
-    return await _search(tempo, services, question, _deadline(context))
+    context: RequestContext, services: Sequence[tuple[str | None, str]], question: TraceQuestion
+) -> list[KeptTrace]:
+    """Traces with spans of any of several services, given with the Tempo that knows them, in one search of each.
+
+    Raises TelemetryError.
+    """
+    by_instance: dict[str | None, list[str]] = {}
+    for instance, service in services:
+        by_instance.setdefault(instance, []).append(service)
+    tempos = [(instance, context.telemetry.tempo.get(instance), names) for instance, names in by_instance.items()]
+    if not tempos:
+        context.telemetry.tempo.get()
+    deadline = _deadline(context)
+    answers = await all_of(_search(tempo, names, question, deadline) for _, tempo, names in tempos)
+    kept = [
+        KeptTrace(trace, instance) for (instance, _, _), traces in zip(tempos, answers, strict=True) for trace in traces
+    ]
+    if question.order is TraceOrder.START:
+        kept.sort(key=lambda trace: trace.found.started_at, reverse=True)
+    else:
+        kept.sort(key=lambda trace: -trace.found.duration_seconds)
+    return kept[: question.first]
 
 
-async def traces_of_query(context: RequestContext, query: str, question: TraceQuestion) -> list[FoundTrace]:
+async def traces_of_query(
+    context: RequestContext, query: str, instance: str | None, question: TraceQuestion
+) -> list[KeptTrace]:
     """Traces that meet a query in TraceQL. Raises TelemetryError."""
-    tempo = context.telemetry.tempo.get()
+    tempo = context.telemetry.tempo.get(instance)
     found = await tempo.search(
         query, start=question.start, end=question.end, limit=question.candidates, deadline=_deadline(context)
     )
-    return question.chosen(found)
+    return [KeptTrace(trace, instance) for trace in question.chosen(found)]
 
 
 def searchable_range(context: RequestContext, start: datetime, end: datetime) -> tuple[datetime, datetime]:
@@ -120,18 +148,36 @@ def searchable_range(context: RequestContext, start: datetime, end: datetime) ->
     return max(start, end - longest), end
 
 
-async def tree_of_trace(context: RequestContext, trace_id: str) -> TraceTree | None:
+async def tree_of_trace(context: RequestContext, trace_id: str, instance: str | None) -> TraceTree | None:
     """A trace with its spans, or None where Tempo does not have it (any more).
 
     Traces that are asked for at the same time are fetched together, a few at once, each of them once. Raises
     TelemetryError, for a trace that could not be fetched and no other.
     """
-    tempo = context.telemetry.tempo.get()
+    tempo = context.telemetry.tempo.get(instance)
     fetch = partial(_fetch_all, tempo, _deadline(context))
-    fetched = await context.batcher.ask("traces by id", normal_trace_id(trace_id), fetch)
+    fetched = await context.batcher.ask(("traces by id", instance), normal_trace_id(trace_id), fetch)
     if isinstance(fetched, TelemetryError):
         raise fetched
     return fetched
+
+
+async def tree_anywhere(context: RequestContext, trace_id: str) -> TraceTree | None:
+    """A trace from whichever Tempo has it. All are asked at once. Raises TelemetryError where one that was not able to
+    answer may have it.
+    """
+    tempos = context.telemetry.tempo
+    if not tempos:
+        tempos.get()
+    deadline = _deadline(context)
+    wanted = normal_trace_id(trace_id)
+    answers = await all_of(_fetch_all(tempo, deadline, [wanted]) for _, tempo in tempos)
+    fetched = [answer[wanted] for answer in answers]
+    if tree := next((answer for answer in fetched if isinstance(answer, TraceTree)), None):
+        return tree
+    if failure := next((answer for answer in fetched if isinstance(answer, TelemetryError)), None):
+        raise failure
+    return None
 
 
 def ordered_spans(tree: TraceTree, order: SpanOrder, *, first: int | None) -> Sequence[SpanNode]:

@@ -24,8 +24,13 @@ HURT_SELECTORS = (
     f"(select coalesce(json_object_agg(hurt.name, {PROMETHEUS_SELECTOR.replace('{it}', 'hurt')}), '{{{{}}}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
-HURT_TEMPO_SELECTORS = (
-    f"(select coalesce(json_agg({TEMPO_SELECTOR.replace('{it}', 'hurt')} order by hurt.name), '[]')"
+HURT_INSTANCES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
+HURT_IN_TRACES = (
+    f"(select coalesce(json_agg(json_build_array(hurt.telemetry_instances->>'tempo',"
+    f" {TEMPO_SELECTOR.replace('{it}', 'hurt')}) order by hurt.name), '[]')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
@@ -149,11 +154,12 @@ class Incident(Node):
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         selectors=HURT_SELECTORS,
+        instances=HURT_INSTANCES,
     )
     traces: list[Trace] | None = sql.elsewhere(
         "Traces with spans of the services that it hurts, from Tempo, in one search.",
         incident_traces,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
-        selectors=HURT_TEMPO_SELECTORS,
+        services=HURT_IN_TRACES,
     )

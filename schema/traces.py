@@ -13,17 +13,19 @@ from resolvers.telemetry import incident_range
 from resolvers.traces import (
     MOST_TRACES_SHOWN,
     USUAL_TRACES,
+    KeptTrace,
     ordered_spans,
     searchable_range,
     trace_question,
     traces_of_query,
     traces_of_service,
     traces_of_services,
+    tree_anywhere,
     tree_of_trace,
 )
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from telemetry_clients.tempo import FoundTrace, normal_trace_id
+from telemetry_clients.tempo import normal_trace_id
 
 T = TypeVar("T")
 
@@ -111,6 +113,7 @@ class Trace:
     )
     error_count: int | None = strawberry.field(description="How many of them failed; null likewise.")
     tree: strawberry.Private[TraceTree | None] = None
+    instance: strawberry.Private[str | None] = None
 
     @strawberry.field(
         description="Its spans. Null when Tempo has forgotten it meanwhile. Costs a call for each trace, made at once."
@@ -144,7 +147,7 @@ class Trace:
         return _span(tree.nodes[tree.error_origins[0]], tree) if tree is not None and tree.error_origins else None
 
     async def _fetched(self, context: RequestContext) -> TraceTree | None:
-        return self.tree or await tree_of_trace(context, self.trace_id)
+        return self.tree or await tree_of_trace(context, self.trace_id, self.instance)
 
 
 async def service_traces(
@@ -156,7 +159,7 @@ async def service_traces(
     first: First = strawberry.UNSET,
     order_by: OrderBy = strawberry.UNSET,
 ) -> list[Trace] | None:
-    """Traces with spans of the service whose `service.name` is needed as `selector`."""
+    """Traces with spans of the service whose `service.name` is needed as `selector`, in the Tempo `instance`."""
     question = trace_question(
         range.from_,
         range.to,
@@ -166,7 +169,8 @@ async def service_traces(
         first=_given(first),
         order=_given(order_by) or TraceOrder.START,
     )
-    return [_trace(found) for found in await traces_of_service(info.context, needed["selector"], question)]
+    kept = await traces_of_service(info.context, needed["selector"], needed["instance"], question)
+    return [_trace(trace) for trace in kept]
 
 
 async def incident_traces(
@@ -184,7 +188,7 @@ async def incident_traces(
     first: First = strawberry.UNSET,
     order_by: OrderBy = strawberry.UNSET,
 ) -> list[Trace] | None:
-    """Traces with spans of any service whose `service.name` is needed in `selectors`."""
+    """Traces with spans of any of the needed `services`: each an instance of Tempo, or null, and a `service.name`."""
     context = info.context
     start, end = (range.from_, range.to) if range else searchable_range(context, *incident_range(needed, context.now))
     question = trace_question(
@@ -196,21 +200,22 @@ async def incident_traces(
         first=_given(first),
         order=_given(order_by) or TraceOrder.START,
     )
-    return [_trace(found) for found in await traces_of_services(context, needed["selectors"], question)]
+    services = [(instance, name) for instance, name in needed["services"]]
+    return [_trace(trace) for trace in await traces_of_services(context, services, question)]
 
 
 @strawberry.type
 class TraceQueries:
     """Traces for those who know what they look for."""
 
-    @strawberry.field(description="A trace by its id, from Tempo; null where Tempo does not have it (any more).")
+    @strawberry.field(description="A trace by its id, from whichever Tempo has it; null where none does (any more).")
     async def tempo(
         self,
         info: strawberry.Info[RequestContext],
         trace_id: Annotated[strawberry.ID, strawberry.argument(description="Up to 32 hexadecimal digits.")],
     ) -> Trace | None:
         """The trace with an id, or null."""
-        tree = await tree_of_trace(info.context, trace_id)
+        tree = await tree_anywhere(info.context, trace_id)
         return None if tree is None else _whole_trace(normal_trace_id(trace_id), tree)
 
     @strawberry.field(description="Traces that meet a query in TraceQL, from Tempo.")
@@ -229,6 +234,9 @@ class TraceQueries:
                 " hundreds, that Tempo returns."
             ),
         ] = strawberry.UNSET,
+        instance: Annotated[
+            str | None, strawberry.argument(description="Which Tempo to ask, where there are several.")
+        ] = strawberry.UNSET,
     ) -> list[Trace] | None:
         """Traces that meet a query of the client's own."""
         question = trace_question(
@@ -238,7 +246,8 @@ class TraceQueries:
             first=_given(first),
             order=_given(order_by) or TraceOrder.START,
         )
-        return [_trace(found) for found in await traces_of_query(info.context, query, question)]
+        kept = await traces_of_query(info.context, query, _given(instance), question)
+        return [_trace(trace) for trace in kept]
 
 
 def _whole_trace(trace_id: str, tree: TraceTree) -> Trace:
@@ -260,7 +269,8 @@ def _given(argument: T | None) -> T | None:
     return None if argument is strawberry.UNSET else argument
 
 
-def _trace(found: FoundTrace) -> Trace:
+def _trace(kept: KeptTrace) -> Trace:
+    found = kept.found
     counted = None if found.services is None else found.services.values()
     return Trace(
         trace_id=strawberry.ID(found.trace_id),
@@ -270,6 +280,7 @@ def _trace(found: FoundTrace) -> Trace:
         duration_seconds=found.duration_seconds,
         span_count=None if counted is None else sum(service.spans for service in counted),
         error_count=None if counted is None else sum(service.errors for service in counted),
+        instance=kept.instance,
     )
 
 
