@@ -341,6 +341,7 @@ async def test_bad_answers_have_codes_and_leave_no_connection_busy(
 
     with pytest.raises(error):
         await tempo.trace(TRACE_ID, deadline=soon())
+    assert replay.transport.busy_connections() == 0
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"traces": [17]}', b'{"traces": [{"traceID": "x"}]}', b'{"traces": 17}'])
@@ -367,3 +368,33 @@ async def test_a_tempo_that_hangs_is_given_up_at_the_deadline(replay: Replay, te
     replay.server.behaviour = say_nothing
     with pytest.raises(TelemetryTimeout):
         await tempo.trace(TRACE_ID, deadline=Deadline.after(0.1))
+    assert replay.transport.busy_connections() == 0
+
+
+async def test_a_tempo_that_says_a_byte_now_and_then_is_given_up_at_the_deadline(replay: Replay, tempo: Tempo) -> None:
+    async def trickle(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            writer.write(b"[")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    replay.server.behaviour = trickle
+    with pytest.raises(TelemetryTimeout):
+        await tempo.search("{}", **RANGE, deadline=Deadline.after(0.2))
+    assert replay.transport.busy_connections() == 0
+
+
+async def test_a_trace_without_end_is_refused_at_the_limit(replay: Replay) -> None:
+    async def go_on(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\nContent-Length: 10000000000\r\n\r\n")
+        while True:
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    replay.server.behaviour = go_on
+    endpoint = Endpoint(backend="Tempo", url=replay.server.url, max_response_bytes=1_000_000)
+    async with Transport(endpoint) as transport:
+        with pytest.raises(TelemetryLimited):
+            await Tempo(transport).trace(TRACE_ID, deadline=soon())
+        assert transport.busy_connections() == 0
