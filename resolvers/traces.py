@@ -2,11 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from domain.errors import ValidationFailed
 from domain.time import Deadline
@@ -18,6 +18,8 @@ from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id
 
+Answer = TypeVar("Answer")
+
 USUAL_TRACES: Final = 20
 MOST_TRACES_SHOWN: Final = 100
 
@@ -27,7 +29,7 @@ _CANDIDATES: Final = 200
 _ROUNDS: Final = 4
 """How often a search is repeated, narrower each time, when Tempo has more traces than it returned."""
 
-_FETCHES_AT_ONCE: Final = 8
+_CALLS_AT_ONCE: Final = 8
 _SERVICES_AT_ONCE: Final = 50
 _NAME_CHARACTERS_AT_ONCE: Final = 4_000  # a query is part of an address, which must not grow beyond what proxies take
 _MANY_SPANS: Final = 2_000
@@ -59,8 +61,12 @@ class TraceQuestion:
 
     @property
     def candidates(self) -> int:
-        """How many traces to ask Tempo for."""
+        """How many traces to ask Tempo for, to choose from."""
         return self.first if self.order is TraceOrder.START else max(self.first, _CANDIDATES)
+
+    def candidates_of(self, services: int) -> int:
+        """How many traces to ask for, to choose those of several services from."""
+        return min(MOST_TRACES, self.first * services) if self.order is TraceOrder.START else MOST_TRACES
 
 
 def trace_question(
@@ -239,27 +245,30 @@ async def _search_group(
     """One search tells the traces of all services, unless those of a busy one crowd out those of others.
 
     Then the search is repeated for the others: as many traces as all want together give one of them enough each time.
+    The slowest of each are not known before all traces are: where there are too many, each service is asked for alone.
     """
     answers: dict[str, list[FoundTrace]] = {}
     missing = list(services)
     for _ in range(_ROUNDS):
         if len(missing) < 2:
             break
-        limit = min(MOST_TRACES, question.candidates * len(missing))
+        limit = question.candidates_of(len(missing))
         found = await tempo.search(
             question.query(missing), start=question.start, end=question.end, limit=limit, deadline=deadline
         )
+        is_whole = len(found) < limit
         if any(trace.services is None for trace in found):
             break  # nobody could tell for which service a trace was found
-        is_whole = len(found) < limit
+        if question.order is TraceOrder.DURATION and not is_whole:
+            break
         of_each = {service: [trace for trace in found if _has(trace, service, question)] for service in missing}
         answers |= {
             service: question.chosen(traces)
             for service, traces in of_each.items()
-            if is_whole or len(traces) >= question.candidates
+            if is_whole or len(traces) >= question.first
         }
         missing = [service for service in missing if service not in answers]
-    alone = await all_of([_search(tempo, [service], question, deadline) for service in missing])
+    alone = await _few_at_once(partial(_search, tempo, [service], question, deadline) for service in missing)
     return answers | dict(zip(missing, alone, strict=True))
 
 
@@ -273,7 +282,7 @@ def _has(trace: FoundTrace, service: str, question: TraceQuestion) -> bool:
 
 def _groups(services: Sequence[str], question: TraceQuestion) -> list[list[str]]:
     """Services that fit into one query, with enough traces for all of them in one answer."""
-    most = min(_SERVICES_AT_ONCE, max(1, MOST_TRACES // question.candidates))
+    most = min(_SERVICES_AT_ONCE, MOST_TRACES // question.first)
     groups: list[list[str]] = []
     characters = 0
     for service in services:
@@ -291,16 +300,25 @@ async def _fetch_all(
     """Each trace, or why it could not be fetched."""
 
     async def fetch(trace_id: str) -> TraceTree | TelemetryError | None:
-        async with turn:
-            try:
-                spans = await tempo.trace(trace_id, deadline=deadline)
-            except TelemetryError as error:
-                return error
+        try:
+            spans = await tempo.trace(trace_id, deadline=deadline)
+        except TelemetryError as error:
+            return error
         if spans is None:
             return None
         # Arithmetic over very many spans would hold up every other request.
         return await asyncio.to_thread(trace_tree, spans) if len(spans) > _MANY_SPANS else trace_tree(spans)
 
-    turn = asyncio.Semaphore(_FETCHES_AT_ONCE)
-    trees = await all_of([fetch(trace_id) for trace_id in trace_ids])
+    trees = await _few_at_once(partial(fetch, trace_id) for trace_id in trace_ids)
     return dict(zip(trace_ids, trees, strict=True))
+
+
+async def _few_at_once(calls: Iterable[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
+    """Every answer, or the first failure; a few calls are under way at a time."""
+    turn = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+    async def take_turn(call: Callable[[], Awaitable[Answer]]) -> Answer:
+        async with turn:
+            return await call()
+
+    return await all_of(take_turn(call) for call in calls)

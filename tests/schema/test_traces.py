@@ -191,6 +191,25 @@ async def test_a_busy_service_does_not_hide_the_traces_of_a_quiet_one(api: Api, 
     assert len(backend.tempo.searches) == 2
 
 
+async def test_the_slowest_of_many_services_come_from_one_search_while_tempo_can_return_all(
+    api: Api, backend: Backend
+) -> None:
+    names = [f"service-{number:02}" for number in range(20)]
+    await create(api, *names)
+    backend.tempo.traces = [
+        stored(number, names[number % 20], duration_ms=number * 397 % 400 + 1) for number in range(400)
+    ]
+
+    found = await by_service(api, first=2, orderBy="DURATION")
+
+    slowest = sorted(range(0, 400, 20), key=lambda number: -(number * 397 % 400))
+    assert found["service-00"] == slowest[:2]
+    assert len(backend.tempo.searches) == 1
+    busy = [stored(number, names[0], duration_ms=5) for number in range(1000, 2000)]
+    backend.tempo.traces = [*backend.tempo.traces, *busy]
+    assert await by_service(api, first=2, orderBy="DURATION") == found
+
+
 async def test_a_tempo_that_does_not_count_spans_tells_services_apart_too(api: Api, backend: Backend) -> None:
     await create(api, "checkout", "payment")
     backend.tempo.traces = [stored(1, "checkout", "payment"), stored(2, "checkout")]
