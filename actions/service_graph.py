@@ -114,10 +114,11 @@ async def _forget(tx: Transaction, before: datetime) -> set[Pair]:
 
 async def _record_changes(tx: Transaction, added: set[Pair], forgotten: set[Pair], actor: Actor) -> None:
     """Tell of the services whose traced dependencies are others now, with the names of all of them."""
-    changed = sorted({service_id for service_id, _ in added | forgotten})
-    if not changed:
+    if not added and not forgotten:
         return
     names = await _names(tx, {depends_on_id for _, depends_on_id in added | forgotten})
+    new, old = _by_service(added, names), _by_service(forgotten, names)
+    changed = sorted(new.keys() | old.keys())
     dependency = service_dependencies.c
     traced = (
         select(dependency.service_id, services.c.name)
@@ -129,9 +130,7 @@ async def _record_changes(tx: Transaction, added: set[Pair], forgotten: set[Pair
     for row in await tx.execute(traced):
         after[row.service_id].add(row.name)
     for service_id in changed:
-        new = {names[depends_on_id] for caller, depends_on_id in added if caller == service_id}
-        old = {names[depends_on_id] for caller, depends_on_id in forgotten if caller == service_id}
-        before = (after[service_id] - new) | old
+        before = (after[service_id] - new.get(service_id, set())) | old.get(service_id, set())
         await record(
             tx,
             actor=actor,
@@ -141,6 +140,14 @@ async def _record_changes(tx: Transaction, added: set[Pair], forgotten: set[Pair
             scope=Scope(service_ids=(service_id,)),
             event=EventType.SERVICE_CHANGED,
         )
+
+
+def _by_service(pairs: set[Pair], names: Mapping[UUID, str]) -> dict[UUID, set[str]]:
+    """The names of what each service depends on."""
+    by_service: dict[UUID, set[str]] = {}
+    for service_id, depends_on_id in pairs:
+        by_service.setdefault(service_id, set()).add(names[depends_on_id])
+    return by_service
 
 
 async def _names(tx: Transaction, ids: Collection[UUID]) -> Mapping[UUID, str]:

@@ -31,7 +31,8 @@ MOST_CALLS: Final = 2_000
 SAMPLED_TRACES: Final = 100
 
 _ACTOR: Final = Actor(id=None, name="service graph", role=Role.ADMIN)
-_TIMEOUT_SECONDS: Final = 30.0
+_SOURCE_SECONDS: Final = 20.0
+_TIMEOUT_SECONDS: Final = 60.0
 _SHORTEST_WINDOW_SECONDS: Final = 300.0
 _FETCHES_AT_ONCE: Final = 4
 
@@ -58,11 +59,11 @@ class ServiceGraph:
     @property
     def work(self) -> Work:
         """How often and how long it is done."""
-        return Work(run=self.renew, timeout_seconds=_TIMEOUT_SECONDS * 2, every_seconds=self._interval_seconds)
+        return Work(run=self.renew, timeout_seconds=_TIMEOUT_SECONDS, every_seconds=self._interval_seconds)
 
     async def renew(self, job: Job) -> None:
         """Read the graph and write it down. Raises TelemetryError when nobody who could know it answered."""
-        calls = await self._calls(Deadline.after(_TIMEOUT_SECONDS))
+        calls = await self._calls()
 
         async def write(tx: Transaction) -> Renewal:
             await hold(tx, job)
@@ -77,10 +78,11 @@ class ServiceGraph:
             unnamed=renewal.unnamed,
         )
 
-    async def _calls(self, deadline: Deadline) -> list[ServiceCall]:
+    async def _calls(self) -> list[ServiceCall]:
         """Who calls whom, those who call most. Raises TelemetryError when nobody who could know answered."""
         failures: list[TelemetryError] = []
         calls: list[ServiceCall] = []
+        deadline = Deadline.after(_SOURCE_SECONDS)
         for _, prometheus in self._telemetry.prometheus:
             try:
                 calls += await calls_from_prometheus(
@@ -88,6 +90,7 @@ class ServiceGraph:
                 )
             except TelemetryError as error:
                 failures.append(error)
+        deadline = Deadline.after(_SOURCE_SECONDS)  # a Prometheus that hangs must leave some time
         for _, tempo in self._telemetry.tempo if not calls else ():
             try:
                 calls += await self._sampled(tempo, deadline)
@@ -117,7 +120,8 @@ class ServiceGraph:
 
         async def fetch(trace: FoundTrace) -> TraceTree | None:
             async with turn:
-                return trace_tree(await tempo.trace(trace.trace_id, deadline=deadline) or [])
+                spans = await tempo.trace(trace.trace_id, deadline=deadline)
+            return await asyncio.to_thread(trace_tree, spans or [])
 
         # A trace of one service holds no calls between services.
         wanted = [trace for trace in found if trace.services is None or len(trace.services) > 1]
