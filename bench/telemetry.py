@@ -108,7 +108,8 @@ def hanging(console: Console, arguments: Arguments) -> bool:
     verdict = "[green]reached[/green]" if is_reached else "[red]not reached[/red]"
     console.print(
         f"p99 while metrics hang, as a multiple of p99 while they come: {ratios[1]:.2f} "
-        f"(wanted: at most {MOST_RATIO:g}, {verdict}). Of p99 while nobody asks: {ratios[0]:.2f}, which has the work of asking for metrics in it."
+        f"(wanted: at most {MOST_RATIO:g}, {verdict}). "
+        f"Of p99 while nobody asks: {ratios[0]:.2f}, which has the work of asking for metrics in it."
     )
     return is_reached
 
