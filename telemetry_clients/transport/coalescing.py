@@ -75,6 +75,8 @@ class Flights:
         flight.waiting += 1
         try:
             await asyncio.wait({flight.task}, timeout=deadline.remaining_seconds())
+            if flight.waiting == 1 and not flight.task.done():
+                flight.scope.deadline = anyio.current_time()  # the timers of event loops can be a little early
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.is_trial and not flight.task.done():
