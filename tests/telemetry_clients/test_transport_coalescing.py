@@ -193,4 +193,4 @@ async def test_every_call_that_reaches_its_deadline_is_counted_as_a_timeout(serv
     for _ in range(20):
         with pytest.raises(TelemetryTimeout):
             await ask(transport, seconds=0.011)
-    assert observer.outcomes == ["TELEMETRY_TIMEOUT"] * 20
+    assert observer.outcomes == ["TELEMETRY_TIMEOUT"] * 20, "none joined a call that was over"
