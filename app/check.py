@@ -65,7 +65,9 @@ async def _check_database(settings: Settings) -> list[Finding]:
 
 async def _check_backends(settings: Settings) -> list[Finding]:
     findings = {
-        str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL") for name in Backend
+        str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL")
+        for name in Backend
+        if not settings.backends(name)
     }
     try:
         async with open_backends(settings) as backends:

@@ -44,9 +44,11 @@ async def telemetry() -> AsyncIterator[Telemetry]:
         Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
         Transport(Endpoint(backend="Tempo", url=tempo_server.url)) as tempo_transport,
     ):
+        prometheus = Prometheus(transport)
+        tempo = Tempo(tempo_transport, longest_search_seconds=1e12)
         yield Telemetry(
-            prometheus=Instances("Prometheus", {DEFAULT: Prometheus(transport)}),
-            tempo=Instances("Tempo", {DEFAULT: Tempo(tempo_transport, longest_search_seconds=1e12)}),
+            prometheus=Instances("Prometheus", {DEFAULT: prometheus, "eu": prometheus}),
+            tempo=Instances("Tempo", {DEFAULT: tempo, "eu": tempo}),
         )
 
 
