@@ -35,3 +35,15 @@ _UNITS = {
     GoldenSignal.LATENCY_P99: "s",
     GoldenSignal.SATURATION: "1",
 }
+
+
+class LogLevel(StrEnum):
+    """How bad a line of a log says it is, from the least to the worst (OpenTelemetry's severities, log data model)."""
+
+    TRACE = "TRACE"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"

@@ -1,8 +1,10 @@
 """How every telemetry backend is reached: one bounded, deadlined HTTP client. The only module that knows httpx."""
 
 import asyncio
+import base64
 import contextlib
 import re
+import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +81,7 @@ class Transport:
         bare_url = url.copy_with(username=None, password=None)
         self.address = str(bare_url).rstrip("/")
         self._name = f"{self.backend} at {self.address}"
+        self._credentials = self._authorization(url)
         self._client = httpx.AsyncClient(
             base_url=bare_url,
             auth=self._basic_auth(url),
@@ -104,6 +107,25 @@ class Transport:
     async def post(self, path: str, *, form: Parameters, deadline: Deadline) -> Answer:
         """POST a form to `path` below the endpoint's URL: for questions, which may be longer than a URL can be."""
         return await self._send("POST", path, deadline, form=form)
+
+    async def post_json(self, path: str, *, body: object, deadline: Deadline) -> Answer:
+        """POST JSON to `path` below the endpoint's URL."""
+        return await self._send("POST", path, deadline, json=body)
+
+    def websocket_target(
+        self, path: str, parameters: Parameters | None = None
+    ) -> tuple[str, Mapping[str, str], ssl.SSLContext | None]:
+        """The address, the headers and the TLS settings to open a WebSocket with, below the endpoint's URL."""
+        request = self._client.build_request("GET", path, params=parameters)
+        scheme = "wss" if request.url.scheme == "https" else "ws"
+        headers = {"User-Agent": request.headers["User-Agent"], **self._endpoint.headers}
+        if self._credentials is not None:
+            headers["Authorization"] = self._credentials
+        return (
+            str(request.url.copy_with(scheme=scheme)),
+            headers,
+            ssl.create_default_context() if scheme == "wss" else None,
+        )
 
     def decode(self, answer: Answer) -> object:
         """The answer's JSON. Raises TelemetryBadResponse, for example for a proxy's HTML or a document cut short."""
@@ -158,6 +180,7 @@ class Transport:
         *,
         params: Parameters | None = None,
         form: Parameters | None = None,
+        json: object = None,
     ) -> Answer:
         if deadline.expired:
             raise TelemetryTimeout(self.backend, f"{self._name} was not asked: the time allowed was used up before.")
@@ -170,7 +193,7 @@ class Transport:
         # spare those steps, so each exchange runs in its own task, where nothing but its scope can cancel it.
         scope = anyio.CancelScope(deadline=anyio.current_time() + deadline.remaining_seconds())
         self._under_way += 1
-        exchange = asyncio.create_task(self._exchange(scope, method, path, params, form))
+        exchange = asyncio.create_task(self._exchange(scope, method, path, params, form, json))
         try:
             return await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -184,14 +207,20 @@ class Transport:
             self._under_way -= 1
 
     async def _exchange(
-        self, scope: anyio.CancelScope, method: str, path: str, params: Parameters | None, form: Parameters | None
+        self,
+        scope: anyio.CancelScope,
+        method: str,
+        path: str,
+        params: Parameters | None,
+        form: Parameters | None,
+        json: object,
     ) -> Answer:
         """One request and its whole answer, until `scope` ends it."""
         try:
             with scope:
                 async with (
                     self._connections,
-                    self._client.stream(method, path, params=params, data=form) as response,
+                    self._client.stream(method, path, params=params, data=form, json=json) as response,
                 ):
                     return await self._receive(response)
         except UnicodeEncodeError as error:
@@ -267,6 +296,13 @@ class Transport:
         return TelemetryNotConfigured(
             self.backend, f"The URL configured for {self.backend} {what}. Give it as in http://127.0.0.1:9090."
         )
+
+    def _authorization(self, url: httpx.URL) -> str | None:
+        """The header that proves who we are, for what does not go through the client."""
+        if self._endpoint.bearer_token is not None:
+            return f"Bearer {self._endpoint.bearer_token}"
+        pair = (url.username, url.password) if url.userinfo else self._endpoint.basic_auth
+        return None if pair is None else "Basic " + base64.b64encode(":".join(pair).encode()).decode()
 
     def _basic_auth(self, url: httpx.URL) -> httpx.BasicAuth | None:
         from_url = (url.username, url.password) if url.userinfo else None
