@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from app.health import Dependency, grafana_dependency, prometheus_dependency
+from app.health import Dependency, grafana_dependency, loki_dependency, prometheus_dependency
 from app.settings import Settings
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 
@@ -31,11 +32,16 @@ async def open_backends(settings: Settings) -> AsyncGenerator[Backends]:
             )
             prometheus[DEFAULT] = Prometheus(transport)
             dependencies.append(prometheus_dependency(prometheus[DEFAULT]))
-        for name, url in (("Loki", settings.loki_url), ("Tempo", settings.tempo_url)):
-            if url is not None:
-                transport = await stack.enter_async_context(Transport(Endpoint(backend=name, url=url)))
-                dependencies.append(grafana_dependency(name.lower(), transport))
-        yield Backends(Telemetry(Instances("Prometheus", prometheus)), tuple(dependencies))
+        loki: dict[str, Loki] = {}
+        if settings.loki_url is not None:
+            transport = await stack.enter_async_context(Transport(Endpoint(backend="Loki", url=settings.loki_url)))
+            loki[DEFAULT] = Loki(transport)
+            dependencies.append(loki_dependency(loki[DEFAULT]))
+        if settings.tempo_url is not None:
+            transport = await stack.enter_async_context(Transport(Endpoint(backend="Tempo", url=settings.tempo_url)))
+            dependencies.append(grafana_dependency("tempo", transport))
+        telemetry = Telemetry(Instances("Prometheus", prometheus), Instances("Loki", loki))
+        yield Backends(telemetry, tuple(dependencies))
 
 
 def _prometheus_endpoint(settings: Settings, url: str) -> Endpoint:

@@ -13,6 +13,7 @@ from domain.errors import DomainError
 from domain.health import ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryError
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Transport
 
@@ -114,8 +115,18 @@ def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     return Dependency("prometheus", ask)
 
 
+def loki_dependency(loki: Loki) -> Dependency:
+    """Loki, by the readiness that it reports and its build information."""
+
+    async def ask(deadline: Deadline) -> str:
+        await loki.require_ready(deadline=deadline)
+        return (await loki.build_info(deadline=deadline)).version
+
+    return Dependency("loki", ask)
+
+
 def grafana_dependency(name: str, transport: Transport) -> Dependency:
-    """Loki or Tempo, by the readiness that they report."""
+    """Tempo, by the readiness that it reports."""
 
     async def ask(deadline: Deadline) -> str:
         answer = await transport.get("/ready", deadline=deadline)

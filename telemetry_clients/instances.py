@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from telemetry_clients.errors import TelemetryNotConfigured
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
 
 Client = TypeVar("Client")
@@ -44,3 +45,4 @@ class Telemetry:
     """Every telemetry backend that is configured."""
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
+    loki: Instances[Loki] = field(default_factory=lambda: Instances("Loki"))
