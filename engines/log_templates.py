@@ -66,7 +66,8 @@ class LogTemplate:
 
     def similarity(self, tokens: list[str]) -> float:
         """How many of the tokens are the same, 0 to 1 (Drain, section III.E). Both have as many."""
-        return sum(map(eq, self.tokens, tokens)) / len(tokens)
+        same: int = sum(map(eq, self.tokens, tokens))
+        return same / len(tokens)
 
     def generalise(self, tokens: list[str]) -> None:
         """Give up the tokens that differ, and keep what separates them from the next."""

@@ -15,7 +15,9 @@ from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth
 from domain.time import Deadline
 from feed.log import EventLog
+from resolvers.batching import Batcher
 from resolvers.compile.documents import PreparedOperation
+from resolvers.log_tails import LogTails
 from telemetry_clients.instances import Telemetry
 
 
@@ -51,6 +53,8 @@ class RequestContext:
     health: Callable[[], Awaitable[SystemHealth]] | None = None
     reading: Reading | None = None
     running: Running | None = None
+    batcher: Batcher = field(default_factory=Batcher)
+    log_tails: LogTails = field(default_factory=LogTails)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

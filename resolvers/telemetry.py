@@ -74,6 +74,11 @@ def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, d
     return start - PADDING, max(end, start)
 
 
+def backend_deadline(context: RequestContext) -> Deadline:
+    """By when a backend has to answer. Too late for the rest of the query is worth nothing: a little earlier."""
+    return Deadline.after(max(0.0, context.deadline.remaining_seconds() - MARGIN_SECONDS))
+
+
 def _questions(signal: GoldenSignal, services: Mapping[str, Labels]) -> Iterable[Question]:
     """Services that differ in the value of their only label are one question; any others have one each."""
     by_label: dict[str, list[str]] = {}
@@ -95,8 +100,7 @@ async def _ask(
 ) -> list[SignalSeries]:
     window = rate_window_seconds(step, context.scrape_interval_seconds)
     query = expression(question.signal, question.selector, window_seconds=window)
-    # An answer that comes too late for the rest of the query is worth nothing: stop a little earlier.
-    deadline = Deadline.after(max(0.0, context.deadline.remaining_seconds() - MARGIN_SECONDS))
+    deadline = backend_deadline(context)
     result = await prometheus.query_range(query, start=start, end=end, step_seconds=step, deadline=deadline)
     return [
         SignalSeries(service, question.signal, query, series)

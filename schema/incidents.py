@@ -10,6 +10,7 @@ from schema.alerts import Alert
 from schema.correlation import SHOWN, Correlation, IncidentAnalysis
 from schema.filters import ALERT_ORDER
 from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
+from schema.logs import LogEntry, incident_logs
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
@@ -21,6 +22,10 @@ from schema.timeline import TimelineEvent, timeline
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 HURT_SELECTORS = (
     f"(select coalesce(json_object_agg(hurt.name, {PROMETHEUS_SELECTOR.replace('{it}', 'hurt')}), '{{{{}}}}')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
+HURT_SERVICES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
@@ -144,4 +149,11 @@ class Incident(Node):
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         selectors=HURT_SELECTORS,
+    )
+    logs: list[LogEntry] | None = sql.elsewhere(
+        "The lines of the services that it hurts, the latest first, from Loki.",
+        incident_logs,
+        started_at="{it}.started_at",
+        resolved_at="{it}.resolved_at",
+        selectors=HURT_SERVICES,
     )

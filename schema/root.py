@@ -28,6 +28,7 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
+from schema.logs import loki_query
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
@@ -137,6 +138,10 @@ class Query:
         if info.context.health is None:
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
+
+    loki = strawberry.field(
+        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+    )
 
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",

@@ -6,6 +6,7 @@ from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from resolvers import sql
 from resolvers.compile.sources import Order, OrderKey
 from schema.filters import ALERT_ORDER, INCIDENT_ORDER, AlertFilter, IncidentFilter, IncidentOrder
+from schema.logs import LogEntry, LogPattern, service_log_patterns, service_logs
 from schema.nodes import Connection, Node
 from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
@@ -54,7 +55,8 @@ class ServiceSelectors:
         PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
-        "Label matchers of its log streams.",
+        "Label matchers of its log streams. Where none are declared, Loki is asked which of the labels `service_name`, "
+        "`service`, `app`, `job` and `container` has the service's name.",
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
     tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
@@ -113,6 +115,19 @@ class Service(Node):
         service_metrics,
         name="{it}.name",
         selector=PROMETHEUS_SELECTOR,
+    )
+    logs: list[LogEntry] | None = sql.elsewhere(
+        "Its lines over a time range, the latest first, from Loki.",
+        service_logs,
+        name="{it}.name",
+        selectors="{it}.selectors",
+    )
+    log_patterns: list[LogPattern] | None = sql.elsewhere(
+        "Its lines over a time range in groups that look alike, the largest first, from Loki. Where Loki finds none "
+        "itself, or only some levels are wanted, they are found among the latest 2000 lines.",
+        service_log_patterns,
+        name="{it}.name",
+        selectors="{it}.selectors",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.loki import Loki
+from telemetry_clients.loki_selectors import LokiSelectors
 from telemetry_clients.prometheus import Prometheus
 
 Client = TypeVar("Client")
@@ -46,3 +47,10 @@ class Telemetry:
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
     loki: Instances[Loki] = field(default_factory=lambda: Instances("Loki"))
+    _loki_selectors: dict[str, LokiSelectors] = field(default_factory=dict, repr=False)
+
+    def loki_selectors(self, name: str = DEFAULT) -> LokiSelectors:
+        """How one Loki names services. Raises TelemetryNotConfigured."""
+        if name not in self._loki_selectors:
+            self._loki_selectors[name] = LokiSelectors(self.loki.get(name))
+        return self._loki_selectors[name]

@@ -15,6 +15,7 @@ from telemetry_clients.loki_answers import (
     DetectedLabel,
     IndexStats,
     Labels,
+    LogLine,
     LogResult,
     Pattern,
     Volume,
@@ -220,7 +221,7 @@ class Loki:
         await self._ask("/ready", {}, deadline)
 
     async def _pages(self, form: Form, pager: Pager, limit: int, deadline: Deadline) -> LogResult:
-        lines = []
+        lines: list[LogLine] = []
         while not pager.is_done and len(lines) < limit:
             size = pager.size(limit - len(lines), self._most_lines)
             try:

@@ -14,6 +14,7 @@ _LIMITS = re.compile(
     re.IGNORECASE,
 )
 _TIMEOUTS = re.compile(r"deadline exceeded|timed out|timeout", re.IGNORECASE)
+_POSITION = re.compile(r"parse error at line (\d+), col (\d+)")
 _MOST_LINES = re.compile(r"max_entries_limit_per_query \(\d+ > (\d+)\)")
 _LONGEST_RANGE = re.compile(r"query length: [^,]+, limit: ([0-9a-zµ.]+)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[ywdhms])")
@@ -36,7 +37,11 @@ def refused_query(reason: str) -> TelemetryError:
     """The error for a query, or a push, that Loki refuses with these words."""
     if _LIMITS.search(reason) and not reason.startswith("parse error"):
         return TelemetryLimited("Loki", f"Loki refused the query as too large: {reason}. Ask for less.")
-    return TelemetryBadQuery("Loki", f"Loki refused the query: {reason}")
+    at = _POSITION.match(reason)
+    if at is None:
+        return TelemetryBadQuery("Loki", f"Loki refused the query: {reason}")
+    # Loki counts the first line as 0 or 1, whichever part of it says so.
+    return TelemetryBadQuery("Loki", f"Loki refused the query: {reason}", max(1, int(at[1])), int(at[2]))
 
 
 def spoken_reason(content_type: str, body: bytes) -> str:

@@ -1,0 +1,65 @@
+"""Subscriptions to what another backend tells as it happens. They cannot be resumed: what was missed is not kept."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from graphql import ExecutionResult, execute
+
+from domain.time import Deadline
+from resolvers.compile.sources import Live
+from resolvers.context import RequestContext, Running
+from resolvers.errors import field_error
+from resolvers.execution import Executor
+
+_RENDER_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that a backend tells: an object of the subscription's type, and how many before it were left out."""
+
+    value: Any
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFrame:
+    """Something to send, which no cursor leads back to."""
+
+    body: bytes
+    cursor: None = None
+
+
+async def live_frames(
+    source: Live, name: str, running: Running, arguments: Mapping[str, Any], context: RequestContext
+) -> AsyncGenerator[LiveFrame]:
+    """The answers to a live subscription's field, as JSON text. Raises what its source does.
+
+    `extensions.missed` says how many things were left out before one, because they came faster than they were taken.
+    """
+    async with aclosing(source.tell(context, arguments)) as told:
+        async for each in told:
+            yield LiveFrame(await _answer(name, each, running, context))
+
+
+async def _answer(name: str, told: Told, running: Running, context: RequestContext) -> bytes:
+    prepared = running.prepared
+    executing = execute(
+        prepared.lookup.schema,
+        prepared.document,
+        {name: told.value},
+        replace(context, deadline=Deadline.after(_RENDER_SECONDS), running=running),
+        dict(running.variables),
+        prepared.name,
+        executor_class=Executor,
+    )
+    result = executing if isinstance(executing, ExecutionResult) else await executing
+    body: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        body["errors"] = [field_error(error, context.request_id) for error in result.errors]
+    if told.missed:
+        body["extensions"] = {"missed": told.missed}
+    return orjson.dumps(body)
