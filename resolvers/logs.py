@@ -1,7 +1,7 @@
 """Fields that ask Loki for lines. What resolvers ask at the same time becomes one query wherever LogQL allows it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,11 @@ from telemetry_clients.prometheus import range_step_seconds
 USUAL_LINES = 100
 _MOST_PAGES = 10
 _SERVICES_PER_QUERY = 500
+
+# At least how many lines a page has, one after the other, where it holds lines that are not wanted: of other levels, or
+# of services that have enough.
+_MORE_WHERE_LEVELS_ARE_FOUND_HERE: Sequence[int] = (1, 250, 1_000, MOST_LINES)
+_MORE_WHERE_SERVICES_SHARE: Sequence[int] = (1_000, MOST_LINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,8 @@ async def followed_lines(
 
 
 Group = Mapping[Service, Streams]
+Lacking = Callable[[], tuple[str, int]]
+"""Of which streams lines are lacking, and how many."""
 
 
 def _groups(streams: Group) -> list[Group]:
@@ -200,7 +207,12 @@ def _selector(group: Group) -> str:
 async def _read(loki: Loki, selector: str, wanted: Wanted, deadline: Deadline) -> list[FoundLine]:
     """The latest lines of some streams. Where levels are found out here, it takes as many pages as that needs."""
     found: list[FoundLine] = []
-    async for page in _pages(loki, wanted, deadline, lambda: (selector, wanted.first - len(found))):
+
+    def lacking() -> tuple[str, int]:
+        return selector, wanted.first - len(found)
+
+    least = () if wanted.levels is None else _MORE_WHERE_LEVELS_ARE_FOUND_HERE
+    async for page in _pages(loki, wanted, deadline, lacking, least):
         found += wanted.found(page)
     return found[: wanted.first]
 
@@ -215,8 +227,12 @@ async def _read_each(
         lacks = {service: wanted.first - len(lines) for service, lines in found.items() if len(lines) < wanted.first}
         return (_selector({service: group[service] for service in lacks}) if lacks else "", sum(lacks.values()))
 
+    if len(group) > 1:
+        least = _MORE_WHERE_SERVICES_SHARE
+    else:
+        least = () if wanted.levels is None else _MORE_WHERE_LEVELS_ARE_FOUND_HERE
     try:
-        async for page in _pages(loki, wanted, deadline, lacking):
+        async for page in _pages(loki, wanted, deadline, lacking, least):
             for line in wanted.found(page):
                 for service, streams in group.items():
                     if streams.holds(line.line.labels) and len(found[service]) < wanted.first:
@@ -226,19 +242,22 @@ async def _read_each(
     return {**found}
 
 
-async def _pages(loki: Loki, wanted: Wanted, deadline: Deadline, lacking: Any) -> AsyncGenerator[Sequence[LogLine]]:
+async def _pages(
+    loki: Loki, wanted: Wanted, deadline: Deadline, lacking: Lacking, least: Sequence[int]
+) -> AsyncGenerator[Sequence[LogLine]]:
     """Pages of lines back from the end of the range, while `lacking` says of which streams and how many are lacking."""
     end_ns = nanoseconds(wanted.end)
     seen: set[LineKey] = set()
-    for _ in range(_MOST_PAGES):
+    for number in range(_MOST_PAGES):
         selector, count = lacking()
         if count <= 0:
             return
+        size = max(count, least[min(number, len(least) - 1)]) if least else count
         result = await loki.query_range(
             selector + wanted.pipeline(),
             start=wanted.start,
             end=end_ns,
-            limit=min(MOST_LINES, count + len(seen)),
+            limit=min(MOST_LINES, size + len(seen)),
             direction=Direction.BACKWARD,
             deadline=deadline,
         )

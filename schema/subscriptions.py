@@ -43,8 +43,8 @@ class Subscription:
         [EventType.TIMELINE_EVENT_ADDED],
     )
     log_tail: LogEntry = sql.live(
-        "The lines of a service as they are written, from Loki. It cannot be resumed. Where lines come faster than they "
-        "are taken, the oldest are left out, and `extensions.missed` says how many.",
+        "The lines of a service as they are written, from Loki. It cannot be resumed. Where lines come faster than "
+        "they are taken, the oldest are left out, and `extensions.missed` says how many.",
         tail_service,
         {
             "service": Given(str, "Its name or id."),

@@ -36,6 +36,7 @@ class LocalLoki:
     has_sockets: bool = True
     hangs: bool = False
     tails: dict[ServerConnection, str] = field(default_factory=dict)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def asked_for(self, path: str) -> list[dict[str, str]]:
         """The parameters of every request to a path."""
@@ -62,7 +63,7 @@ class LocalLoki:
         parameters = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         self.asked.append((url.path, parameters))
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.closing.wait()
         if self.refusal is not None:
             return _answer(self.refusal[0], self.refusal[1].encode(), "text/plain; charset=utf-8")
         if url.path.endswith("/tail"):
@@ -121,7 +122,10 @@ async def local_loki() -> AsyncIterator[LocalLoki]:
     async with serve(loki.tail, "127.0.0.1", 0, process_request=loki.answer, close_timeout=0.1) as server:
         host, port = next(iter(server.sockets)).getsockname()
         loki.url = f"http://{host}:{port}"
-        yield loki
+        try:
+            yield loki
+        finally:
+            loki.closing.set()
 
 
 def _selects(query: str) -> Callable[[Labels, str], bool]:
