@@ -73,6 +73,8 @@ class LocalLoki:
     def _http_answer(self, path: str, parameters: dict[str, str]) -> Response:
         if path == "/ready":
             return _answer(200, b"ready\n", "text/plain")
+        if path.endswith("/buildinfo"):
+            return _answer(200, b'{"version":"3.5.0","revision":"abc"}', "application/json")
         if path.endswith("/query_range"):
             limit = int(parameters["limit"])
             if limit > self.most_lines:
