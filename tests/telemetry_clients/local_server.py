@@ -15,6 +15,7 @@ class Request:
     path: str
     parameters: dict[str, list[str]]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 Behaviour = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
@@ -108,5 +109,6 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     url = urlsplit(target)
-    sent = "&".join(filter(None, (url.query, body.decode())))
-    return Request(method, url.path, parse_qs(sent, keep_blank_values=True), headers)
+    form = body.decode() if "urlencoded" in headers.get("content-type", "") else ""
+    sent = "&".join(filter(None, (url.query, form)))
+    return Request(method, url.path, parse_qs(sent, keep_blank_values=True), headers, body)
