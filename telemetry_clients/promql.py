@@ -68,6 +68,11 @@ def selector(metric: str, *conditions: str) -> str:
     return metric + "{" + ",".join(conditions) + "}"
 
 
+def any_metric(*conditions: str) -> str:
+    """The series of whichever metric that meet every condition, the metric's name perhaps among them."""
+    return "{" + ",".join(conditions) + "}"
+
+
 def duration(seconds: float) -> str:
     """A PromQL duration, at millisecond precision, as in `90s` or `1500ms`. Raises TelemetryBadQuery below 1 ms."""
     milliseconds = round(seconds * 1000)
