@@ -37,6 +37,15 @@ class Running:
     shape: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a backend remarked about the answer to a field that it nevertheless gave."""
+
+    path: tuple[str | int, ...]
+    backend: str
+    message: str
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One operation's surroundings. `now` is the time of the request, for everything in it."""
@@ -53,6 +62,7 @@ class RequestContext:
     reading: Reading | None = None
     running: Running | None = None
     batcher: Batcher = field(default_factory=Batcher)
+    remarks: dict[Remark, None] = field(default_factory=dict)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

@@ -13,14 +13,14 @@ from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
-from schema.services import PROMETHEUS_SELECTOR, Service
+from schema.services import Service
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 HURT_SELECTORS = (
-    f"(select coalesce(json_object_agg(hurt.name, {PROMETHEUS_SELECTOR.replace('{it}', 'hurt')}), '{{{{}}}}')"
+    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"

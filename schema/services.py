@@ -50,7 +50,8 @@ class ServiceSelectors:
     """How a service is named in each backend."""
 
     prometheus: JSON = sql.expression(
-        "Label matchers: label names and their values.",
+        "Label matchers: label names and their values. Where none are declared, Prometheus is asked which of "
+        "`service`, `service_name`, `job` and `app` has the service's name as its value.",
         PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
@@ -58,6 +59,10 @@ class ServiceSelectors:
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
     tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+    signals: JSON = sql.expression(
+        "PromQL that is asked for some golden signals, by signal, instead of looking for the usual metrics.",
+        "coalesce(nullif({it}.selectors->'signals', 'null'), '{{}}')",
+    )
 
 
 @sql.type(services)
@@ -112,7 +117,7 @@ class Service(Node):
         "Its golden signals over a time range, from Prometheus.",
         service_metrics,
         name="{it}.name",
-        selector=PROMETHEUS_SELECTOR,
+        selectors="{it}.selectors",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

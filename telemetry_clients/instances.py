@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.prometheus import Prometheus
 
@@ -44,3 +45,10 @@ class Telemetry:
     """Every telemetry backend that is configured."""
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
+    _discoveries: dict[str, Discovery] = field(default_factory=dict, repr=False)
+
+    def discovery(self, name: str = DEFAULT) -> Discovery:
+        """What is known of the services of one Prometheus. Raises TelemetryNotConfigured."""
+        if name not in self._discoveries:
+            self._discoveries[name] = Discovery(self.prometheus.get(name))
+        return self._discoveries[name]

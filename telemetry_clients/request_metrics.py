@@ -37,7 +37,7 @@ class Form(StrEnum):
     NATIVE = "native histogram"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestMetric:
     """A metric that counts requests. A histogram's name is without `_count` and `_bucket`.
 
@@ -61,7 +61,7 @@ class RequestMetric:
         return f"{self.name}_count" if form is Form.CLASSIC else self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MemoryMetric:
     """Memory in use and the most that may be used, in bytes, on the series that `only` narrows to."""
 
