@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from domain.errors import ValidationFailed
@@ -11,10 +11,9 @@ from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.telemetry import backend_deadline
-from telemetry_clients.discovery import Discovery, Place, Service
+from telemetry_clients.discovery import Place, Service
 from telemetry_clients.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
-from telemetry_clients.instances import DEFAULT
-from telemetry_clients.prometheus import Prometheus, QueryResult, range_step_seconds
+from telemetry_clients.prometheus import QueryResult, range_step_seconds
 from telemetry_clients.samples import Series
 
 Answer = TypeVar("Answer")
@@ -28,17 +27,20 @@ _SERVICES_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class MeasuredService:
-    """A service with what the catalog says of its metrics: declared labels, and PromQL given for some signals."""
+    """A service with what the catalog says of its metrics: declared labels, PromQL given for some signals, and the
+    Prometheus that has them (None: the default one).
+    """
 
     service: Service
     given: tuple[tuple[str, str], ...] = ()
+    instance: str | None = None
 
     @classmethod
-    def of(cls, name: str, selectors: Mapping[str, Any]) -> "MeasuredService":
+    def of(cls, name: str, selectors: Mapping[str, Any], instance: str | None = None) -> "MeasuredService":
         """A service with its `selectors` as the catalog keeps them."""
         labels = selectors.get("prometheus") or {}
         given = selectors.get("signals") or {}
-        return cls(Service(name, tuple(sorted(labels.items()))), tuple(sorted(given.items())))
+        return cls(Service(name, tuple(sorted(labels.items()))), tuple(sorted(given.items())), instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,16 @@ async def golden_signals(
     Raises TelemetryError, and ValidationFailed for a range that is none.
     """
     require_range(start, end, step_seconds, context.now)
-    prometheus = context.telemetry.prometheus.get()
     step = range_step_seconds(start, end, step_seconds)
+    # On multiples of the step, so that who asks again a moment later asks the same.
+    start, end = aligned(start, step), aligned(end, step)
     range = _Range(start, end, step, rate_window_seconds(step, context.scrape_interval_seconds))
-    asking = _Asking(context, prometheus, context.telemetry.discovery(DEFAULT), range)
+    instances = dict.fromkeys(service.instance for service in services)
+    asking = {instance: _Asking(context, instance, range) for instance in instances}
     wanted = dict.fromkeys(USUAL_SIGNALS if signals is None else signals)
-    found = await in_parallel(asking.signal_of(service, signal) for signal in wanted for service in services)
+    found = await in_parallel(
+        asking[service.instance].signal_of(service, signal) for signal in wanted for service in services
+    )
     return Signals(
         tuple(series for signal in found for series in signal.series),
         tuple(dict.fromkeys(warning for signal in found for warning in signal.warnings)),
@@ -100,6 +106,7 @@ async def evaluate(
     query: str,
     range: tuple[datetime, datetime] | None,
     step_seconds: int | None,
+    instance: str | None = None,
 ) -> tuple[QueryResult, int | None]:
     """What PromQL that somebody wrote gives, now or over a range, and the step that was taken.
 
@@ -111,7 +118,7 @@ async def evaluate(
         raise ValidationFailed("`query` must not be empty", ["query"])
     if range is not None:
         require_range(*range, step_seconds, context.now)
-    prometheus = context.telemetry.prometheus.get()
+    prometheus = context.telemetry.prometheus.get(instance)
     deadline = backend_deadline(context)
     if range is None:
         return await prometheus.query(query, at=context.now, deadline=deadline), None
@@ -130,6 +137,11 @@ def require_range(start: datetime, end: datetime, step_seconds: int | None, now:
         raise ValidationFailed("`stepSeconds` must be at least 1", ["stepSeconds"])
 
 
+def aligned(moment: datetime, step_seconds: int) -> datetime:
+    """The last multiple of the step that is not after the moment."""
+    return datetime.fromtimestamp(moment.timestamp() // step_seconds * step_seconds, UTC)
+
+
 async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Every answer, or the first failure, with nothing left running."""
     tasks = [asyncio.create_task(question) for question in asked]
@@ -143,10 +155,12 @@ async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answ
 class _Asking:
     """Asks one Prometheus about one range."""
 
-    def __init__(self, context: RequestContext, prometheus: Prometheus, discovery: Discovery, range: _Range) -> None:
+    def __init__(self, context: RequestContext, instance: str | None, range: _Range) -> None:
+        """Raises TelemetryNotConfigured."""
         self._context = context
-        self._prometheus = prometheus
-        self._discovery = discovery
+        self._instance = instance
+        self._prometheus = context.telemetry.prometheus.get(instance)
+        self._discovery = context.telemetry.discovery(instance)
         self._range = range
 
     async def signal_of(self, service: MeasuredService, signal: GoldenSignal) -> Signals:
@@ -154,7 +168,7 @@ class _Asking:
         given = dict(service.given).get(signal.value)
         if given is not None:
             return await self._given_signal(service, signal, given)
-        key = ("golden signal", DEFAULT, signal, self._range)
+        key = ("golden signal", self._instance, signal, self._range)
 
         async def answer_all(services: Sequence[Service]) -> Mapping[Service, Signals]:
             return await self._found_signals(services, signal)
@@ -169,7 +183,7 @@ class _Asking:
         async def answer_all(queries: Sequence[str]) -> Mapping[str, QueryResult]:
             return {query: await self._query(query) for query in queries}
 
-        result = await self._context.batcher.ask(("PromQL", DEFAULT, query, self._range), query, answer_all)
+        result = await self._context.batcher.ask(("PromQL", self._instance, query, self._range), query, answer_all)
         name = service.service.name
         return Signals(tuple(SignalSeries(name, signal, query, series) for series in result.series), result.warnings)
 

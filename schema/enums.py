@@ -9,7 +9,7 @@ from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
-from domain.health import HealthStatus
+from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
@@ -219,6 +219,12 @@ describe(
     HEALTHY="It serves.",
     DEGRADED="It serves, and something is missing.",
     UNHEALTHY="It does not serve.",
+)
+describe(
+    CircuitState,
+    CLOSED="Calls pass.",
+    HALF_OPEN="One call passes, to see whether it answers again.",
+    OPEN="No call passes for a while, because too many failed.",
 )
 describe(
     Role,

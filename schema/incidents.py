@@ -23,6 +23,10 @@ HURT_SELECTORS = (
     "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
+HURT_INSTANCES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
 
 
@@ -144,4 +148,5 @@ class Incident(Node):
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         selectors=HURT_SELECTORS,
+        instances=HURT_INSTANCES,
     )

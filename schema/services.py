@@ -80,6 +80,9 @@ class Service(Node):
     runbook_url: URL | None = sql.column("What to do when it hurts.")
     labels: JSON = sql.column("Labels, a flat object of strings.")
     selectors: ServiceSelectors = sql.embedded("How it is named in each backend.")
+    telemetry_instances: JSON = sql.column(
+        "Which instance of each backend knows it; the default one of those that are missing."
+    )
     discovered_at: DateTime | None = sql.column("When it was first heard of, where nobody declared it.")
     version: int = sql.column("Counts its changes.")
     created_at: DateTime = sql.column("When it was added.")
@@ -118,6 +121,7 @@ class Service(Node):
         service_metrics,
         name="{it}.name",
         selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'prometheus'",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

@@ -53,8 +53,8 @@ async def service_metrics(
     signals: Signals = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the service with the needed `name` and `selectors`."""
-    services = [MeasuredService.of(needed["name"], needed["selectors"])]
+    """The golden signals of the service with the needed `name`, `selectors` and `instance`."""
+    services = [MeasuredService.of(needed["name"], needed["selectors"], needed["instance"])]
     return await _metrics(info, services, signals, range.from_, range.to, step_seconds)
 
 
@@ -68,9 +68,10 @@ async def incident_metrics(
     ] = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the services with the needed `selectors`, by name."""
+    """The golden signals of the services with the needed `selectors` and `instances`, by name."""
     start, end = (range.from_, range.to) if range else incident_range(needed, info.context.now)
-    services = [MeasuredService.of(name, selectors) for name, selectors in needed["selectors"].items()]
+    instances = needed["instances"]
+    services = [MeasuredService.of(name, selectors, instances[name]) for name, selectors in needed["selectors"].items()]
     return await _metrics(info, services, signals, start, end, step_seconds)
 
 

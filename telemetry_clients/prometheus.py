@@ -21,7 +21,7 @@ from telemetry_clients.errors import (
 from telemetry_clients.prometheus_inventory import Exemplar, MetricMetadata, Target, exemplars, metric_metadata, target
 from telemetry_clients.prometheus_rules import ActiveAlert, RuleGroup, active_alert, rule_group
 from telemetry_clients.samples import Point, Series
-from telemetry_clients.transport import Answer, Parameters, Transport
+from telemetry_clients.transport import Answer, Transport
 
 __all__ = ["MAX_POINTS", "BuildInfo", "Point", "Prometheus", "QueryResult", "Series", "range_step_seconds"]
 
@@ -187,8 +187,9 @@ class Prometheus:
 
     async def _evaluate(self, path: str, form: dict[str, str | list[str]], deadline: Deadline) -> QueryResult:
         # Prometheus gives up by itself when we will no longer listen, even where the closed connection goes unseen.
-        bounded: Parameters = {**form, "timeout": f"{max(deadline.remaining_seconds(), 0.001):.3f}"}
-        answer = await self._transport.post(path, form=bounded, deadline=deadline)
+        answer = await self._transport.post(
+            path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable="step" in form
+        )
         data, warnings = self._unwrap(answer)
         return replace(self._shaped("samples", _result, data), warnings=warnings)
 
