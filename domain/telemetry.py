@@ -19,6 +19,15 @@ class TelemetryBackend(StrEnum):
     TEMPO = "TEMPO"
 
 
+class PrometheusResultKind(StrEnum):
+    """What a PromQL expression gives."""
+
+    VECTOR = "VECTOR"
+    MATRIX = "MATRIX"
+    SCALAR = "SCALAR"
+    STRING = "STRING"
+
+
 class GoldenSignal(StrEnum):
     """What is watched of every service (Google SRE book, chapter 6: latency, traffic, errors, saturation)."""
 

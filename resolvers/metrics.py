@@ -87,7 +87,7 @@ async def golden_signals(
     require_range(start, end, step_seconds, context.now)
     step = range_step_seconds(start, end, step_seconds)
     # On multiples of the step, so that who asks again a moment later asks the same.
-    start, end = aligned(start, step), aligned(end, step)
+    start, end = aligned(start, end, step)
     range = _Range(start, end, step, rate_window_seconds(step, context.scrape_interval_seconds))
     instances = dict.fromkeys(service.instance for service in services)
     asking = {instance: _Asking(context, instance, range) for instance in instances}
@@ -137,9 +137,11 @@ def require_range(start: datetime, end: datetime, step_seconds: int | None, now:
         raise ValidationFailed("`stepSeconds` must be at least 1", ["stepSeconds"])
 
 
-def aligned(moment: datetime, step_seconds: int) -> datetime:
-    """The last multiple of the step that is not after the moment."""
-    return datetime.fromtimestamp(moment.timestamp() // step_seconds * step_seconds, UTC)
+def aligned(start: datetime, end: datetime, step_seconds: int) -> tuple[datetime, datetime]:
+    """The first and the last multiple of the step within a range; the one before it where there is none."""
+    last = end.timestamp() // step_seconds * step_seconds
+    first = min(-(-start.timestamp() // step_seconds) * step_seconds, last)
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
 
 
 async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:

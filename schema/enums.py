@@ -14,7 +14,7 @@ from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severi
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
-from domain.telemetry import GoldenSignal, TelemetryBackend
+from domain.telemetry import GoldenSignal, PrometheusResultKind, TelemetryBackend
 from domain.timeline import TimelineEventType
 
 
@@ -202,6 +202,13 @@ describe(
     PROMETHEUS="Metrics.",
     LOKI="Logs.",
     TEMPO="Traces.",
+)
+describe(
+    PrometheusResultKind,
+    VECTOR="A value of each series at one time.",
+    MATRIX="Values of each series over time.",
+    SCALAR="A number: one series without labels.",
+    STRING="A text.",
 )
 describe(
     GoldenSignal,

@@ -33,6 +33,7 @@ from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
+from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.slos import SLO
@@ -138,6 +139,7 @@ class Query:
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,

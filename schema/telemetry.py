@@ -83,7 +83,7 @@ async def _metrics(
     end: datetime,
     step_seconds: StepSeconds,
 ) -> list[MetricSeries]:
-    wanted, step = _given(signals), _given(step_seconds)
+    wanted, step = given(signals), given(step_seconds)
     found = await golden_signals(info.context, services, wanted, start=start, end=end, step_seconds=step)
     remark(info, "Prometheus", found.warnings)
     return cast("list[MetricSeries]", Plain([_metric_series(series) for series in found.series]))
@@ -95,7 +95,8 @@ def remark(info: strawberry.Info[RequestContext], backend: str, warnings: Iterab
     info.context.remarks.update(dict.fromkeys(Remark(path, backend, warning) for warning in warnings))
 
 
-def _given(argument: T | None) -> T | None:
+def given(argument: T | None) -> T | None:
+    """An argument, None where it was left out."""
     return None if argument is strawberry.UNSET else argument
 
 
