@@ -63,7 +63,8 @@ async def application(
     try:
         operations = Operations(build_schema())
         await check_catalog(database, operations.schema, operations.sources)
-        async with open_backends(settings) as backends:
+        metrics = Metrics(VERSION)
+        async with open_backends(settings, metrics.telemetry) as backends:
             health = Health([database_dependency(database), *backends.dependencies], now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
@@ -74,6 +75,7 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                metrics=metrics,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
@@ -97,10 +99,10 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    metrics: Metrics,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
-    metrics = Metrics(VERSION)
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 

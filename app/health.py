@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import DomainError
-from domain.health import ComponentHealth, HealthStatus, SystemHealth
+from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.loki import Loki
@@ -22,12 +22,14 @@ from telemetry_clients.transport import Transport
 class Dependency:
     """Something that we depend on. `ask` returns its version ("" when unknown) or raises DomainError, TelemetryError.
 
-    Without an essential one nothing works; without another one, only what comes from it is missing.
+    Without an essential one nothing works; without another one, only what comes from it is missing. `circuit_state`
+    says whether calls to it pass, where a circuit breaker decides that.
     """
 
     name: str
     ask: Callable[[Deadline], Awaitable[str]]
     is_essential: bool = False
+    circuit_state: Callable[[], CircuitState] | None = None
 
 
 class Health:
@@ -92,7 +94,14 @@ class Health:
         else:
             status = HealthStatus.UNHEALTHY if dependency.is_essential else HealthStatus.DEGRADED
         return ComponentHealth(
-            dependency.name, status, message if error else None, version or None, latency_seconds, self._now(), error
+            dependency.name,
+            status,
+            message if error else None,
+            version or None,
+            latency_seconds,
+            self._now(),
+            error,
+            None if dependency.circuit_state is None else dependency.circuit_state(),
         )
 
 
@@ -106,32 +115,34 @@ def database_dependency(database: Database) -> Dependency:
     return Dependency("database", ask, is_essential=True)
 
 
-def prometheus_dependency(prometheus: Prometheus) -> Dependency:
+def prometheus_dependency(name: str, transport: Transport) -> Dependency:
     """Prometheus, by its build information."""
+    prometheus = Prometheus(transport)
 
     async def ask(deadline: Deadline) -> str:
         return (await prometheus.build_info(deadline=deadline)).version
 
-    return Dependency("prometheus", ask)
+    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
 
 
-def loki_dependency(loki: Loki) -> Dependency:
+def loki_dependency(name: str, transport: Transport) -> Dependency:
     """Loki, by the readiness that it reports and its build information."""
+    loki = Loki(transport)
 
     async def ask(deadline: Deadline) -> str:
         await loki.require_ready(deadline=deadline)
         return (await loki.build_info(deadline=deadline)).version
 
-    return Dependency("loki", ask)
+    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
 
 
-def grafana_dependency(name: str, transport: Transport) -> Dependency:
-    """Tempo, by the readiness that it reports."""
+def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
+    """A backend that says at `path` whether it is ready."""
 
     async def ask(deadline: Deadline) -> str:
-        answer = await transport.get("/ready", deadline=deadline)
+        answer = await transport.get(path, deadline=deadline)
         if not answer.succeeded:
             raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
         return ""
 
-    return Dependency(name, ask)
+    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)

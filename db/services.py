@@ -38,6 +38,7 @@ services = Table(
     *url("runbook_url"),
     *json_object("labels"),
     *json_object("selectors"),
+    *json_object("telemetry_instances"),
     timestamp("discovered_at", nullable=True),
     Column("version", Integer, nullable=False, server_default=text("1")),
     *changed(),

@@ -8,6 +8,8 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from resolvers.rendering import Deferred, Plain, writer_of
+
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor, which neither completes nor checks what Postgres has already written as JSON."""
@@ -24,4 +26,26 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         """A finished value as it is; everything else as the specification says."""
         if type(result) is orjson.Fragment:
             return result
+        if type(result) is Plain:
+            return self._written(return_type, field_details_list, info, path, result, position_context)
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+    def _written(
+        self,
+        return_type: GraphQLOutputType,
+        field_details_list: list[FieldDetails],
+        info: GraphQLResolveInfo[Any],
+        path: Path,
+        result: Plain,
+        position_context: Any,
+    ) -> AwaitableOrValue[Any]:
+        """A plain value, its whole selection written at once unless a part of that is deferred."""
+        # Items of one list share the list of their field's details. It is kept, so that its id is not given again.
+        writers = self.__dict__.setdefault("_writers", {})
+        key = (return_type, id(field_details_list))
+        try:
+            if key not in writers:
+                writers[key] = (writer_of(self, return_type, field_details_list), field_details_list)
+        except Deferred:
+            return super().complete_value(return_type, field_details_list, info, path, result.value, position_context)
+        return orjson.Fragment(orjson.dumps(writers[key][0](result.value)))

@@ -9,12 +9,12 @@ from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
-from domain.health import HealthStatus
+from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
-from domain.telemetry import GoldenSignal, LogLevel, TelemetryBackend
+from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, TelemetryBackend
 from domain.timeline import TimelineEventType
 
 
@@ -204,6 +204,13 @@ describe(
     TEMPO="Traces.",
 )
 describe(
+    PrometheusResultKind,
+    VECTOR="A value of each series at one time.",
+    MATRIX="Values of each series over time.",
+    SCALAR="A number: one series without labels.",
+    STRING="A text.",
+)
+describe(
     GoldenSignal,
     REQUEST_RATE="Requests per second.",
     ERROR_RATIO="Failed requests of all requests, 0 to 1.",
@@ -229,6 +236,12 @@ describe(
     HEALTHY="It serves.",
     DEGRADED="It serves, and something is missing.",
     UNHEALTHY="It does not serve.",
+)
+describe(
+    CircuitState,
+    CLOSED="Calls pass.",
+    HALF_OPEN="One call passes, to see whether it answers again.",
+    OPEN="No call passes for a while, because too many failed.",
 )
 describe(
     Role,

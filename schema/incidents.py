@@ -14,14 +14,18 @@ from schema.logs import LogEntry, incident_logs
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
-from schema.services import PROMETHEUS_SELECTOR, Service
+from schema.services import Service
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 HURT_SELECTORS = (
-    f"(select coalesce(json_object_agg(hurt.name, {PROMETHEUS_SELECTOR.replace('{it}', 'hurt')}), '{{{{}}}}')"
+    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
+HURT_INSTANCES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 HURT_SERVICES = (
@@ -149,6 +153,7 @@ class Incident(Node):
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         selectors=HURT_SELECTORS,
+        instances=HURT_INSTANCES,
     )
     logs: list[LogEntry] | None = sql.elsewhere(
         "The lines of the services that it hurts, the latest first, from Loki.",

@@ -34,6 +34,7 @@ from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
+from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.slos import SLO
@@ -139,10 +140,10 @@ class Query:
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
     loki = strawberry.field(
         loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
     )
-
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,

@@ -51,7 +51,8 @@ class ServiceSelectors:
     """How a service is named in each backend."""
 
     prometheus: JSON = sql.expression(
-        "Label matchers: label names and their values.",
+        "Label matchers: label names and their values. Where none are declared, Prometheus is asked which of "
+        "`service`, `service_name`, `job` and `app` has the service's name as its value.",
         PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
@@ -60,6 +61,10 @@ class ServiceSelectors:
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
     tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+    signals: JSON = sql.expression(
+        "PromQL that is asked for some golden signals, by signal, instead of looking for the usual metrics.",
+        "coalesce(nullif({it}.selectors->'signals', 'null'), '{{}}')",
+    )
 
 
 @sql.type(services)
@@ -77,6 +82,9 @@ class Service(Node):
     runbook_url: URL | None = sql.column("What to do when it hurts.")
     labels: JSON = sql.column("Labels, a flat object of strings.")
     selectors: ServiceSelectors = sql.embedded("How it is named in each backend.")
+    telemetry_instances: JSON = sql.column(
+        "Which instance of each backend knows it; the default one of those that are missing."
+    )
     discovered_at: DateTime | None = sql.column("When it was first heard of, where nobody declared it.")
     version: int = sql.column("Counts its changes.")
     created_at: DateTime = sql.column("When it was added.")
@@ -114,7 +122,8 @@ class Service(Node):
         "Its golden signals over a time range, from Prometheus.",
         service_metrics,
         name="{it}.name",
-        selector=PROMETHEUS_SELECTOR,
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'prometheus'",
     )
     logs: list[LogEntry] | None = sql.elsewhere(
         "Its lines over a time range, the latest first, from Loki.",

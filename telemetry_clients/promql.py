@@ -1,7 +1,7 @@
 """PromQL text from untrusted parts: whatever a value holds, it stays one string within the expression."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from telemetry_clients.errors import TelemetryBadQuery
@@ -45,7 +45,12 @@ def any_of(label: str, values: LabelValues) -> str:
         raise TelemetryBadQuery("Prometheus", f"The selector's label {label!r} has an empty value. Give it one.")
     if len(alternatives) == 1:
         return matcher(label, "=", alternatives[0])
-    return matcher(label, "=~", "|".join(_REGEX_SYNTAX.sub(r"\\\g<0>", value) for value in alternatives))
+    return matcher(label, "=~", one_of(alternatives))
+
+
+def one_of(values: Iterable[str]) -> str:
+    """The regular expression (RE2) that matches exactly these values."""
+    return "|".join(_REGEX_SYNTAX.sub(r"\\\g<0>", value) for value in values)
 
 
 def matchers(labels: Mapping[str, LabelValues]) -> tuple[str, ...]:
@@ -61,6 +66,11 @@ def selector(metric: str, *conditions: str) -> str:
             f"{metric!r} is not a metric name. Use letters, digits, underscores and colons, and start with no digit.",
         )
     return metric + "{" + ",".join(conditions) + "}"
+
+
+def any_metric(*conditions: str) -> str:
+    """The series of whichever metric that meet every condition, the metric's name perhaps among them."""
+    return "{" + ",".join(conditions) + "}"
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,84 @@
+"""Identical calls in flight are made once."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from domain.time import Deadline
+from telemetry_clients.transport.answer import Answer
+
+Begin = Callable[[anyio.CancelScope], Coroutine[Any, Any, Answer]]
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A call under way, and how many wait for it. Its scope ends it, at the latest deadline of those who wait."""
+
+    scope: anyio.CancelScope
+    task: asyncio.Task[Answer]
+    waiting: int = 0
+
+
+class Flights:
+    """The calls under way. Each runs in its own task, where nothing but its scope can cancel it.
+
+    httpcore loses a connection when its task is cancelled between two steps of its own bookkeeping. Cancel scopes spare
+    those steps.
+    """
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Flight] = {}
+        self.count = 0
+
+    def find(self, key: Hashable | None) -> Flight | None:
+        """The flight that brings the answer to this question, if there is one."""
+        return None if key is None else self._by_key.get(key)
+
+    def start(self, begin: Begin, deadline: Deadline, key: Hashable | None) -> Flight:
+        """Make a call. Those who ask with the same key until it ends can join it; nobody can without a key."""
+        scope = anyio.CancelScope(deadline=_end_of(deadline))
+        flight = Flight(scope, asyncio.create_task(begin(scope)))
+        self.count += 1
+        if key is not None:
+            self._by_key[key] = flight
+        flight.task.add_done_callback(lambda _: self._ended(flight, key))
+        return flight
+
+    async def answer(self, flight: Flight, deadline: Deadline) -> Answer:
+        """The flight's answer or error. Raises TimeoutError at the caller's own deadline.
+
+        Whoever goes away leaves the call to the others; the last one ends it, and waits until it has ended.
+        """
+        flight.scope.deadline = max(flight.scope.deadline, _end_of(deadline))
+        flight.waiting += 1
+        try:
+            await asyncio.wait({flight.task}, timeout=deadline.remaining_seconds())
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.task.done():
+                self._forget(flight)
+                flight.scope.cancel()
+                await asyncio.wait({flight.task})
+        if not flight.task.done():
+            raise TimeoutError
+        return flight.task.result()
+
+    def _forget(self, flight: Flight) -> None:
+        for key, known in self._by_key.items():
+            if known is flight:
+                del self._by_key[key]
+                return
+
+    def _ended(self, flight: Flight, key: Hashable | None) -> None:
+        self.count -= 1
+        if self._by_key.get(key) is flight:
+            del self._by_key[key]
+        if not flight.task.cancelled():
+            flight.task.exception()  # seen, even where everybody who would have been told has gone
+
+
+def _end_of(deadline: Deadline) -> float:
+    return anyio.current_time() + deadline.remaining_seconds()
