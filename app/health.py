@@ -115,25 +115,23 @@ def database_dependency(database: Database) -> Dependency:
     return Dependency("database", ask, is_essential=True)
 
 
-def prometheus_dependency(name: str, transport: Transport) -> Dependency:
+def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     """Prometheus, by its build information."""
-    prometheus = Prometheus(transport)
 
     async def ask(deadline: Deadline) -> str:
         return (await prometheus.build_info(deadline=deadline)).version
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency("prometheus", ask)
 
 
-def loki_dependency(name: str, transport: Transport) -> Dependency:
+def loki_dependency(loki: Loki) -> Dependency:
     """Loki, by the readiness that it reports and its build information."""
-    loki = Loki(transport)
 
     async def ask(deadline: Deadline) -> str:
         await loki.require_ready(deadline=deadline)
         return (await loki.build_info(deadline=deadline)).version
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency("loki", ask)
 
 
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
@@ -145,4 +143,4 @@ def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
             raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
         return ""
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency(name, ask)

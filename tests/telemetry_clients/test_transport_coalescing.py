@@ -125,7 +125,7 @@ async def test_each_leaves_at_its_own_deadline_and_the_longest_counts_for_the_ca
 
 async def test_writes_are_never_shared(server, transport, release):
     release.set()
-    writes = [transport.post_json("/silences", json={"a": 1}, deadline=Deadline.after(10)) for _ in range(3)]
+    writes = [transport.post_json("/silences", body={"a": 1}, deadline=Deadline.after(10)) for _ in range(3)]
     await asyncio.gather(*writes)
     assert len(server.requests) == 3
 
