@@ -9,11 +9,10 @@ from domain.telemetry import LogLevel
 from engines.log_lines import level_named
 from engines.log_templates import ANYTHING, LogTemplates
 from resolvers.context import RequestContext
-from resolvers.logs import FoundLine, Wanted, require_first, require_range, service_lines
+from resolvers.logs import FoundLine, LoggedService, Wanted, require_first, require_range, service_lines, streams_of
 from resolvers.telemetry import backend_deadline
 from telemetry_clients import logql
 from telemetry_clients.loki_answers import Pattern
-from telemetry_clients.loki_selectors import Service
 
 USUAL_PATTERNS = 20
 LOOKED_AT_LINES = 2_000
@@ -38,7 +37,7 @@ class LinePattern:
 
 async def service_patterns(
     context: RequestContext,
-    service: Service,
+    service: LoggedService,
     start: datetime,
     end: datetime,
     first: int,
@@ -59,12 +58,12 @@ async def service_patterns(
 
 
 async def _lokis_own(
-    context: RequestContext, service: Service, start: datetime, end: datetime
+    context: RequestContext, service: LoggedService, start: datetime, end: datetime
 ) -> list[tuple[Pattern, int]]:
     """The patterns that Loki knows, with their counts; none where it does not look for any, or no longer knows."""
-    loki = context.telemetry.loki.get()
+    loki = context.telemetry.loki.get(service.instance)
+    streams = await streams_of(context, service, end)
     deadline = backend_deadline(context)
-    streams = (await context.telemetry.loki_selectors().streams([service], at=end, deadline=deadline))[service]
     patterns = await loki.patterns(logql.selector(dict(streams.values)), start=start, end=end, deadline=deadline)
     counted = ((pattern, sum(count for _, count in pattern.samples)) for pattern in patterns or ())
     return sorted(
@@ -73,7 +72,11 @@ async def _lokis_own(
 
 
 async def _with_samples(
-    context: RequestContext, service: Service, start: datetime, end: datetime, found: Sequence[tuple[Pattern, int]]
+    context: RequestContext,
+    service: LoggedService,
+    start: datetime,
+    end: datetime,
+    found: Sequence[tuple[Pattern, int]],
 ) -> list[LinePattern]:
     """The patterns with a line each: of the latest lines, or else of the latest that Loki finds to look like them.
 
@@ -99,11 +102,11 @@ async def _with_samples(
 
 
 async def _older_samples(
-    context: RequestContext, service: Service, start: datetime, end: datetime, patterns: Sequence[Pattern]
+    context: RequestContext, service: LoggedService, start: datetime, end: datetime, patterns: Sequence[Pattern]
 ) -> dict[str, FoundLine]:
-    loki = context.telemetry.loki.get()
+    loki = context.telemetry.loki.get(service.instance)
+    streams = await streams_of(context, service, end)
     deadline = backend_deadline(context)
-    streams = (await context.telemetry.loki_selectors().streams([service], at=end, deadline=deadline))[service]
     alike = [pattern.template for pattern in patterns if len(pattern.template) <= _LONGEST_PATTERN]
     if not alike:
         return {}

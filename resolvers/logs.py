@@ -1,6 +1,5 @@
 """Fields that ask Loki for lines. What resolvers ask at the same time becomes one query wherever LogQL allows it."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from domain.telemetry import LogLevel
 from domain.time import Deadline
 from engines.log_lines import level_of, trace_id_of, words_of
 from resolvers.context import RequestContext
+from resolvers.metrics import in_parallel
 from resolvers.telemetry import backend_deadline
 from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryError
@@ -29,6 +29,19 @@ _SERVICES_PER_QUERY = 500
 # of services that have enough.
 _MORE_WHERE_LEVELS_ARE_FOUND_HERE: Sequence[int] = (1, 250, 1_000, MOST_LINES)
 _MORE_WHERE_SERVICES_SHARE: Sequence[int] = (1_000, MOST_LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedService:
+    """A service with what the catalog says of its logs: declared labels, and which Loki has them."""
+
+    service: Service
+    instance: str | None = None
+
+    @classmethod
+    def of(cls, name: str, selectors: Mapping[str, Any], instance: str | None = None) -> "LoggedService":
+        """A service with its `selectors` as the catalog keeps them."""
+        return cls(Service(name, tuple(sorted((selectors.get("loki") or {}).items()))), instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +88,6 @@ class Wanted:
         ]
 
 
-def logged_service(name: str, selectors: Mapping[str, Any]) -> Service:
-    """A service with its `selectors` as the catalog keeps them."""
-    return Service(name, tuple(sorted((selectors.get("loki") or {}).items())))
-
-
 def require_range(start: datetime, end: datetime, now: datetime) -> None:
     """Raises ValidationFailed for a range that ends before it starts, or that is yet to come."""
     if start >= end:
@@ -94,7 +102,7 @@ def require_first(first: int) -> None:
         raise ValidationFailed(f"`first` must be 1 to {MOST_LINES}", ["first"])
 
 
-async def service_lines(context: RequestContext, service: Service, wanted: Wanted) -> list[FoundLine]:
+async def service_lines(context: RequestContext, asked: LoggedService, wanted: Wanted) -> list[FoundLine]:
     """The latest lines of a service, the latest first; one query for all services that are asked for at once.
 
     Raises TelemetryError, ValidationFailed.
@@ -102,49 +110,61 @@ async def service_lines(context: RequestContext, service: Service, wanted: Wante
     wanted.require_sense(context.now)
     if wanted.levels == frozenset():
         return []
-    loki = context.telemetry.loki.get()
+    loki = context.telemetry.loki.get(asked.instance)
 
     async def answer_all(services: Sequence[Service]) -> Mapping[Service, list[FoundLine] | TelemetryError]:
         deadline = backend_deadline(context)
-        streams = await context.telemetry.loki_selectors().streams(services, at=wanted.end, deadline=deadline)
+        names = context.telemetry.loki_selectors(asked.instance)
+        streams = await names.streams(services, at=wanted.end, deadline=deadline)
         answers: dict[Service, list[FoundLine] | TelemetryError] = {}
-        for found in await asyncio.gather(
-            *(_read_each(loki, group, wanted, deadline) for group in _groups(streams)),
-        ):
+        for found in await in_parallel(_read_each(loki, group, wanted, deadline) for group in _groups(streams)):
             answers |= found
         return answers
 
-    answer = await context.batcher.ask(("log lines", wanted), service, answer_all)
+    answer = await context.batcher.ask(("log lines", asked.instance, wanted), asked.service, answer_all)
     if isinstance(answer, TelemetryError):
         raise answer
     return answer
 
 
-async def lines_of_all(context: RequestContext, services: Sequence[Service], wanted: Wanted) -> list[FoundLine]:
+async def lines_of_all(context: RequestContext, services: Sequence[LoggedService], wanted: Wanted) -> list[FoundLine]:
     """The latest lines of several services together, the latest first. Raises TelemetryError, ValidationFailed."""
     wanted.require_sense(context.now)
-    loki = context.telemetry.loki.get()
-    if wanted.levels == frozenset() or not services:
+    by_instance: dict[str | None, list[Service]] = {}
+    for each in services:
+        by_instance.setdefault(each.instance, []).append(each.service)
+    if not by_instance:
+        context.telemetry.loki.get()  # It says so where there is none.
+    if wanted.levels == frozenset():
         return []
+    read = await in_parallel(_lines_of(context, instance, some, wanted) for instance, some in by_instance.items())
+    return _latest(read, wanted)
+
+
+async def _lines_of(
+    context: RequestContext, instance: str | None, services: Sequence[Service], wanted: Wanted
+) -> list[FoundLine]:
+    loki = context.telemetry.loki.get(instance)
     deadline = backend_deadline(context)
-    streams = await context.telemetry.loki_selectors().streams(services, at=wanted.end, deadline=deadline)
-    asking = [asyncio.create_task(_read(loki, _selector(group), wanted, deadline)) for group in _groups(streams)]
-    try:
-        read = await asyncio.gather(*asking)
-    finally:
-        for task in asking:
-            task.cancel()
-    found = sorted((line for lines in read for line in lines), key=lambda each: each.line.time_ns, reverse=True)
-    return found[: wanted.first]
+    streams = await context.telemetry.loki_selectors(instance).streams(services, at=wanted.end, deadline=deadline)
+    groups = [*_groups(streams)]
+    return _latest(await in_parallel(_read(loki, _selector(group), wanted, deadline) for group in groups), wanted)
 
 
-async def query_lines(context: RequestContext, query: str, start: datetime, end: datetime, first: int) -> LogResult:
+def _latest(read: Iterable[Iterable[FoundLine]], wanted: Wanted) -> list[FoundLine]:
+    found = (line for lines in read for line in lines)
+    return sorted(found, key=lambda each: each.line.time_ns, reverse=True)[: wanted.first]
+
+
+async def query_lines(
+    context: RequestContext, query: str, start: datetime, end: datetime, first: int, instance: str | None
+) -> LogResult:
     """What LogQL that somebody wrote gives over a range. Raises TelemetryError, ValidationFailed."""
     if not query.strip():
         raise ValidationFailed("`query` must not be empty", ["query"])
     require_range(start, end, context.now)
     require_first(first)
-    return await context.telemetry.loki.get().query_range(
+    return await context.telemetry.loki.get(instance).query_range(
         query,
         start=start,
         end=end,
@@ -156,15 +176,13 @@ async def query_lines(context: RequestContext, query: str, start: datetime, end:
 
 
 async def followed_lines(
-    context: RequestContext, service: Service, search: str | None, levels: frozenset[LogLevel] | None
+    context: RequestContext, asked: LoggedService, search: str | None, levels: frozenset[LogLevel] | None
 ) -> AsyncGenerator[tuple[FoundLine, int]]:
     """The lines of a service as they are written, each with how many before it were left out. Raises TelemetryError."""
-    loki = context.telemetry.loki.get()
-    streams = await context.telemetry.loki_selectors().streams(
-        [service], at=context.now, deadline=backend_deadline(context)
-    )
+    loki = context.telemetry.loki.get(asked.instance)
+    streams = await streams_of(context, asked, context.now)
     wanted = Wanted(context.now, context.now, search, levels)
-    query = _selector(streams) + wanted.pipeline()
+    query = logql.selector(dict(streams.values)) + wanted.pipeline()
     missed = 0
     async with aclosing(context.log_tails.follow(loki, query)) as lines:
         async for followed in lines:
@@ -172,6 +190,12 @@ async def followed_lines(
             for found in wanted.found([followed.line]):
                 yield found, missed
                 missed = 0
+
+
+async def streams_of(context: RequestContext, asked: LoggedService, at: datetime) -> Streams:
+    """The streams of a service at a time. Raises TelemetryError."""
+    names = context.telemetry.loki_selectors(asked.instance)
+    return (await names.streams([asked.service], at=at, deadline=backend_deadline(context)))[asked.service]
 
 
 Group = Mapping[Service, Streams]

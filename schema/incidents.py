@@ -28,8 +28,8 @@ HURT_INSTANCES = (
     "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
-HURT_SERVICES = (
-    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
+HURT_LOKI_INSTANCES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'loki'), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
@@ -160,5 +160,6 @@ class Incident(Node):
         incident_logs,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
-        selectors=HURT_SERVICES,
+        selectors=HURT_SELECTORS,
+        instances=HURT_LOKI_INSTANCES,
     )

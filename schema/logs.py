@@ -15,10 +15,10 @@ from resolvers.log_patterns import USUAL_PATTERNS, LinePattern, service_patterns
 from resolvers.logs import (
     USUAL_LINES,
     FoundLine,
+    LoggedService,
     Wanted,
     followed_lines,
     lines_of_all,
-    logged_service,
     query_lines,
     service_lines,
 )
@@ -86,8 +86,8 @@ async def service_logs(
     level: Levels = strawberry.UNSET,
     first: First = strawberry.UNSET,
 ) -> list[LogEntry] | None:
-    """The lines of the service with the needed `name` and `selectors`."""
-    service = logged_service(needed["name"], needed["selectors"])
+    """The lines of the service with the needed `name`, `selectors` and `instance`."""
+    service = LoggedService.of(needed["name"], needed["selectors"], needed["instance"])
     wanted = Wanted(range.from_, range.to, _given(search), _levels(level), _first(first, USUAL_LINES))
     return [_entry(found) for found in await service_lines(info.context, service, wanted)]
 
@@ -103,9 +103,10 @@ async def incident_logs(
     ] = strawberry.UNSET,
     first: First = strawberry.UNSET,
 ) -> list[LogEntry] | None:
-    """The lines of the services with the needed `selectors`, by name."""
+    """The lines of the services with the needed `selectors` and `instances`, by name."""
     start, end = (range.from_, range.to) if range else incident_range(needed, info.context.now)
-    services = [logged_service(name, selectors) for name, selectors in needed["selectors"].items()]
+    instances = needed["instances"]
+    services = [LoggedService.of(name, selectors, instances[name]) for name, selectors in needed["selectors"].items()]
     wanted = Wanted(start, end, _given(search), _levels(level), _first(first, USUAL_LINES))
     return [_entry(found) for found in await lines_of_all(info.context, services, wanted)]
 
@@ -119,8 +120,8 @@ async def service_log_patterns(
     ] = strawberry.UNSET,
     level: Levels = strawberry.UNSET,
 ) -> list[LogPattern] | None:
-    """The patterns of the lines of the service with the needed `name` and `selectors`."""
-    service = logged_service(needed["name"], needed["selectors"])
+    """The patterns of the lines of the service with the needed `name`, `selectors` and `instance`."""
+    service = LoggedService.of(needed["name"], needed["selectors"], needed["instance"])
     count = _first(first, USUAL_PATTERNS)
     found = await service_patterns(info.context, service, range.from_, range.to, count, _levels(level))
     return [_pattern(pattern) for pattern in found]
@@ -131,9 +132,13 @@ async def loki_query(
     query: Annotated[str, strawberry.argument(description="The LogQL.")],
     range: Range,
     first: First = strawberry.UNSET,
+    instance: Annotated[
+        str | None, strawberry.argument(description="The Loki to ask, where there are several.")
+    ] = strawberry.UNSET,
 ) -> LogQueryResult | None:
     """What LogQL that somebody wrote returns."""
-    found = await query_lines(info.context, query, range.from_, range.to, _first(first, USUAL_LINES))
+    count = _first(first, USUAL_LINES)
+    found = await query_lines(info.context, query, range.from_, range.to, count, _given(instance))
     if found.series is not None:
         return LogQueryResult(streams=None, series=[_series(query, series) for series in found.series])
     streams: dict[bytes, LogStream] = {}
@@ -148,7 +153,8 @@ async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) ->
     """The lines of the service with the name, or the id, `service`, as they are written."""
     found = orjson.loads(
         await context.read(
-            "select coalesce((select json_build_object('name', name, 'selectors', selectors) from services"
+            "select coalesce((select json_build_object('name', name, 'selectors', selectors,"
+            " 'instance', telemetry_instances->'loki') from services"
             " where lower(name) = lower($1) or id::text = $1 order by lower(name) = lower($1) desc limit 1),"
             " 'null')::text",
             [arguments["service"]],
@@ -157,7 +163,7 @@ async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) ->
     )
     if found is None:
         raise NotFound("service", arguments["service"], ["service"])
-    service = logged_service(found["name"], found["selectors"])
+    service = LoggedService.of(found["name"], found["selectors"], found["instance"])
     levels = arguments.get("level")
     wanted = None if levels is None else frozenset(LogLevel(level) for level in levels)
     async with aclosing(followed_lines(context, service, arguments.get("search"), wanted)) as lines:

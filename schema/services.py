@@ -130,6 +130,7 @@ class Service(Node):
         service_logs,
         name="{it}.name",
         selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
     )
     log_patterns: list[LogPattern] | None = sql.elsewhere(
         "Its lines over a time range in groups that look alike, the largest first, from Loki. Where Loki finds none "
@@ -137,6 +138,7 @@ class Service(Node):
         service_log_patterns,
         name="{it}.name",
         selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

@@ -154,14 +154,15 @@ class _Tail:
     async def _pushed(self) -> AsyncGenerator[TailedLines]:
         """What Loki tells over a WebSocket, until it ends. Raises _Blocked, TelemetryError."""
         parameters = {"query": self._query, "start": str(self._reached_ns), "limit": str(MOST_LINES)}
-        url, headers, tls = self._loki.transport.websocket_target("/loki/api/v1/tail", parameters)
+        target = self._loki.transport.websocket_target("/loki/api/v1/tail", parameters)
         began = asyncio.get_running_loop().time()
         try:
             async with _Connect(
-                url,
-                additional_headers=headers,
-                user_agent_header=None,
-                ssl=tls,
+                target.url,
+                additional_headers=target.headers,
+                user_agent_header="reliability-studio",
+                ssl=target.ssl,
+                server_hostname=target.server_name,
                 compression=None,
                 proxy=None,
                 open_timeout=self.pace.call_seconds,
