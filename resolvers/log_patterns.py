@@ -9,7 +9,8 @@ from domain.telemetry import LogLevel
 from engines.log_lines import level_named
 from engines.log_templates import ANYTHING, LogTemplates
 from resolvers.context import RequestContext
-from resolvers.logs import FoundLine, LoggedService, Wanted, require_first, require_range, service_lines, streams_of
+from resolvers.log_reading import FoundLine, Wanted
+from resolvers.logs import LoggedService, require_first, require_range, service_lines, streams_of
 from resolvers.telemetry import backend_deadline
 from telemetry_clients import logql
 from telemetry_clients.loki_answers import Pattern
@@ -54,7 +55,7 @@ async def service_patterns(
         if found:
             return await _with_samples(context, service, start, end, found[:first])
     lines = await service_lines(context, service, Wanted(start, end, None, levels, LOOKED_AT_LINES))
-    return (await _found_here(lines))[:first]
+    return (await _found_here(lines.lines))[:first]
 
 
 async def _lokis_own(
@@ -83,7 +84,7 @@ async def _with_samples(
     A pattern of which no line is left to see is left out.
     """
     lines = await service_lines(context, service, Wanted(start, end, None, None, _SAMPLED_LINES))
-    samples = _samples([pattern for pattern, _ in found], lines)
+    samples = _samples([pattern for pattern, _ in found], lines.lines)
     lacking = [pattern for pattern, _ in found if pattern.template not in samples]
     if lacking:
         samples |= await _older_samples(context, service, start, end, lacking)
@@ -112,7 +113,7 @@ async def _older_samples(
         return {}
     query = f"{logql.selector(dict(streams.values))} {logql.like(alike)}"
     result = await loki.query_range(query, start=start, end=end, limit=_SAMPLED_LINES, deadline=deadline)
-    return _samples(patterns, Wanted(start, end).found(result.lines))
+    return _samples(patterns, Wanted(start, end).all_found(result.lines))
 
 
 def _samples(patterns: Sequence[Pattern], lines: Iterable[FoundLine]) -> dict[str, FoundLine]:

@@ -94,6 +94,16 @@ async def test_enough_lines_of_a_level_are_found_behind_many_of_others(api, loki
     assert [line["line"] for line in found] == ["level=error 200", "level=error 100", "level=error 0"]
 
 
+async def test_a_search_that_has_to_stop_says_so(api, loki, checkout):
+    loki.lines = [(START_NS + i, {"service_name": "checkout"}, "level=info") for i in range(37_000)]
+    selection = f"logs({RANGE} level: [ERROR] first: 1) {{ line }}"
+    answer = await api(f'{{ serviceByName(name: "checkout") {{ {selection} }} }}')
+    assert answer["data"]["serviceByName"]["logs"] == []
+    [warning] = answer["extensions"]["warnings"]
+    assert (warning["path"], warning["backend"]) == (["serviceByName", "logs"], "Loki")
+    assert "There may be more" in warning["message"]
+
+
 async def test_search_is_a_text_and_no_pattern_and_changes_nothing_else(api, loki, checkout):
     hostile = 'a"} or {x="'
     write(loki, 1, "checkout", f"found {hostile} here")

@@ -22,8 +22,8 @@ _LEVELS = re.compile(r'\| detected_level=~"((?:[^"\\]|\\.)*)"')
 class LocalLoki:
     """Lines go in through `lines`; `asked` is every request, as its path and parameters.
 
-    `refusal` answers instead of the data where a test sets it: a status and Loki's words. Without `has_sockets` tails
-    are refused as by a proxy that knows no WebSocket.
+    `refusal` and `tail_refusal` answer instead where a test sets them: a status and Loki's words. Without `has_sockets`
+    tails are refused as by a proxy that knows no WebSocket.
     """
 
     url: str = ""
@@ -33,6 +33,7 @@ class LocalLoki:
     patterns: list[object] | None = None
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     refusal: tuple[int, str] | None = None
+    tail_refusal: tuple[int, str] | None = None
     has_sockets: bool = True
     hangs: bool = False
     tails: dict[ServerConnection, str] = field(default_factory=dict)
@@ -64,8 +65,9 @@ class LocalLoki:
         self.asked.append((url.path, parameters))
         if self.hangs:
             await self.closing.wait()
-        if self.refusal is not None:
-            return _answer(self.refusal[0], self.refusal[1].encode(), "text/plain; charset=utf-8")
+        refusal = self.tail_refusal if url.path.endswith("/tail") and self.tail_refusal else self.refusal
+        if refusal is not None:
+            return _answer(refusal[0], refusal[1].encode(), "text/plain; charset=utf-8")
         if url.path.endswith("/tail"):
             return None if self.has_sockets else _answer(426, b"<html>Upgrade required</html>", "text/html")
         return self._http_answer(url.path, parameters)

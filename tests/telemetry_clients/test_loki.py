@@ -1,5 +1,6 @@
 """The client against exchanges recorded from a real Loki, replayed over HTTP, errors included."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from telemetry_clients.loki import BuildInfo, Loki, NewLine
 from telemetry_clients.loki_answers import IndexStats, LogPoint, moment, nanoseconds
 from telemetry_clients.loki_paging import Direction
 from telemetry_clients.transport import Endpoint, Transport
-from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
+from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server, reset
 from tests.telemetry_clients.recorded import Exchange, Recorded, recording
 
 START = 1795418889053647616
@@ -332,3 +333,43 @@ def test_moments_and_nanoseconds_agree_to_the_microsecond():
     assert moment(nanoseconds(at) + 999) == at
     with pytest.raises(ValueError, match="aware"):
         nanoseconds(datetime(2026, 1, 1))  # noqa: DTZ001 # what must not be taken
+
+
+CALLS = {
+    "query": lambda loki: loki.query("x", deadline=soon()),
+    "query_range": lambda loki: loki.query_range("x", **RANGE, limit=10, deadline=soon()),
+    "labels": lambda loki: loki.labels(**RANGE, deadline=soon()),
+    "label_values": lambda loki: loki.label_values("a", **RANGE, deadline=soon()),
+    "series": lambda loki: loki.series(["x"], **RANGE, deadline=soon()),
+    "index_stats": lambda loki: loki.index_stats("x", **RANGE, deadline=soon()),
+    "volume": lambda loki: loki.volume("x", **RANGE, deadline=soon()),
+    "patterns": lambda loki: loki.patterns("x", **RANGE, deadline=soon()),
+    "detected_fields": lambda loki: loki.detected_fields("x", **RANGE, deadline=soon()),
+    "detected_labels": lambda loki: loki.detected_labels(**RANGE, deadline=soon()),
+    "build_info": lambda loki: loki.build_info(deadline=soon()),
+}
+
+
+@pytest.mark.parametrize("body", [b"<html>login</html>", b"[]", b"null", b'{"status":"success","data":7}', b'{"data":'])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_every_call_takes_nonsense_for_what_it_is_and_leaves_no_connection_busy(loki, server, call, body):
+    server.behaviour = answering(http_answer(body))
+    with pytest.raises(TelemetryBadResponse):
+        await call(loki)
+    assert loki.transport.busy_connections() == 0
+
+
+async def test_a_loki_that_says_nothing_is_late_and_one_that_hangs_up_is_gone(loki, server):
+    async def hang_up(_: object, writer: asyncio.StreamWriter) -> None:
+        reset(writer)
+
+    async def say_nothing(_: object, writer: asyncio.StreamWriter) -> None:
+        await writer.drain()
+
+    server.behaviour = say_nothing
+    with pytest.raises(TelemetryTimeout):
+        await loki.query_range("x", **RANGE, limit=10, deadline=Deadline.after(0.1))
+    server.behaviour = hang_up
+    with pytest.raises(TelemetryUnavailable):
+        await loki.push([], deadline=soon())
+    assert loki.transport.busy_connections() == 0

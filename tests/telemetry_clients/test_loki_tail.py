@@ -63,6 +63,9 @@ class Following:
             except TelemetryError as error:
                 self.error = error
 
+    def has_failed(self) -> bool:
+        return self.error is not None
+
     def has(self, *lines: str) -> Callable[[], bool]:
         return lambda: [told.line for told in self.told] == [*lines]
 
@@ -114,9 +117,29 @@ async def test_where_no_websocket_gets_through_it_asks_again_and_again(loki, ser
 async def test_a_query_that_loki_refuses_is_an_error_at_once_with_its_words(loki, server):
     server.refusal = (400, "parse error at line 1, col 18: syntax error: unexpected $end, expecting } or ,")
     async with following(loki) as follower:
-        await until(lambda: follower.error is not None)
+        await until(follower.has_failed)
     assert isinstance(follower.error, TelemetryBadQuery)
     assert "line 1, col 18" in follower.error.message
+
+
+async def test_a_refused_tail_has_the_words_that_were_recorded(loki, server):
+    file = CONTRACTS / "loki" / "tail_frames.json"
+    if not file.is_file():
+        pytest.skip(f"no recorded frames: {file} is missing")
+    for refused in json.loads(file.read_text())["refused"]:
+        server.tail_refusal = (refused["status"], refused["body"])
+        async with following(loki) as follower:
+            await until(follower.has_failed)
+        assert isinstance(follower.error, TelemetryBadQuery)
+        assert refused["body"] in follower.error.message
+
+
+async def test_more_tails_than_loki_allows_go_on_without_its_websocket(loki, server):
+    server.tail_refusal = (400, "max concurrent tail requests limit exceeded, count > limit (10 > 10)")
+    async with following(loki) as follower:
+        await until(lambda: len(server.asked_for("/query_range")) > 1)
+        server.lines.append((NOW + 1, SHOP, "one"))
+        await until(follower.has("one"))
 
 
 async def test_a_loki_that_stays_away_is_an_error_in_the_end_and_one_that_comes_back_is_none(loki, server):
@@ -131,7 +154,7 @@ async def test_a_loki_that_stays_away_is_an_error_in_the_end_and_one_that_comes_
         assert follower.error is None
     server.refusal = (503, "starting")
     async with following(loki, TailPace(poll_seconds=0.02, call_seconds=1.0, give_up_seconds=0.0)) as follower:
-        await until(lambda: follower.error is not None)
+        await until(follower.has_failed)
     assert isinstance(follower.error, TelemetryUnavailable)
 
 
