@@ -3,12 +3,32 @@
 from typing import Any
 
 import orjson
-from graphql import GraphQLOutputType, GraphQLResolveInfo
+from graphql import ExecutionResult, GraphQLOutputType, GraphQLResolveInfo, execute
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from resolvers.context import RequestContext, Running
+from resolvers.errors import field_error
 from resolvers.rendering import Deferred, Plain, writer_of
+
+
+async def answer_to_event(name: str, event: Any, running: Running, context: RequestContext) -> dict[str, Any]:
+    """The answer to one event of a subscription, whose field has this name."""
+    executing = execute(
+        running.prepared.lookup.schema,
+        running.prepared.document,
+        {name: event},
+        context,
+        dict(running.variables),
+        running.prepared.name,
+        executor_class=Executor,
+    )
+    result = executing if isinstance(executing, ExecutionResult) else await executing
+    body: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        body["errors"] = [field_error(error, context.request_id) for error in result.errors]
+    return body
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):

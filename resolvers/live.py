@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from graphql import ExecutionResult, execute
 
 from domain.time import Deadline
 from resolvers.compile.sources import Live
 from resolvers.context import RequestContext, Running
-from resolvers.errors import field_error
-from resolvers.execution import Executor
+from resolvers.execution import answer_to_event
 
 _RENDER_SECONDS = 15.0
 
@@ -46,20 +44,8 @@ async def live_frames(
 
 
 async def _answer(name: str, told: Told, running: Running, context: RequestContext) -> bytes:
-    prepared = running.prepared
-    executing = execute(
-        prepared.lookup.schema,
-        prepared.document,
-        {name: told.value},
-        replace(context, deadline=Deadline.after(_RENDER_SECONDS), running=running),
-        dict(running.variables),
-        prepared.name,
-        executor_class=Executor,
-    )
-    result = executing if isinstance(executing, ExecutionResult) else await executing
-    body: dict[str, Any] = {"data": result.data}
-    if result.errors:
-        body["errors"] = [field_error(error, context.request_id) for error in result.errors]
+    context = replace(context, deadline=Deadline.after(_RENDER_SECONDS), running=running)
+    body = await answer_to_event(name, told.value, running, context)
     if told.missed:
         body["extensions"] = {"missed": told.missed}
     return orjson.dumps(body)

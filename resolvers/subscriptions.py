@@ -28,8 +28,7 @@ from resolvers.compile.sources import Live, Sources, Stream
 from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
-from resolvers.errors import field_error
-from resolvers.execution import Executor
+from resolvers.execution import Executor, answer_to_event
 from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
@@ -225,20 +224,7 @@ class Executed:
         if not events:
             await _require(self._log, [place])
         (event,) = events
-        executing = execute(
-            schema,
-            self._running.prepared.document,
-            {self._asked.nodes[0].name.value: event},
-            context,
-            dict(self._running.variables),
-            self._running.prepared.name,
-            executor_class=Executor,
-        )
-        result = executing if isinstance(executing, ExecutionResult) else await executing
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body["errors"] = [field_error(error, context.request_id) for error in result.errors]
-        return orjson.dumps(body)
+        return orjson.dumps(await answer_to_event(self._asked.nodes[0].name.value, event, self._running, context))
 
 
 def _columns(places: Sequence[Place]) -> EventPlaces:
