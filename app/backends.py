@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from app.backend_settings import DEFAULT, Backend, BackendSettings
 from app.health import Dependency, prometheus_dependency, ready_dependency
 from app.settings import Settings
+from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.instances import Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
@@ -46,6 +47,7 @@ async def open_backends(settings: Settings, observer: Observer | None = None) ->
                 transports.setdefault(backend, {})[name] = transport
         telemetry = Telemetry(
             prometheus=_instances(transports, Backend.PROMETHEUS, Prometheus),
+            alertmanager=_instances(transports, Backend.ALERTMANAGER, Alertmanager),
         )
         yield Backends(telemetry, _dependencies(transports))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from domain.telemetry import DEFAULT_INSTANCE
+from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.prometheus import Prometheus
@@ -53,6 +54,7 @@ class Telemetry:
     """Every telemetry backend that is configured."""
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
+    alertmanager: Instances[Alertmanager] = field(default_factory=lambda: Instances("Alertmanager"))
     _discoveries: dict[str | None, Discovery] = field(default_factory=dict, repr=False)
 
     def discovery(self, instance: str | None = None) -> Discovery:
