@@ -31,11 +31,13 @@ from schema.incidents import Incident
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.silences import SilenceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.silences import all_silences
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -140,6 +142,10 @@ class Query:
         return system_health(await info.context.health())
 
     prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    silences = strawberry.field(
+        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+    )
+
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -147,7 +153,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
     """Everything that can be changed."""
 
 

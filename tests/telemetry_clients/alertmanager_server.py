@@ -1,7 +1,9 @@
 """A real Alertmanager for tests: the fixture `alertmanager_server`, a pytest plugin of `tests/conftest.py`."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +35,9 @@ class AlertmanagerServer:
         assert answer.succeeded, answer.body
 
 
-@pytest.fixture(scope="session")
-async def alertmanager_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AlertmanagerServer]:
-    """One Alertmanager for the whole session, which tells nobody of anything."""
-    folder = tmp_path_factory.mktemp("alertmanager")
+@asynccontextmanager
+async def running_alertmanager(folder: Path) -> AsyncIterator[AlertmanagerServer]:
+    """Start an Alertmanager in an empty folder, which tells nobody of anything, and stop it at the end."""
     (folder / "alertmanager.yml").write_text(_CONFIGURATION)
     command = (
         "prometheus-alertmanager",
@@ -51,3 +52,10 @@ async def alertmanager_server(tmp_path_factory: pytest.TempPathFactory) -> Async
         Transport(Endpoint(backend="Alertmanager", url=url)) as transport,
     ):
         yield AlertmanagerServer(url, transport, Alertmanager(transport))
+
+
+@pytest.fixture(scope="session")
+async def alertmanager_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AlertmanagerServer]:
+    """One Alertmanager for the whole session."""
+    async with running_alertmanager(tmp_path_factory.mktemp("alertmanager")) as server:
+        yield server
