@@ -20,6 +20,8 @@ from domain import narration
 from domain.access import Actor
 from domain.alerts import AlertStatus
 from domain.errors import ValidationFailed
+from domain.limits import LABEL_VALUE_CHARACTERS
+from domain.text import storable
 from telemetry_clients import promql
 from telemetry_clients.alertmanager import Matcher
 from telemetry_clients.discovery import SERVICE_LABELS
@@ -63,6 +65,7 @@ def required_matchers(given: Sequence[Matcher], *path: str) -> tuple[Matcher, ..
     for position, matcher in enumerate(given):
         if not promql.is_label_name(matcher.name):
             raise ValidationFailed(f"{matcher.name!r:.100} is not the name of a label", (*path, str(position), "name"))
+        storable(matcher.value, "Value", *path, str(position), "value", limit=LABEL_VALUE_CHARACTERS)
     if all(matcher.value == "" for matcher in given):
         raise ValidationFailed("Give a matcher whose value is not empty: this would silence everything", path)
     return tuple(given)

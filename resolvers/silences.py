@@ -19,6 +19,7 @@ from resolvers.context import RequestContext
 from resolvers.mutations import REFUSALS, Refusal, Written, write
 from resolvers.telemetry import backend_deadline
 from telemetry_clients.alertmanager import Alertmanager, Matcher, Silence
+from telemetry_clients.errors import TelemetryBadQuery, TelemetryNotConfigured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +53,15 @@ async def create_silence(context: RequestContext, wanted: NewSilence) -> tuple[W
                 "The incident has neither alerts nor services to go by: say which alerts to silence", ("matchers",)
             )
         matchers = actions.required_matchers(matchers, "matchers")
+        alertmanager = _alertmanager(context, wanted.instance, plan)
     except REFUSALS as refusal:
         return refusal, None
     mark = None if key is None else silences.mark_of(str(context.actor.id or context.actor.name), key)
-    alertmanager = context.telemetry.alertmanager.get(wanted.instance or plan.instance)
-    silence = await _agreed(
-        context, alertmanager, matchers, duration, silences.comment_for(plan.incident_number, comment, mark), mark
-    )
+    comment_there = silences.comment_for(plan.incident_number, comment, mark)
+    try:
+        silence = await _agreed(context, alertmanager, matchers, duration, comment_there, mark)
+    except TelemetryBadQuery as refused:
+        return ValidationFailed(refused.message, ("matchers",)), None
     asked = {
         "incident_id": str(incident_id),
         "matchers": None if wanted.matchers is None else [asdict(matcher) for matcher in wanted.matchers],
@@ -93,9 +96,9 @@ async def expire_silence(
         require_role(context.actor, Role.RESPONDER)
         incident_id, silence_id = required_id(incident, "incident", "incidentId"), required_id(silence, "silence", "id")
         plan = await context.database.transact(lambda tx: actions.plan(tx, incident_id), now=context.now)
+        alertmanager = _alertmanager(context, instance, plan)
     except REFUSALS as refusal:
         return refusal, None
-    alertmanager = context.telemetry.alertmanager.get(instance or plan.instance)
     deadline = backend_deadline(context)
     before = await alertmanager.silence(str(silence_id), deadline=deadline)
     if before is None or not await alertmanager.expire_silence(str(silence_id), deadline=deadline):
@@ -126,6 +129,18 @@ async def silences_of(
         and (incident_number is None or silences.incident_number(silence.comment) == incident_number)
     ]
     return sorted(wanted, key=lambda silence: (silence.ends_at, silence.id), reverse=True)
+
+
+def _alertmanager(context: RequestContext, given: str | None, plan: actions.SilencePlan) -> Alertmanager:
+    """The one that was asked for, or that of the incident's services. Raises TelemetryNotConfigured, and
+    ValidationFailed where the one that was asked for is missing.
+    """
+    try:
+        return context.telemetry.alertmanager.get(given or plan.instance)
+    except TelemetryNotConfigured as missing:
+        if given and context.telemetry.alertmanager:
+            raise ValidationFailed(missing.message, ("instance",)) from missing
+        raise
 
 
 async def _agreed(

@@ -123,6 +123,8 @@ async def test_matchers_can_be_given(api, incident):
         ({"durationSeconds": 0}, "from 60 seconds to 30 days", ["input", "durationSeconds"]),
         ({"durationSeconds": 2_592_001}, "from 60 seconds to 30 days", ["input", "durationSeconds"]),
         ({"comment": " "}, "Comment", ["input", "comment"]),
+        ({"instance": "mars"}, "Configured are: default", ["input", "instance"]),
+        ({"matchers": [{"name": "a", "value": "(", "isRegex": True}]}, "error parsing regexp", ["input", "matchers"]),
         ({"matchers": []}, "neither alerts nor services", ["input", "matchers"]),
         ({"matchers": [{"name": "x", "value": ""}]}, "would silence everything", ["input", "matchers"]),
         ({"matchers": [{"name": 'a"b', "value": "x"}]}, "not the name of a label", ["input", "matchers", "0", "name"]),
