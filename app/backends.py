@@ -12,6 +12,7 @@ from app.backend_settings import DEFAULT, Backend, BackendSettings
 from app.health import Dependency, loki_dependency, prometheus_dependency, ready_dependency
 from app.settings import Settings
 from domain.health import CircuitState
+from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.instances import Instances, Telemetry
 from telemetry_clients.loki import Loki
@@ -51,6 +52,7 @@ async def open_backends(settings: Settings, observer: Observer | None = None) ->
         telemetry = Telemetry(
             prometheus=_instances(transports, Backend.PROMETHEUS, Prometheus),
             loki=_instances(transports, Backend.LOKI, Loki),
+            alertmanager=_instances(transports, Backend.ALERTMANAGER, Alertmanager),
         )
         yield Backends(telemetry, _dependencies(transports))
 

@@ -28,6 +28,14 @@ class PrometheusResultKind(StrEnum):
     STRING = "STRING"
 
 
+class SilenceState(StrEnum):
+    """Whether a silence holds."""
+
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    EXPIRED = "EXPIRED"
+
+
 class GoldenSignal(StrEnum):
     """What is watched of every service (Google SRE book, chapter 6: latency, traffic, errors, saturation)."""
 

@@ -14,7 +14,7 @@ from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severi
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
-from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, TelemetryBackend
+from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
 
 
@@ -209,6 +209,12 @@ describe(
     MATRIX="Values of each series over time.",
     SCALAR="A number: one series without labels.",
     STRING="A text.",
+)
+describe(
+    SilenceState,
+    PENDING="Not yet.",
+    ACTIVE="It holds now.",
+    EXPIRED="It has ended.",
 )
 describe(
     GoldenSignal,

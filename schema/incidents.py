@@ -15,6 +15,7 @@ from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
 from schema.services import Service
+from schema.silences import Silence, incident_silences
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
@@ -162,4 +163,7 @@ class Incident(Node):
         resolved_at="{it}.resolved_at",
         selectors=HURT_SELECTORS,
         instances=HURT_LOKI_INSTANCES,
+    )
+    silences: list[Silence] | None = sql.elsewhere(
+        "The silences for it, from Alertmanager; those that end last first.", incident_silences, number="{it}.number"
     )

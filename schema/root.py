@@ -32,11 +32,13 @@ from schema.logs import loki_query
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.silences import SilenceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.silences import all_silences
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -144,6 +146,10 @@ class Query:
     loki = strawberry.field(
         loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
     )
+    silences = strawberry.field(
+        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+    )
+
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -151,7 +157,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
     """Everything that can be changed."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from domain.telemetry import DEFAULT_INSTANCE
+from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.loki import Loki
@@ -56,6 +57,7 @@ class Telemetry:
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
     loki: Instances[Loki] = field(default_factory=lambda: Instances("Loki"))
+    alertmanager: Instances[Alertmanager] = field(default_factory=lambda: Instances("Alertmanager"))
     _discoveries: dict[str | None, Discovery] = field(default_factory=dict, repr=False)
     _loki_selectors: dict[str | None, LokiSelectors] = field(default_factory=dict, repr=False)
 

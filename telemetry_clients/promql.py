@@ -30,6 +30,11 @@ def label_name(name: str) -> str:
     return name
 
 
+def is_label_name(name: str) -> bool:
+    """Whether Prometheus takes it for a label's name, unquoted."""
+    return _LABEL_NAME.fullmatch(name) is not None
+
+
 def matcher(label: str, operator: Operator, value: str) -> str:
     """One label matcher, as in `service="checkout"`. For `=~` and `!~` the value is a regular expression (RE2)."""
     return f"{label_name(label)}{operator}{quoted(value)}"
