@@ -103,9 +103,10 @@ class HTTPClient:
         return WebSocketTarget(str(target), self._credentials.headers(), self._tls, server_name)
 
     def busy_connections(self) -> int:
-        """Connections that a call holds, as opposed to idle ones that are kept for the next."""
+        """Connections that a call holds or waits for, as opposed to idle ones that are kept for the next."""
         pool = self._client._transport._pool  # type: ignore[attr-defined]  # httpx shows its pool to nobody
-        return len(pool._requests) + sum(not connection.is_idle() for connection in pool.connections)
+        waiting = sum(request.connection is None for request in pool._requests)
+        return waiting + sum(not connection.is_idle() for connection in pool.connections)
 
     async def aclose(self) -> None:
         """Close every connection."""

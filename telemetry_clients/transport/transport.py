@@ -208,7 +208,8 @@ class Transport:
         return self._http.busy_connections()
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """End the calls that are under way, and close every connection."""
+        await self._sender.aclose()
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

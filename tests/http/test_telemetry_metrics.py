@@ -7,6 +7,7 @@ from tests.servers import ServerProcess
 from tests.telemetry_clients.local_server import answering, http_answer, local_server
 from tests.waiting import until
 
+DECLARATION = 'mutation { createService(input: { name: "checkout" }) { cursor } }'
 QUESTION = (
     '{ services { nodes { metrics(range: { from: "2026-03-01T00:00:00Z", to: "2026-03-01T01:00:00Z" }) { name } } } }'
 )
