@@ -24,8 +24,8 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.loki import MOST_LINES, Loki
-from telemetry_clients.loki_answers import LogLine, log_lines
-from telemetry_clients.loki_paging import Direction, in_order, line_key
+from telemetry_clients.loki_answers import Labels, LogLine, log_lines
+from telemetry_clients.loki_paging import Direction, in_order
 from telemetry_clients.loki_refusals import refused_query, spoken_reason
 
 _LATE_NS = 5_000_000_000
@@ -110,7 +110,7 @@ class _Tail:
         self._start_ns = start_ns
         self._reached_ns = start_ns
         self._now_ns = now_ns
-        self._told: OrderedDict[int, None] = OrderedDict()
+        self._told: OrderedDict[tuple[int, int], list[Labels]] = OrderedDict()
         self._is_blocked = False
         self._hurried = 0
 
@@ -213,9 +213,12 @@ class _Tail:
         """The lines that were not told yet; they are told now."""
         new = []
         for line in lines:
-            key = hash(line_key(line))
-            if key not in self._told:
-                self._told[key] = None
+            told = self._told.setdefault((line.time_ns, hash(line.line)), [])
+            # The WebSocket leaves out the structured metadata that a query gives among the labels.
+            if not any(
+                labels.items() <= line.labels.items() or line.labels.items() <= labels.items() for labels in told
+            ):
+                told.append(line.labels)
                 new.append(line)
                 self._reached_ns = max(self._reached_ns, line.time_ns)
         while len(self._told) > _REMEMBERED_LINES:

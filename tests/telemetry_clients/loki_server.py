@@ -43,9 +43,11 @@ class LocalLoki:
         """The parameters of every request to a path."""
         return [parameters for asked, parameters in self.asked if asked.endswith(path)]
 
-    async def write(self, time_ns: int, labels: Labels, line: str, *, dropped: int = 0) -> None:
-        """Add a line, and tell it to those who tail its stream."""
-        self.lines.append((time_ns, labels, line))
+    async def write(
+        self, time_ns: int, labels: Labels, line: str, *, dropped: int = 0, metadata: Labels | None = None
+    ) -> None:
+        """Add a line, and tell it, without its structured metadata, to those who tail its stream."""
+        self.lines.append((time_ns, {**labels, **(metadata or {})}, line))
         frame: dict[str, object] = {"streams": [{"stream": labels, "values": [[str(time_ns), line]]}]}
         if dropped:
             frame["dropped_entries"] = [{"timestamp": str(time_ns), "labels": labels}] * dropped

@@ -94,6 +94,18 @@ async def test_a_restart_loses_and_doubles_nothing(loki, server):
         await until(follower.has("before", "at the same nanosecond", "meanwhile", "after"))
 
 
+async def test_a_line_whose_metadata_only_a_query_shows_is_told_once(loki, server):
+    async with following(loki) as follower:
+        await until(lambda: bool(server.tails))
+        for pod in ("a", "b"):
+            await server.write(NOW + 1, {**SHOP, "pod": pod}, "twins", metadata={"detected_level": "error"})
+        await until(follower.has("twins", "twins"))
+        await server.hang_up()
+        await until(lambda: len(server.asked_for("/tail")) == 2 and bool(server.tails))
+        await server.write(NOW + 2, SHOP, "after")
+        await until(follower.has("twins", "twins", "after"))
+
+
 async def test_a_long_absence_is_caught_up_with_however_many_lines_it_had(loki, server):
     async with following(loki) as follower:
         await until(lambda: bool(server.tails))
