@@ -3,7 +3,8 @@
 hanging: whether queries that only Postgres answers become slower while a backend hangs. Our server, with the demo shop,
 is asked such a query at an even pace. In each round that happens three times: while nobody asks for telemetry, while
 others ask for metrics that come at once, and while they ask for metrics that never come. What counts is p99 of the
-third beside p99 of the first two, round by round, because two stretches of one round met the same weather.
+third beside p99 of the second, round by round, because two stretches of one round met the same weather: both have the
+work of asking in them, and differ in the backend alone.
 """
 
 import argparse
@@ -38,7 +39,7 @@ PAUSE_SECONDS = 1.0
 REQUESTS_PER_SECOND = 200.0
 CONNECTIONS = 8
 OPERATION_TIMEOUT_SECONDS = 2
-# Of p99 without the hanging backend: as much as two equal stretches differ on a busy machine.
+# As much as two equal stretches differ on a busy machine.
 MOST_RATIO = 1.25
 
 
@@ -103,11 +104,12 @@ def hanging(console: Console, arguments: Arguments) -> bool:
     ratios = [
         median(h / o for h, o in zip(hung.p99_seconds, other.p99_seconds, strict=True)) for other in (quiet, served)
     ]
-    is_reached = min(ratios) <= MOST_RATIO and hung.failed > 0
+    is_reached = ratios[1] <= MOST_RATIO and hung.failed > 0
+    verdict = "[green]reached[/green]" if is_reached else "[red]not reached[/red]"
     console.print(
-        f"p99 while metrics hang, as a multiple of p99 while nobody asks: {ratios[0]:.2f}; while they come: "
-        f"{ratios[1]:.2f}. Wanted: one of them at most {MOST_RATIO:g}: "
-        + ("[green]reached[/green]" if is_reached else "[red]not reached[/red]")
+        f"p99 while metrics hang, as a multiple of p99 while they come: {ratios[1]:.2f} "
+        f"(wanted: at most {MOST_RATIO:g}, {verdict}). "
+        f"Of p99 while nobody asks: {ratios[0]:.2f}, which has the work of asking for metrics in it."
     )
     return is_reached
 
@@ -169,6 +171,7 @@ def askers(server: Server, count: int) -> Iterator[Asked]:
     over = threading.Event()
 
     def go_on_asking(number: int) -> None:
+        over.wait(PAUSE_SECONDS * number / count)  # not all at once
         while not over.is_set():
             if _metrics_come(server, number):
                 asked.answered += 1
