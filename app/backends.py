@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from app.backend_settings import DEFAULT, Backend, BackendSettings
-from app.health import Dependency, prometheus_dependency, ready_dependency
+from app.health import Dependency, prometheus_dependency, ready_dependency, status_dependency
 from app.settings import Settings
 from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
@@ -23,8 +23,6 @@ Transports = Mapping[Backend, Mapping[str, Transport]]
 _READY_PATHS = {
     Backend.LOKI: "/ready",
     Backend.TEMPO: "/ready",
-    Backend.PUSHGATEWAY: "/-/ready",
-    Backend.ALERTMANAGER: "/-/ready",
 }
 
 
@@ -78,6 +76,12 @@ def _dependencies(transports: Transports) -> tuple[Dependency, ...]:
             name = str(backend) if instance == DEFAULT else f"{backend}/{instance}"
             if backend is Backend.PROMETHEUS:
                 dependencies.append(prometheus_dependency(name, transport))
+            elif backend is Backend.ALERTMANAGER:
+                dependencies.append(status_dependency(name, transport, "/api/v2/status", "versionInfo", "version"))
+            elif backend is Backend.PUSHGATEWAY:
+                dependencies.append(
+                    status_dependency(name, transport, "/api/v1/status", "data", "build_information", "version")
+                )
             else:
                 dependencies.append(ready_dependency(name, transport, _READY_PATHS[backend]))
     return tuple(dependencies)
