@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from app.backend_settings import DEFAULT, Backend, BackendSettings
-from app.health import Dependency, loki_dependency, prometheus_dependency, ready_dependency
+from app.health import Dependency, loki_dependency, prometheus_dependency, ready_dependency, status_dependency
 from app.settings import Settings
 from domain.health import CircuitState
 from telemetry_clients.alertmanager import Alertmanager
@@ -27,8 +27,12 @@ _QUESTIONS: Mapping[Backend, Callable[[Transport], Dependency]] = {
     Backend.PROMETHEUS: lambda transport: prometheus_dependency(Prometheus(transport)),
     Backend.LOKI: lambda transport: loki_dependency(Loki(transport)),
     Backend.TEMPO: lambda transport: ready_dependency("tempo", transport, "/ready"),
-    Backend.PUSHGATEWAY: lambda transport: ready_dependency("pushgateway", transport, "/-/ready"),
-    Backend.ALERTMANAGER: lambda transport: ready_dependency("alertmanager", transport, "/-/ready"),
+    Backend.PUSHGATEWAY: lambda transport: status_dependency(
+        "pushgateway", transport, "/api/v1/status", "data", "build_information", "version"
+    ),
+    Backend.ALERTMANAGER: lambda transport: status_dependency(
+        "alertmanager", transport, "/api/v2/status", "versionInfo", "version"
+    ),
 }
 
 

@@ -134,6 +134,21 @@ def loki_dependency(loki: Loki) -> Dependency:
     return Dependency("loki", ask)
 
 
+def status_dependency(name: str, transport: Transport, path: str, *version: str) -> Dependency:
+    """A backend whose status at `path` says its version, below these names."""
+
+    async def ask(deadline: Deadline) -> str:
+        answer = await transport.get(path, deadline=deadline)
+        if not answer.succeeded:
+            raise transport.refusal(answer)
+        found = transport.decode(answer)
+        for name in version:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else ""
+
+    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+
+
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
     """A backend that says at `path` whether it is ready."""
 
