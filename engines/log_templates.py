@@ -69,6 +69,14 @@ class LogTemplate:
         same: int = sum(map(eq, self.tokens, tokens))
         return same / len(tokens)
 
+    def take_over(self, same: "LogTemplate") -> None:
+        """Count the lines of another template as its own."""
+        self.count += same.count
+        self.first_seen_at = min(self.first_seen_at, same.first_seen_at)
+        self.last_seen_at = max(self.last_seen_at, same.last_seen_at)
+        for bucket, count in same.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+
     def generalise(self, tokens: list[str]) -> None:
         """Give up the tokens that differ, and keep what separates them from the next."""
         for i, (mine, other) in enumerate(zip(self.tokens, tokens, strict=True)):
@@ -155,6 +163,7 @@ class LogTemplates:
         is_full = len(candidates) >= self._most_candidates
         if best is not None and (is_full or best.similarity(tokens) >= self._similar):
             best.generalise(tokens)
+            self._unite(best, candidates)
             return best
         id = blake2b(f"{level}\n{masked}".encode(errors="replace"), digest_size=8).hexdigest()
         if (again := self._templates.get(id)) is not None:  # it had become general, and this is its first line again
@@ -165,6 +174,13 @@ class LogTemplates:
         if len(self._templates) > self._most:
             self._forget()
         return template
+
+    def _unite(self, template: LogTemplate, candidates: list[LogTemplate]) -> None:
+        """Let a template that has become more general take over those that it has become equal to."""
+        for same in [each for each in candidates if each is not template and each.tokens == template.tokens]:
+            candidates.remove(same)
+            del self._templates[same.id]
+            template.take_over(same)
 
     def _path(self, level: LogLevel, tokens: list[str]) -> tuple[object, ...]:
         """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""
@@ -204,7 +220,7 @@ class LogTemplates:
 
 def mask(line: str, most_characters: int = 1_000) -> str:
     """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes."""
-    head = line[:most_characters].strip().partition("\n")[0]
+    head = line[:most_characters].lstrip().partition("\n")[0].rstrip()
     return _VARIABLE.sub(ANYTHING, head)
 
 

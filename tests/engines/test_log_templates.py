@@ -58,6 +58,15 @@ def test_words_that_differ_become_anything_where_the_rest_agrees():
     assert found(compact) == {'{"event":"login","user":<_>,"shop":"web","ok":true}': 2}
 
 
+def test_no_two_templates_are_the_same():
+    lines = ["a b c d", "a b x y", "a q x d", "a b c y", "a q c y", "a b x d"] * 3
+    templates = LogTemplates(similar=0.6)
+    templates.add_all((at(i), line) for i, line in enumerate(lines))
+    texts = [template.text for template in templates]
+    assert len(texts) == len(set(texts))
+    assert sum(template.count for template in templates) == len(lines)
+
+
 def test_levels_are_kept_apart():
     templates = LogTemplates()
     templates.add(at(0), "disk is full", LogLevel.WARN)
