@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from app.backend_settings import DEFAULT, Backend, BackendSettings
 from app.health import Dependency, prometheus_dependency, ready_dependency, status_dependency
 from app.settings import Settings
+from domain.health import CircuitState
 from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.instances import Instances, Telemetry
@@ -19,10 +21,17 @@ from telemetry_clients.transport import TLS, Endpoint, Observer, Transport
 Client = TypeVar("Client")
 Transports = Mapping[Backend, Mapping[str, Transport]]
 
-# Where a backend says that it is ready, for those that we have no better question for.
-_READY_PATHS = {
-    Backend.LOKI: "/ready",
-    Backend.TEMPO: "/ready",
+# How each backend is asked whether it is there.
+_QUESTIONS: Mapping[Backend, Callable[[Transport], Dependency]] = {
+    Backend.PROMETHEUS: lambda transport: prometheus_dependency(Prometheus(transport)),
+    Backend.LOKI: lambda transport: ready_dependency("loki", transport, "/ready"),
+    Backend.TEMPO: lambda transport: ready_dependency("tempo", transport, "/ready"),
+    Backend.PUSHGATEWAY: lambda transport: status_dependency(
+        "pushgateway", transport, "/api/v1/status", "data", "build_information", "version"
+    ),
+    Backend.ALERTMANAGER: lambda transport: status_dependency(
+        "alertmanager", transport, "/api/v2/status", "versionInfo", "version"
+    ),
 }
 
 
@@ -70,21 +79,19 @@ def _instances(transports: Transports, backend: Backend, client: Callable[[Trans
 
 def _dependencies(transports: Transports) -> tuple[Dependency, ...]:
     """How each instance is asked whether it is there. The default ones bear the backend's own name."""
-    dependencies = []
-    for backend, ways in transports.items():
-        for instance, transport in ways.items():
-            name = str(backend) if instance == DEFAULT else f"{backend}/{instance}"
-            if backend is Backend.PROMETHEUS:
-                dependencies.append(prometheus_dependency(name, transport))
-            elif backend is Backend.ALERTMANAGER:
-                dependencies.append(status_dependency(name, transport, "/api/v2/status", "versionInfo", "version"))
-            elif backend is Backend.PUSHGATEWAY:
-                dependencies.append(
-                    status_dependency(name, transport, "/api/v1/status", "data", "build_information", "version")
-                )
-            else:
-                dependencies.append(ready_dependency(name, transport, _READY_PATHS[backend]))
-    return tuple(dependencies)
+    return tuple(
+        replace(
+            _QUESTIONS[backend](transport),
+            name=str(backend) if instance == DEFAULT else f"{backend}/{instance}",
+            circuit_state=partial(_circuit_state, transport),
+        )
+        for backend, ways in transports.items()
+        for instance, transport in ways.items()
+    )
+
+
+def _circuit_state(transport: Transport) -> CircuitState:
+    return transport.circuit_state
 
 
 def _endpoint(settings: Settings, backend: Backend, instance: str, configured: BackendSettings) -> Endpoint:

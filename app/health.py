@@ -114,14 +114,13 @@ def database_dependency(database: Database) -> Dependency:
     return Dependency("database", ask, is_essential=True)
 
 
-def prometheus_dependency(name: str, transport: Transport) -> Dependency:
+def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     """Prometheus, by its build information."""
-    prometheus = Prometheus(transport)
 
     async def ask(deadline: Deadline) -> str:
         return (await prometheus.build_info(deadline=deadline)).version
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency("prometheus", ask)
 
 
 def status_dependency(name: str, transport: Transport, path: str, *version: str) -> Dependency:
@@ -132,11 +131,11 @@ def status_dependency(name: str, transport: Transport, path: str, *version: str)
         if not answer.succeeded:
             raise transport.refusal(answer)
         found = transport.decode(answer)
-        for name in version:
-            found = found.get(name) if isinstance(found, dict) else None
+        for member in version:
+            found = found.get(member) if isinstance(found, dict) else None
         return found if isinstance(found, str) else ""
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency(name, ask)
 
 
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
@@ -148,4 +147,4 @@ def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
             raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
         return ""
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency(name, ask)

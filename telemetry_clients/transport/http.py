@@ -24,7 +24,7 @@ from telemetry_clients.transport.endpoint import Endpoint
 from telemetry_clients.transport.retries import Transient
 from telemetry_clients.transport.tls import tls_context
 
-_CLIENT_CERTIFICATE_WANTED = re.compile("alert.*certificate", re.IGNORECASE)
+_CERTIFICATE_REFUSED = re.compile("ALERT_(CERTIFICATE|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class HTTPClient:
                 extensions=self._extensions,
             ) as response:
                 return await self._receive(response)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError) as error:  # httpcore lets alerts after the handshake through as they are
             raise self._translate(error) from error
 
     def websocket_target(self, path: str, parameters: tuple[tuple[str, str], ...]) -> WebSocketTarget:
@@ -103,9 +103,10 @@ class HTTPClient:
         return WebSocketTarget(str(target), self._credentials.headers(), self._tls, server_name)
 
     def busy_connections(self) -> int:
-        """Connections that a call holds, as opposed to idle ones that are kept for the next."""
+        """Connections that a call holds or waits for, as opposed to idle ones that are kept for the next."""
         pool = self._client._transport._pool  # type: ignore[attr-defined]  # httpx shows its pool to nobody
-        return len(pool._requests) + sum(not connection.is_idle() for connection in pool.connections)
+        waiting = sum(request.connection is None for request in pool._requests)
+        return waiting + sum(not connection.is_idle() for connection in pool.connections)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -146,7 +147,7 @@ class HTTPClient:
             self.backend, f"{self.name} answered HTTP {status} with a body that breaks off or is damaged. Try again."
         )
 
-    def _translate(self, error: httpx.HTTPError) -> TelemetryError | Transient:
+    def _translate(self, error: httpx.HTTPError | ssl.SSLError) -> TelemetryError | Transient:
         match error:
             case httpx.ConnectTimeout():
                 seconds = self._endpoint.connect_timeout_seconds
@@ -159,11 +160,11 @@ class HTTPClient:
             case httpx.TimeoutException():
                 seconds = self._endpoint.read_timeout_seconds
                 return TelemetryTimeout(self.backend, f"{self.name} fell silent for {seconds:g} s. Try again.")
-            case _ if _CLIENT_CERTIFICATE_WANTED.search(str(error)):
+            case _ if _CERTIFICATE_REFUSED.search(str(error)):
                 return TelemetryNotConfigured(
                     self.backend,
-                    f"{self.name} does not accept our client certificate, or wants one ({error}). "
-                    f"Check the certificate and key that are configured for {self.backend}.",
+                    f"{self.name} refuses to talk TLS with us, as servers do that want another client certificate, or "
+                    f"one at all ({error}). Check the certificate and key that are configured for {self.backend}.",
                 )
             case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 return TelemetryUnavailable(

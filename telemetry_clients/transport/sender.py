@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-import anyio
 import stamina
 
 from domain.health import CircuitState
@@ -23,7 +22,7 @@ from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.cache import AnswerCache
 from telemetry_clients.transport.call import Call
 from telemetry_clients.transport.circuit_breaker import Admission, CircuitBreaker, CircuitOpen
-from telemetry_clients.transport.coalescing import Flights
+from telemetry_clients.transport.coalescing import Flight, Flights
 from telemetry_clients.transport.endpoint import Endpoint
 from telemetry_clients.transport.http import HTTPClient
 from telemetry_clients.transport.observer import Observer
@@ -71,7 +70,7 @@ class Sender:
         else:
             self._require_capacity()
             flight = self._flights.start(
-                lambda scope: self._run(call, scope, idempotent=idempotent), deadline, call if is_read else None
+                lambda flight: self._run(call, flight, idempotent=idempotent), deadline, call if is_read else None
             )
         try:
             answer = await self._flights.answer(flight, deadline)
@@ -95,46 +94,50 @@ class Sender:
                 f"was not asked: {self._flights.count} calls to it are under way or waiting. Try again later.",
             )
 
-    async def _run(self, call: Call, scope: anyio.CancelScope, *, idempotent: bool) -> Answer:
-        """Make the call, until `scope` ends it."""
+    async def aclose(self) -> None:
+        """End the calls that are under way."""
+        await self._flights.end()
+
+    async def _run(self, call: Call, flight: Flight, *, idempotent: bool) -> Answer:
+        """Make the call, until the flight's scope ends it."""
         outcome = CANCELLED
         began_seconds = time.monotonic()
         self._observer.call_started(*self._names)
         try:
-            with scope:
-                answer = await self._attempts(call, scope, idempotent=idempotent)
+            with flight.scope:
+                answer = await self._attempts(call, flight, idempotent=idempotent)
                 outcome = _outcome(answer.status)
                 return answer
         except TelemetryError as error:
             outcome = error.code
             raise
         else:
-            outcome = TelemetryTimeout.code if _is_over(scope) else CANCELLED
+            outcome = TelemetryTimeout.code if flight.is_too_late else CANCELLED
             raise self._too_late()
         finally:
             self._observer.call_ended(*self._names, outcome, time.monotonic() - began_seconds)
 
-    async def _attempts(self, call: Call, scope: anyio.CancelScope, *, idempotent: bool) -> Answer:
+    async def _attempts(self, call: Call, flight: Flight, *, idempotent: bool) -> Answer:
         self._budget.pay_in()
         retries = Retries(
             self._endpoint.retries,
             self._budget,
-            remaining_seconds=lambda: scope.deadline - anyio.current_time(),
+            remaining_seconds=flight.remaining_seconds,
             now=self._now,
-            may_go_on=lambda: idempotent and self.breaker.state is CircuitState.CLOSED,
+            may_go_on=lambda: idempotent and flight.waiting > 0 and self.breaker.state is CircuitState.CLOSED,
             retried=lambda: self._observer.call_retried(*self._names),
         )
         try:
             async for attempt in stamina.retry_context(on=retries.pause_seconds, attempts=None, timeout=None):
                 with attempt:
-                    return await self._attempt(call, scope)
+                    return await self._attempt(call, flight)
         except Transient as last:
             if isinstance(last.outcome, Answer):
                 return last.outcome
             raise last.outcome from last.__cause__
         raise AssertionError("an attempt answers or raises")
 
-    async def _attempt(self, call: Call, scope: anyio.CancelScope) -> Answer:
+    async def _attempt(self, call: Call, flight: Flight) -> Answer:
         """One exchange, as soon as there is a connection. Raises Transient for what may pass, and TelemetryError."""
         async with self._connections:
             try:
@@ -142,12 +145,15 @@ class Sender:
             except CircuitOpen as refusal:
                 raise self._circuit_open(refusal) from refusal
             began_seconds = time.monotonic()
+            # Who asks for several things gives up all of them when one is refused, as it is during a trial.
+            flight.is_trial = self.breaker.state is CircuitState.HALF_OPEN
             try:
-                remaining_seconds = scope.deadline - anyio.current_time()
-                answer = await self._http.exchange(call, remaining_seconds=remaining_seconds)
+                answer = await self._http.exchange(call, remaining_seconds=flight.remaining_seconds())
             except BaseException as error:
-                self._judge(admission, error, scope, time.monotonic() - began_seconds)
+                self._judge(admission, error, flight, time.monotonic() - began_seconds)
                 raise
+            finally:
+                flight.is_trial = False
             if answer.status >= 500:
                 self.breaker.failed(admission, f"HTTP {answer.status}")
             else:
@@ -156,16 +162,16 @@ class Sender:
                 raise Transient(answer)
             return answer
 
-    def _judge(self, admission: Admission, error: BaseException, scope: anyio.CancelScope, seconds: float) -> None:
+    def _judge(self, admission: Admission, error: BaseException, flight: Flight, seconds: float) -> None:
         """Tell the breaker what an exchange without an answer says about the backend."""
         cause = error.outcome if isinstance(error, Transient) else error
         is_fair = seconds >= self._endpoint.circuit_breaker.fair_seconds
         match cause:
             case TelemetryUnavailable() | TelemetryTimeout():
                 self.breaker.failed(admission, cause.message)
-            case TelemetryError():
+            case TelemetryError() if not isinstance(cause, TelemetryNotConfigured):
                 self.breaker.served(admission)
-            case asyncio.CancelledError() if _is_over(scope) and is_fair:
+            case asyncio.CancelledError() if flight.is_too_late and is_fair:
                 self.breaker.failed(admission, f"no answer within {seconds:.1f} s")
             case _:
                 self.breaker.unknown(admission)
@@ -178,10 +184,6 @@ class Sender:
 
     def _error(self, kind: type[TelemetryError], what: str) -> TelemetryError:
         return kind(self._endpoint.backend, f"{self._http.name} {what}")
-
-
-def _is_over(scope: anyio.CancelScope) -> bool:
-    return anyio.current_time() >= scope.deadline
 
 
 def _outcome(status: int) -> str:

@@ -64,21 +64,22 @@ class Transport:
         path: str,
         *,
         parameters: Parameters | None = None,
-        accept: str = JSON,
+        accept: str | None = None,
         deadline: Deadline,
         deadline_parameter: str | None = None,
         cacheable: bool = False,
     ) -> Answer:
         """GET `path` below the endpoint's URL.
 
-        `deadline_parameter` names the parameter that tells the backend how many seconds we will listen. `cacheable`
-        answers may be kept for a moment, where the endpoint allows it.
+        `accept` is the media type that is wanted, JSON without one. `deadline_parameter` names the parameter that tells
+        the backend how many seconds we will listen. `cacheable` answers may be kept for a moment, where the endpoint
+        allows it.
         """
         call = Call(
             method="GET",
             path=path,
             parameters=self._pairs(parameters),
-            accept=accept,
+            accept=accept or JSON,
             deadline_parameter=deadline_parameter,
         )
         return await self._sender.send(call, deadline, is_read=True, idempotent=True, cacheable=cacheable)
@@ -88,7 +89,7 @@ class Transport:
         path: str,
         *,
         form: Parameters,
-        accept: str = JSON,
+        accept: str | None = None,
         deadline: Deadline,
         deadline_parameter: str | None = None,
         cacheable: bool = False,
@@ -106,7 +107,7 @@ class Transport:
             path=path,
             content=content,
             content_type=FORM,
-            accept=accept,
+            accept=accept or JSON,
             deadline_parameter=deadline_parameter,
         )
         return await self._sender.send(call, deadline, is_read=True, idempotent=True, cacheable=cacheable)
@@ -115,19 +116,19 @@ class Transport:
         self,
         path: str,
         *,
-        json: object,
+        body: object,
         parameters: Parameters | None = None,
         deadline: Deadline,
         idempotent: bool = False,
     ) -> Answer:
         """POST a JSON document. Raises TelemetryBadQuery for what JSON cannot say."""
         try:
-            body = orjson.dumps(json)
+            content = orjson.dumps(body)
         except (TypeError, ValueError) as error:
             raise TelemetryBadQuery(
                 self.backend, f"{self._http.name} was not asked: what would be sent is no JSON ({error})."
             ) from error
-        return await self._write("POST", path, body, JSON, parameters, deadline, idempotent)
+        return await self._write("POST", path, content, JSON, parameters, deadline, idempotent)
 
     async def post_body(
         self,
@@ -207,7 +208,8 @@ class Transport:
         return self._http.busy_connections()
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """End the calls that are under way, and close every connection."""
+        await self._sender.aclose()
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -42,6 +42,7 @@ def _catalog(made: Rows, chance: random.Random) -> None:
             "documentation_url": at(LINKS, n + 1),
             "labels": at(OBJECTS, n),
             "selectors": at(selectors, n),
+            "telemetry_instances": at(({}, {"prometheus": "eu"}, {"prometheus": None}), n),
             "discovered_at": None if n % 2 else at(TIMES, n),
         }
         for n in range(5)

@@ -41,7 +41,8 @@ async def telemetry() -> AsyncIterator[Telemetry]:
         local_server(behaviour) as server,
         Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
     ):
-        yield Telemetry(prometheus=Instances("Prometheus", {DEFAULT: Prometheus(transport)}))
+        prometheus = Prometheus(transport)
+        yield Telemetry(prometheus=Instances("Prometheus", {DEFAULT: prometheus, "eu": prometheus}))
 
 
 @settings(max_examples=EXAMPLES * 3)

@@ -66,6 +66,14 @@ async def trickle(_: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(1)
 
 
+async def drip_headers(_: Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-Slow: yes\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
 async def hang_up(_: Request, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
@@ -100,6 +108,7 @@ def zipped(body: bytes, *, encoding: str = "gzip") -> bytes:
 BAD_DAYS = {
     "never answers": (hang, TelemetryTimeout, "did not answer within the time allowed"),
     "one byte a second": (trickle, TelemetryTimeout, "did not answer within the time allowed"),
+    "headers that never end": (drip_headers, TelemetryTimeout, "did not answer within the time allowed"),
     "hangs up": (hang_up, TelemetryUnavailable, "closed the connection"),
     "resets": (reset_at_once, TelemetryUnavailable, "closed the connection"),
     "resets within the body": (reset_within_the_body, TelemetryUnavailable, "closed the connection"),
@@ -114,11 +123,21 @@ BAD_DAYS = {
     "gzip cut short": (answering(zipped(gzip.compress(b"[" + b"1," * 999)[:-12])), TelemetryBadResponse, "damaged"),
     "unknown encoding": (answering(zipped(b"...", encoding="br")), TelemetryBadResponse, "'br'"),
     "too large": (answering(http_answer(b" " * (LIMIT + 1))), TelemetryLimited, f"more than {LIMIT} bytes"),
+    "10 GB announced": (
+        answering(http_answer(b"", headers={"Content-Length": str(10 * 2**30)})),
+        TelemetryLimited,
+        f"more than {LIMIT} bytes",
+    ),
     "endless": (never_end, TelemetryLimited, f"more than {LIMIT} bytes"),
     "500": (answering(http_answer(b"oops", status=500)), TelemetryUnavailable, "HTTP 500"),
     "502": (answering(http_answer(b"<html>", status=502)), TelemetryUnavailable, "HTTP 502"),
     "503": (answering(http_answer(b"", status=503)), TelemetryUnavailable, "HTTP 503"),
     "429": (answering(http_answer(b"", status=429)), TelemetryLimited, "HTTP 429"),
+    "429 until later": (
+        answering(http_answer(b"", status=429, headers={"Retry-After": "3600"})),
+        TelemetryLimited,
+        "not before 3600 s",
+    ),
     "401": (answering(http_answer(b"", status=401)), TelemetryNotConfigured, "Check the credentials"),
     "403": (answering(http_answer(b"", status=403)), TelemetryNotConfigured, "Check the credentials"),
     "404": (answering(http_answer(b"", status=404)), TelemetryBadResponse, "path prefix"),

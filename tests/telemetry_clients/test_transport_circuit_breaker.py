@@ -117,11 +117,18 @@ async def test_a_backend_that_is_back_is_asked_again_after_the_pause(server):
     assert observer.circuit == [CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED]
 
 
-async def test_while_one_call_tries_the_others_are_refused_and_its_caller_may_go_away(server):
+async def test_while_one_call_tries_the_others_are_refused_and_it_goes_on_without_its_caller(server):
+    """Who asks several things at once gives up all when one is refused: that must not end the trial each time."""
     server.behaviour = answering(http_answer(b"", status=502))
     async with Transport(endpoint(server, failures=1, pause_seconds=0)) as transport:
         await ask(transport)
-        server.behaviour = hang
+        release = asyncio.Event()
+
+        async def wait(_: Request, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+            writer.write(GOOD)
+
+        server.behaviour = wait
         trial = asyncio.create_task(transport.get("/trial", deadline=Deadline.after(60)))
 
         async def tries() -> bool:
@@ -132,9 +139,31 @@ async def test_while_one_call_tries_the_others_are_refused_and_its_caller_may_go
             await ask(transport)
         trial.cancel()
         await asyncio.gather(trial, return_exceptions=True)
-        server.behaviour = answering(GOOD)
+        release.set()
+
+        async def closed() -> bool:
+            return transport.circuit_state is CircuitState.CLOSED
+
+        await eventually("the trial closes the breaker", closed)
         assert await ask(transport) == 200
-        assert transport.circuit_state is CircuitState.CLOSED
+
+
+async def test_closing_the_transport_ends_a_trial_that_nobody_waits_for(server):
+    server.behaviour = answering(http_answer(b"", status=502))
+    async with Transport(endpoint(server, failures=1, pause_seconds=0)) as transport:
+        await ask(transport)
+        server.behaviour = hang
+        trial = asyncio.create_task(transport.get("/trial", deadline=Deadline.after(60)))
+
+        async def tries() -> bool:
+            return len(server.requests) == 2
+
+        await eventually("one call tries", tries)
+        trial.cancel()
+        await asyncio.gather(trial, return_exceptions=True)
+        assert transport.busy_connections() == 1
+        await transport.aclose()
+        assert transport.busy_connections() == 0
 
 
 async def test_calls_that_wait_for_a_connection_are_refused_as_soon_as_it_opens(server):

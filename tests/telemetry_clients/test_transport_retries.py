@@ -60,7 +60,7 @@ READS: dict[str, Ask] = {
     ),
 }
 WRITES: dict[str, Ask] = {
-    "JSON": lambda transport: transport.post_json("/silences", json={"a": 1}, deadline=Deadline.after(10)),
+    "JSON": lambda transport: transport.post_json("/silences", body={"a": 1}, deadline=Deadline.after(10)),
     "bytes": lambda transport: transport.post_body(
         "/push", body=b"1", content_type="text/plain", deadline=Deadline.after(10)
     ),
