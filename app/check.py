@@ -80,7 +80,9 @@ async def _check_database(settings: Settings) -> tuple[list[Finding], Catalog]:
 
 async def _check_backends(settings: Settings, known: Catalog) -> tuple[list[Finding], list[SignalFinding]]:
     findings = {
-        str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL") for name in Backend
+        str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL")
+        for name in Backend
+        if not settings.backends(name)
     }
     signals: list[SignalFinding] = []
     try:

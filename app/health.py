@@ -142,11 +142,11 @@ def status_dependency(name: str, transport: Transport, path: str, *version: str)
         if not answer.succeeded:
             raise transport.refusal(answer)
         found = transport.decode(answer)
-        for name in version:
-            found = found.get(name) if isinstance(found, dict) else None
+        for member in version:
+            found = found.get(member) if isinstance(found, dict) else None
         return found if isinstance(found, str) else ""
 
-    return Dependency(name, ask, circuit_state=lambda: transport.circuit_state)
+    return Dependency(name, ask)
 
 
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:

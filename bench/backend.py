@@ -31,8 +31,8 @@ class Backend:
                 await asyncio.sleep(self.delay_seconds)
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                 writer.write(head % len(self.body) + self.body)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the other side has gone, or the benchmark is over
         finally:
             writer.close()
 

@@ -1,10 +1,11 @@
 """Fields that ask Prometheus. What resolvers ask at the same time becomes one query for each golden signal."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
@@ -12,11 +13,13 @@ from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.telemetry import backend_deadline
 from telemetry_clients.discovery import Place, Service
+from telemetry_clients.errors import TelemetryError
 from telemetry_clients.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
 from telemetry_clients.prometheus import QueryResult, range_step_seconds
 from telemetry_clients.samples import Series
 
 Answer = TypeVar("Answer")
+_Asked: TypeAlias = tuple[Service, tuple[GoldenSignal, ...]]
 
 USUAL_SIGNALS = (GoldenSignal.REQUEST_RATE, GoldenSignal.ERROR_RATIO, GoldenSignal.LATENCY_P95)
 
@@ -45,12 +48,12 @@ class MeasuredService:
 
 @dataclass(frozen=True, slots=True)
 class SignalSeries:
-    """A golden signal of one service over a time range."""
+    """A golden signal of one service over a time range. `ask` writes the PromQL, which few want to see."""
 
     service: str
     signal: GoldenSignal
-    query: str
     series: Series
+    ask: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +94,9 @@ async def golden_signals(
     range = _Range(start, end, step, rate_window_seconds(step, context.scrape_interval_seconds))
     instances = dict.fromkeys(service.instance for service in services)
     asking = {instance: _Asking(context, instance, range) for instance in instances}
-    wanted = dict.fromkeys(USUAL_SIGNALS if signals is None else signals)
-    found = await in_parallel(
-        asking[service.instance].signal_of(service, signal) for signal in wanted for service in services
-    )
+    wanted = tuple(dict.fromkeys(USUAL_SIGNALS if signals is None else signals))
+    by_service = await in_parallel(asking[service.instance].signals_of(service, wanted) for service in services)
+    found = [signal for of_all_services in zip(*by_service, strict=True) for signal in of_all_services]
     return Signals(
         tuple(series for signal in found for series in signal.series),
         tuple(dict.fromkeys(warning for signal in found for warning in signal.warnings)),
@@ -146,6 +148,9 @@ def aligned(start: datetime, end: datetime, step_seconds: int) -> tuple[datetime
 
 async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Every answer, or the first failure, with nothing left running."""
+    asked = [*asked]
+    if len(asked) == 1:
+        return [await asked[0]]
     tasks = [asyncio.create_task(question) for question in asked]
     try:
         return await asyncio.gather(*tasks)
@@ -165,17 +170,47 @@ class _Asking:
         self._discovery = context.telemetry.discovery(instance)
         self._range = range
 
-    async def signal_of(self, service: MeasuredService, signal: GoldenSignal) -> Signals:
-        """A signal of one service, asked together with what other resolvers ask."""
-        given = dict(service.given).get(signal.value)
-        if given is not None:
-            return await self._given_signal(service, signal, given)
-        key = ("golden signal", self._instance, signal, self._range)
+    async def signals_of(self, service: MeasuredService, signals: tuple[GoldenSignal, ...]) -> list[Signals]:
+        """Each of the signals of one service, asked together with what other resolvers ask."""
+        given = dict(service.given)
+        usual = tuple(signal for signal in signals if signal.value not in given)
+        found = dict(zip(usual, await self._usual_signals(service.service, usual), strict=True)) if usual else {}
+        for signal in signals:
+            if signal not in found:
+                found[signal] = await self._given_signal(service, signal, given[signal.value])
+        return [found[signal] for signal in signals]
 
-        async def answer_all(services: Sequence[Service]) -> Mapping[Service, Signals]:
+    async def _usual_signals(self, service: Service, signals: tuple[GoldenSignal, ...]) -> list[Signals]:
+        """A backend that fails for one signal fails those who asked for that one."""
+        key = ("golden signals", self._instance, self._range)
+        outcomes = await self._context.batcher.ask(key, (service, signals), self._answer_all)
+        for outcome in outcomes:
+            if isinstance(outcome, TelemetryError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Signals)]
+
+    async def _answer_all(self, asked: Sequence[_Asked]) -> dict[_Asked, list[Signals | TelemetryError]]:
+        wanted: dict[GoldenSignal, list[Service]] = {}
+        for service, signals in asked:
+            for signal in signals:
+                wanted.setdefault(signal, []).append(service)
+        answered = await in_parallel(self._outcome([*dict.fromkeys(some)], signal) for signal, some in wanted.items())
+        outcomes = dict(zip(wanted, answered, strict=True))
+        return {
+            (service, signals): [
+                outcome if isinstance(outcome, TelemetryError) else outcome[service]
+                for outcome in (outcomes[signal] for signal in signals)
+            ]
+            for service, signals in asked
+        }
+
+    async def _outcome(
+        self, services: Sequence[Service], signal: GoldenSignal
+    ) -> dict[Service, Signals] | TelemetryError:
+        try:
             return await self._found_signals(services, signal)
-
-        return await self._context.batcher.ask(key, service.service, answer_all)
+        except TelemetryError as error:
+            return error
 
     async def _given_signal(self, service: MeasuredService, signal: GoldenSignal, given: str) -> Signals:
         """A signal for which the catalog has PromQL: a query of its own, because nobody knows what it groups by."""
@@ -187,7 +222,9 @@ class _Asking:
 
         result = await self._context.batcher.ask(("PromQL", self._instance, query, self._range), query, answer_all)
         name = service.service.name
-        return Signals(tuple(SignalSeries(name, signal, query, series) for series in result.series), result.warnings)
+        return Signals(
+            tuple(SignalSeries(name, signal, series, lambda: query) for series in result.series), result.warnings
+        )
 
     async def _found_signals(self, services: Sequence[Service], signal: GoldenSignal) -> dict[Service, Signals]:
         span_seconds = (self._range.end - self._range.start).total_seconds()
@@ -210,7 +247,7 @@ class _Asking:
             keys = [frozenset(zip(place.labels, values, strict=True)) for values in place.values]
             answers[service] = Signals(
                 tuple(
-                    SignalSeries(service.name, signal, self._alone(signal, place), by_labels[key])
+                    SignalSeries(service.name, signal, by_labels[key], partial(self._alone, signal, place))
                     for key in keys
                     if key in by_labels
                 ),

@@ -107,6 +107,8 @@ class _PointsWriter:
         parts = [f'"{key}":' + (f'"{type_name}"' if write is None else "%s") for key, _, write in members]
         self._template = "{" + ",".join(parts) + "}"
         self._times: dict[float, str] = {}
+        self._last_seconds: Sequence[float] = ()
+        self._last_times: Sequence[str] = ()
         times = [write for _, attribute, write in members if attribute == "time" and write is not None]
         self._write_time = times[0] if times else str
 
@@ -118,7 +120,10 @@ class _PointsWriter:
     def _column(self, attribute: str, points: Points) -> Sequence[str]:
         if attribute == "value":
             return orjson.dumps(points.values)[1:-1].decode().split(",") if len(points) else ()
-        return [self._times.get(seconds) or self._time(seconds) for seconds in points.seconds]
+        if points.seconds != self._last_seconds:  # All series of one range mostly have the same times.
+            self._last_seconds = points.seconds
+            self._last_times = [self._times.get(seconds) or self._time(seconds) for seconds in points.seconds]
+        return self._last_times
 
     def _time(self, seconds: float) -> str:
         """A time as the schema writes it. Series of one range share their times."""

@@ -1,6 +1,7 @@
 """Metrics, as clients see them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
@@ -13,6 +14,7 @@ from resolvers.rendering import Plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
+from telemetry_clients.samples import Point
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ async def _metrics(
     wanted, step = given(signals), given(step_seconds)
     found = await golden_signals(info.context, services, wanted, start=start, end=end, step_seconds=step)
     remark(info, "Prometheus", found.warnings)
-    return cast("list[MetricSeries]", Plain([_metric_series(series) for series in found.series]))
+    return cast("list[MetricSeries]", Plain([_ShownSeries(series) for series in found.series]))
 
 
 def remark(info: strawberry.Info[RequestContext], backend: str, warnings: Iterable[str]) -> None:
@@ -100,13 +102,32 @@ def given(argument: T | None) -> T | None:
     return None if argument is strawberry.UNSET else argument
 
 
-def _metric_series(found: SignalSeries) -> MetricSeries:
-    """A golden signal as clients see it."""
-    return MetricSeries(
-        name=f"{found.service} {found.signal.value.lower()}",
-        signal=found.signal,
-        labels=JSON(dict(found.series.labels)),
-        unit=found.signal.unit,
-        query=found.query,
-        points=cast("list[MetricPoint]", found.series.points),
-    )
+@dataclass(frozen=True, slots=True)
+class _ShownSeries:
+    """A golden signal with the attributes of a MetricSeries, each worked out when it is selected."""
+
+    found: SignalSeries
+
+    @property
+    def name(self) -> str:
+        return f"{self.found.service} {self.found.signal.lower()}"
+
+    @property
+    def signal(self) -> GoldenSignal:
+        return self.found.signal
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.found.series.labels)
+
+    @property
+    def unit(self) -> str:
+        return self.found.signal.unit
+
+    @property
+    def query(self) -> str:
+        return self.found.ask()
+
+    @property
+    def points(self) -> Sequence[Point]:
+        return self.found.series.points

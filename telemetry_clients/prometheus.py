@@ -188,7 +188,7 @@ class Prometheus:
     async def _evaluate(self, path: str, form: dict[str, str | list[str]], deadline: Deadline) -> QueryResult:
         # Prometheus gives up by itself when we will no longer listen, even where the closed connection goes unseen.
         answer = await self._transport.post(
-            path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable="step" in form
+            path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable=path.endswith("/query_range")
         )
         data, warnings = self._unwrap(answer)
         return replace(self._shaped("samples", _result, data), warnings=warnings)

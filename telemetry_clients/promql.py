@@ -12,11 +12,14 @@ LabelValues = str | Collection[str]
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _REGEX_SYNTAX = re.compile(r"[\\.+*?()|\[\]{}^$]")  # what RE2 gives a meaning to
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # Printable ASCII that needs no escaping: nearly every value.
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
 def quoted(value: str) -> str:
     """`value` as a PromQL string literal. Raises TelemetryBadQuery for a lone surrogate, which no label can hold."""
+    if _PLAIN.fullmatch(value):
+        return f'"{value}"'
     return '"' + "".join(map(_escaped, value)) + '"'
 
 

@@ -28,6 +28,11 @@ class Flight:
         return max(0.0, self.scope.deadline - anyio.current_time())
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it brings nothing more to whoever joins now."""
+        return self.scope.cancel_called or self.task.done()
+
+    @property
     def is_too_late(self) -> bool:
         """Whether its deadline has passed."""
         return anyio.current_time() >= self.scope.deadline
@@ -54,7 +59,8 @@ class Flights:
 
     def find(self, key: Hashable | None) -> Flight | None:
         """The flight that brings the answer to this question, if there is one."""
-        return None if key is None else self._by_key.get(key)
+        flight = None if key is None else self._by_key.get(key)
+        return None if flight is None or flight.is_ending else flight
 
     def start(self, begin: Begin, deadline: Deadline, key: Hashable | None) -> Flight:
         """Make a call. Those who ask with the same key until it ends can join it; nobody can without a key."""
@@ -75,6 +81,8 @@ class Flights:
         flight.waiting += 1
         try:
             await asyncio.wait({flight.task}, timeout=deadline.remaining_seconds())
+            if flight.waiting == 1 and not flight.task.done():
+                flight.scope.deadline = anyio.current_time()  # the timers of event loops can be a little early
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.is_trial and not flight.task.done():
@@ -89,15 +97,8 @@ class Flights:
             await self._end(flight)
 
     async def _end(self, flight: Flight) -> None:
-        self._forget(flight)
         flight.scope.cancel()
         await asyncio.wait({flight.task})
-
-    def _forget(self, flight: Flight) -> None:
-        for key, known in self._by_key.items():
-            if known is flight:
-                del self._by_key[key]
-                return
 
     def _ended(self, flight: Flight, key: Hashable | None) -> None:
         self._under_way.discard(flight)

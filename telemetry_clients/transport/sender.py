@@ -169,7 +169,7 @@ class Sender:
         match cause:
             case TelemetryUnavailable() | TelemetryTimeout():
                 self.breaker.failed(admission, cause.message)
-            case TelemetryError():
+            case TelemetryError() if not isinstance(cause, TelemetryNotConfigured):
                 self.breaker.served(admission)
             case asyncio.CancelledError() if flight.is_too_late and is_fair:
                 self.breaker.failed(admission, f"no answer within {seconds:.1f} s")

@@ -187,3 +187,10 @@ def test_a_range_is_aligned_to_its_step_so_that_looks_within_one_step_are_one_qu
     assert ranges == {(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC))}
     elsewhere = start.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert aligned_range(elsewhere, elsewhere, 3600)[0] == datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def test_every_call_that_reaches_its_deadline_is_counted_as_a_timeout(server, transport, observer):
+    for _ in range(20):
+        with pytest.raises(TelemetryTimeout):
+            await ask(transport, seconds=0.011)
+    assert observer.outcomes == ["TELEMETRY_TIMEOUT"] * 20, "none joined a call that was over"
