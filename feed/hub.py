@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from domain.errors import DatabaseUnavailable, DeadlineExceeded
-from feed.cursor import Cursor, encode
+from domain.errors import DatabaseUnavailable, DeadlineExceeded, InvalidCursor
+from feed.cursor import Cursor, Reach, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
 
@@ -124,8 +124,7 @@ class Member:
 
     def lacks(self, event: LoggedEvent) -> bool:
         """Whether an event is new to the subscriber."""
-        seen = self.reached.snapshot
-        return event.position > self.reached.position and not (seen is not None and seen.has_seen(event.xid))
+        return self.reached.lacks(event.position, event.seq, event.xid)
 
 
 class Stream:
@@ -140,14 +139,17 @@ class Stream:
         self.last_frame_at = asyncio.get_running_loop().time()
         self._log = event_log
         self._waiting: deque[LoggedEvent] = deque()
-        self._pushed = 0
+        self._pushed: Reach | None = None
         self._draining: asyncio.Task[None] | None = None
         self._drains = 0
 
     @property
-    def settled(self) -> int:
+    def settled(self) -> Reach:
         """The log up to here has been pushed to the members."""
-        return self._log.position if self._draining is None else self._pushed
+        reach = self._log.reach if self._draining is None else self._pushed
+        if reach is None:
+            raise RuntimeError("the log is not followed yet")
+        return reach
 
     def offer(self, events: Iterable[LoggedEvent]) -> None:
         """Take those of the next events that the filter lets through."""
@@ -155,7 +157,7 @@ class Stream:
             return
         self._waiting.extend(event for event in events if self.filter.lets_through(event))
         if self._draining is None and self._waiting:
-            self._pushed = self._waiting[0].position - 1
+            self._pushed = Reach(self._waiting[0].epoch, self._waiting[0].position - 1)
             self._drains += 1
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
@@ -171,11 +173,12 @@ class Stream:
         settled, drains = self.settled, self._drains
         self.last_frame_at = asyncio.get_running_loop().time()
         # Who resumed from a place that this process has not read up to would be told to go back.
-        for members in _in_step([member for member in self.members if member.reached.position <= settled], settled):
+        known = [member for member in self.members if member.reached.position <= settled.position]
+        for members in _in_step(known, settled.position):
             previous, reached = members[0].previous, members[0].reached.at(settled)
             cursor = encode(reached)
             try:
-                body = await self.renderer.checkpoint(Place(settled, cursor, previous))
+                body = await self.renderer.checkpoint(Place(settled.position, cursor, previous))
             except (DatabaseUnavailable, DeadlineExceeded):
                 return  # The next one says more.
             except Exception as error:
@@ -193,16 +196,25 @@ class Stream:
             while self._waiting and self.members:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_EVENTS))]
                 await self._push(batch)
-                self._pushed = batch[-1].position
+                self._pushed = batch[-1].reach
         except Exception as error:
             self._fail(error)
         finally:
             self._draining = None
             self._waiting.clear()
 
+    def succeed(self, is_whole: bool) -> None:
+        """Go on with a log that took the place of the one before, as far as it has all that the members know."""
+        error = InvalidCursor("The event log was replaced by an older one, read a fresh snapshot", ["after"])
+        if not is_whole:
+            self.cancel()
+        for member in [member for member in self.members if not is_whole or member.reached.seen is not None]:
+            member.fail(error)
+            self.members.discard(member)
+
     def _fail(self, error: Exception) -> None:
         """End every subscription: trying again would fail again."""
-        log.error("a stream cannot be rendered", position=self.settled, exc_info=error)
+        log.error("a stream cannot be rendered", position=self._log.position, exc_info=error)
         for member in self.members:
             member.fail(error)
         self.members.clear()
@@ -222,7 +234,7 @@ class Stream:
         if not events:
             return
         reached = members[0].reached
-        places = [reached := reached.at(event.position, event.floor) for event in events]
+        places = [reached := reached.at(event.reach) for event in events]
         frames = await _render(self.renderer, places, members[0].previous)
         async for member in _in_turns(members):
             if member in self.members:
@@ -241,7 +253,7 @@ def _in_step(members: Iterable[Member], position: int) -> list[list[Member]]:
     """
     groups: dict[Hashable, list[Member]] = {}
     for member in members:
-        key = member.previous, member.reached.snapshot, max(member.reached.position, position)
+        key = member.previous, member.reached.seen, max(member.reached.position, position)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
 
@@ -283,6 +295,7 @@ class Hub:
         self._streams: dict[Hashable, Stream] = {}
         self._of_incident: dict[object, dict[Hashable, Stream]] = {}
         event_log.listeners.append(self._offer)
+        event_log.successions.append(self._succeed)
 
     @property
     def subscribers(self) -> int:
@@ -352,6 +365,10 @@ class Hub:
             if not same:
                 del self._of_incident[stream.filter.incident_id]
 
+    def _succeed(self, is_whole: bool) -> None:
+        for stream in self._streams.values():
+            stream.succeed(is_whole)
+
     def _offer(self, events: Sequence[LoggedEvent]) -> None:
         by_incident: dict[object, list[LoggedEvent]] = {}
         for event in events:
@@ -367,13 +384,23 @@ class Hub:
 async def _follow(
     event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None, sink: Sink | None
 ) -> AsyncGenerator[Frame]:
+    await event_log.started()
     while True:
         async with aclosing(_catch_up(event_log, stream, cursor, previous)) as frames:
             async for frame in frames:
                 cursor, previous = frame.reached, frame.cursor
                 yield frame
+        settled = stream.settled
+        if cursor.epoch != settled.epoch:
+            # Another log took the place of the cursor's, or this process has not noticed yet that one did.
+            cursor = await _patiently(lambda: event_log.require(cursor))  # noqa: B023 # awaited before it changes
+            if cursor.epoch != stream.settled.epoch:
+                await asyncio.sleep(RETRY_SECONDS)
+            continue
         # No await between the end of catching up and joining: nothing can be settled in between.
-        member = Member(cursor.at(max(cursor.position, stream.settled)), previous, sink)
+        if cursor.position < settled.position:
+            cursor = cursor.at(settled)
+        member = Member(cursor, previous, sink)
         stream.members.add(member)
         try:
             while (waited := await member.next_frame()) is not None:
@@ -385,8 +412,10 @@ async def _follow(
 
 async def _catch_up(event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None) -> AsyncGenerator[Frame]:
     """Read the log from the cursor until the stream has pushed nothing that was not read here."""
-    while cursor.position < (until := stream.settled):
-        found = await _patiently(lambda: event_log.page(stream.filter, cursor, until=until, limit=BATCH_EVENTS))  # noqa: B023 # awaited before they change
+    while cursor.position < (until := stream.settled).position:
+        found = await _patiently(
+            lambda: event_log.page(stream.filter, cursor, until=until.position, limit=BATCH_EVENTS)  # noqa: B023 # awaited before they change
+        )
         if found:
             for frame in await _render(stream.renderer, found, previous):
                 previous = frame.cursor

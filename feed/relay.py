@@ -19,16 +19,17 @@ import structlog
 from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.event_log import CHANNEL, MOVE_SQL, OUTBOX_SQL, RELAY_LOCK
 from domain.errors import DatabaseUnavailable
+from feed.epoch import keep_epoch
 
 log = structlog.get_logger("reliability_studio.relay")
 
-CANDIDACY_SECONDS = 0.3
+CANDIDACY_SECONDS = 0.2
 IDLE_SECONDS = 0.02
 BUSY_SECONDS = 0.005
 BATCH_ROWS = 1_000
 RETRY_SECONDS = 0.5
 STATEMENT_SECONDS = 30
-HUNG_SECONDS = 5
+HUNG_SECONDS = 0.6
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Relay:
     async def _stand(self, connection: "asyncpg.Connection[Any]") -> None:
         while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):  # noqa: ASYNC110 # held elsewhere
             await asyncio.sleep(CANDIDACY_SECONDS)
+        await keep_epoch(connection)
         self.state.is_leader = True
         log.info("this process relays events now")
         look, move = await connection.prepare(OUTBOX_SQL), await connection.prepare(MOVE_SQL)

@@ -19,7 +19,7 @@ from db.identifiers import new_id
 from db.outbox import outbox
 from domain.errors import DatabaseUnavailable
 from domain.feed import EventType
-from feed.cursor import Cursor, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
 from feed.hub import Hub, Place
 from feed.log import EventLog
@@ -149,6 +149,14 @@ class Feed:
     async def now(self) -> Cursor:
         """The place where the log stands for this process."""
         return Cursor(await self.log.started(), self.log.position)
+
+    async def as_of_now(self) -> Cursor:
+        """The cursor that a snapshot of this moment comes with."""
+        connection = await asyncpg.connect(driver_url(self.url))
+        try:
+            return decode(await connection.fetchval(f"select {AS_OF_CURSOR_SQL}"))
+        finally:
+            await connection.close()
 
     def listen(self, start: Cursor, filter_: EventFilter = EVERYTHING, renderer: Text | None = None) -> Listener:
         return Listener(self.hub, start, filter_, renderer or Text())

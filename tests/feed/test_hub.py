@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import CursorExpired
-from feed.cursor import Cursor, Snapshot, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
 from feed.hub import QUEUE_FRAMES, Frame, Hub, Place
 from feed.log import EventLog
@@ -150,24 +150,26 @@ async def test_who_is_too_slow_for_the_logs_memory_is_told_so(
             await take(slow, 1)
 
 
-async def test_snapshots_stop_to_matter_once_the_log_is_past_them(
-    database: Database, database_url: str, event_log: EventLog, hub: Hub, epoch: UUID
+async def test_what_a_snapshot_had_seen_stops_to_matter_once_the_log_is_past_it(
+    database: Database, database_url: str, event_log: EventLog, hub: Hub
 ) -> None:
     renderer = Plain()
+    await tell(database)
     async with database.reading() as connection:
-        seen = Snapshot.parse((await connection.execute(text("select pg_current_snapshot()::text"))).scalar_one())
+        start = decode((await connection.execute(text(f"select {AS_OF_CURSOR_SQL}"))).scalar_one())
+    assert start.seen is not None
     async with running(event_log.run):
         await event_log.started()
-        members = [subscribe(hub, Cursor(epoch, 0, seen), renderer) for _ in range(3)]
-        firsts = [asyncio.create_task(take(member, 1)) for member in members]
+        members = [subscribe(hub, start, renderer) for _ in range(3)]
+        firsts = [asyncio.create_task(anext(member)) for member in members]
         await until(lambda: hub.up_to_date == 3)
-        await fill(database, database_url, 1)
-        assert [await first for first in firsts] == [["1 after 0"]] * 3
-
-        before = renderer.renderings
-        await fill(database, database_url, 1)
-        assert [await take(member, 1) for member in members] == [["2 after 1"]] * 3
-        assert renderer.renderings == before + 1
+        await tell(database)
+        async with running(Relay(database_url).run):
+            for first in firsts:
+                frame = await asyncio.wait_for(first, 20)
+                assert frame.body == b"2 after 0"
+                assert frame.reached == Cursor(start.epoch, 2)
+        assert renderer.renderings == 1
         for member in members:
             await member.aclose()
 
