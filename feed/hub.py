@@ -200,14 +200,17 @@ class Stream:
         except Exception as error:
             self._fail(error)
         finally:
-            self._draining = None
-            self._waiting.clear()
+            if self._draining is asyncio.current_task():
+                self._draining = None
+                self._waiting.clear()
 
     def succeed(self, is_whole: bool) -> None:
         """Go on with a log that took the place of the one before, as far as it has all that the members know."""
         error = InvalidCursor("The event log was replaced by an older one, read a fresh snapshot", ["after"])
         if not is_whole:
             self.cancel()
+            self._draining = None
+            self._waiting.clear()
         for member in [member for member in self.members if not is_whole or member.reached.seen is not None]:
             member.fail(error)
             self.members.discard(member)
