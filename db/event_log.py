@@ -87,7 +87,7 @@ EPOCH_SQL = "select epoch from event_log_head"
 
 SHARED_SQL = """
 select min(position) from event_log_epochs
-where number >= (select number from event_log_epochs where epoch = $1)
+where number >= (select number from event_log_epochs where epoch = {epoch})
 """
 """The newest position that the log has in common with a former one; null where it does not go on from that."""
 

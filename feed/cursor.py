@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 
+from db.event_log import SHARED_SQL
 from domain.errors import InvalidCursor
 
 
@@ -115,9 +116,26 @@ def _text_sql(json: str) -> str:
 
 
 CURSOR_SQL = _text_sql("json_build_array((select epoch from event_log_head), {position})")
+_TELLING = _text_sql("json_build_array((select epoch from event_log_head), {position}, {last}, {snapshot})")
+CARRYING_CURSOR_SQL = f"case when {{last}} > {{seq}} then {_TELLING} else {CURSOR_SQL} end"
+"""The cursor of an event that is read after a cursor which tells of a snapshot, for as long as that matters."""
 _AS_OF = _text_sql(
     "(case when last is null then json_build_array(epoch, position)"
     " else json_build_array(epoch, position, last, pg_current_snapshot()::text) end)"
 )
 AS_OF_CURSOR_SQL = f"(select {_AS_OF} from event_log_head, (select max(seq) as last from outbox) waiting)"  # noqa: S608 # of constants
 """The cursor of what the statement sees: the log, and what waits in the outbox for its place there."""
+
+REFUSAL_SQL = f"""(
+  select case
+    when {{position}} > head.position or {{epoch}} <> head.epoch and not coalesce(
+      {{last}} is null and {{position}} <= ({SHARED_SQL}), false) then ''
+    when {{position}} < oldest - 1 then {CURSOR_SQL.format(position="oldest - 1")}
+  end
+  from event_log_head head,
+    lateral (select coalesce((select min(position) from event_log), head.position + 1) as oldest) kept
+)"""  # noqa: S608 # of constants
+"""Null for a cursor to go on from, the oldest one for a cursor that is too old, the empty text for one of another log.
+
+What waited in the outbox of another log need not be what waits in this one, so a cursor that tells of it is foreign.
+"""

@@ -13,7 +13,7 @@ from db.database import Database
 from db.event_log import CHANNEL, EPOCH_SQL, HEAD_SQL, POSITION_SQL, SEQ_SQL, SHARED_SQL, TAIL_SQL
 from db.read_pool import ReadConnection
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
-from feed.cursor import Cursor, Reach, encode
+from feed.cursor import REFUSAL_SQL, Cursor, Reach
 from feed.filter import PAGE_SQL, EventFilter, LoggedEvent
 
 log = structlog.get_logger("reliability_studio.log")
@@ -22,6 +22,9 @@ BATCH_ROWS = 1_000
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 STATEMENT_SECONDS = 30.0
+
+_REFUSAL = REFUSAL_SQL.format(epoch="$1::uuid", position="$2::bigint", last="$3::bigint")
+REQUIRE_SQL = f"select epoch, {_REFUSAL} from event_log_head"  # noqa: S608 # of constants
 
 Listener = Callable[[Sequence[LoggedEvent]], None]
 Succession = Callable[[bool], None]
@@ -99,16 +102,12 @@ class EventLog:
 
     @staticmethod
     async def _require(cursor: Cursor, connection: ReadConnection) -> Cursor:
-        ((epoch, newest, oldest),) = await connection.fetch(HEAD_SQL)
-        if cursor.epoch != epoch:
-            ((shared,),) = await connection.fetch(SHARED_SQL, cursor.epoch)
-            # What waited in the outbox of another log need not be what waits in ours.
-            if shared is None or cursor.position > shared or cursor.seen is not None:
+        last = None if cursor.seen is None else cursor.seen.last
+        ((epoch, oldest),) = await connection.fetch(REQUIRE_SQL, cursor.epoch, cursor.position, last)
+        if oldest is not None:
+            if not oldest:
                 raise InvalidCursor("`after` is a cursor of another event log, read a fresh snapshot", ["after"])
-        if cursor.position > newest:
-            raise InvalidCursor("`after` is a cursor of another event log, read a fresh snapshot", ["after"])
-        if cursor.position < oldest - 1:
-            raise CursorExpired(encode(Cursor(epoch, oldest - 1)), ["after"])
+            raise CursorExpired(oldest.decode(), ["after"])
         return Cursor(epoch, cursor.position, cursor.seen)
 
     async def _follow(self) -> None:
@@ -143,7 +142,7 @@ class EventLog:
             raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
         former, epoch, newest = self.reach, head["epoch"], head["position"]
         if former is None or former.epoch != epoch:
-            shared = None if former is None else await connection.fetchval(SHARED_SQL, former.epoch)
+            shared = None if former is None else await connection.fetchval(SHARED_SQL.format(epoch="$1"), former.epoch)
             is_whole = former is not None and shared is not None and former.position <= shared
             position = former.position if former is not None and is_whole else newest
             self.reach = Reach(epoch, position, await connection.fetchval(SEQ_SQL, position) or 0)
