@@ -27,9 +27,10 @@ CANDIDACY_SECONDS = 0.2
 IDLE_SECONDS = 0.02
 BUSY_SECONDS = 0.005
 BATCH_ROWS = 1_000
-RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.2
 STATEMENT_SECONDS = 30
 HUNG_SECONDS = 0.6
+"""A leader that says nothing for so long is replaced. Together with CANDIDACY_SECONDS that is less than a second."""
 
 
 @dataclass(slots=True)
