@@ -17,8 +17,9 @@ from domain.incidents import Severity
 from domain.time import Deadline
 from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Frame, Hub, Place, Sink
+from feed.hub import Hub
 from feed.log import EventLog
+from feed.stream import Frame, Place, Sink
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, EventPlaces, identifier

@@ -21,9 +21,10 @@ from domain.errors import DatabaseUnavailable
 from domain.feed import EventType
 from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Hub, Place
+from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay
+from feed.stream import Place
 from tests.waiting import until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

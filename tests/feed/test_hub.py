@@ -11,9 +11,10 @@ from db.database import Database
 from domain.errors import CursorExpired
 from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import QUEUE_FRAMES, Frame, Hub, Place
+from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay
+from feed.stream import QUEUE_FRAMES, Frame, Place
 from tests.feed.logs import fill, running, tell
 from tests.postgres import run_sql
 from tests.waiting import until
@@ -133,6 +134,32 @@ async def test_who_falls_behind_reads_on_in_the_log(
         expected = [f"{position} after {position - 1}" for position in range(2, count + 1)]
         assert await first + await take(lazy, count - 1) == ["1 after 0", *expected]
         await lazy.aclose()
+
+
+async def test_more_than_can_be_rendered_as_it_happens_is_read_from_the_log_instead_and_nothing_is_missed(
+    database: Database, database_url: str, event_log: EventLog, epoch: UUID
+) -> None:
+    hub, renderer = Hub(event_log, waiting_events=20), Plain()
+    renderer.gates = {1: asyncio.Event()}
+    async with running(event_log.run):
+        await event_log.started()
+        early = subscribe(hub, Cursor(epoch, 0), renderer)
+        told = asyncio.create_task(take(early, 151))
+        await until(lambda: hub.up_to_date == 1)
+        await fill(database, database_url, 150)
+        await until(lambda: event_log.position == 150)
+        late = subscribe(hub, Cursor(epoch, 0), renderer)
+        told_late = asyncio.create_task(take(late, 151))
+        await until(lambda: hub.subscribers == 2)
+        renderer.gates[1].set()
+        await until(lambda: hub.up_to_date == 2)
+        await fill(database, database_url, 1)
+
+        expected = [f"{position} after {position - 1}" for position in range(1, 152)]
+        assert await told == expected
+        assert await told_late == expected
+        await early.aclose()
+        await late.aclose()
 
 
 async def test_who_is_too_slow_for_the_logs_memory_is_told_so(

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from domain.access import Role
-from feed.hub import Frame
 from feed.log import EventLog
 from feed.relay import Relay
+from feed.stream import Frame
 from resolvers.operations import Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 from schema.root import build_schema
