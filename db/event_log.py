@@ -106,7 +106,7 @@ select system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_lsn
 """
 """Which Postgres this is: the cluster, and the timeline that it is on."""
 
-REMEMBERED_SQL = "select cluster from event_log_head"
+REMEMBERED_SQL = "select epoch, position, cluster from event_log_head"
 REMEMBER_SQL = "update event_log_head set cluster = $1"
 """Which Postgres wrote the log last."""
 

@@ -6,8 +6,8 @@ written by the Postgres that holds it now, by what that says of itself: its syst
 every recovery to a point in time and every promotion begins anew. A log that begins another epoch goes on from the one
 before: a cursor from before the change stays good, and one from after it is refused.
 
-A copy of the files of a stopped Postgres looks like the original. Whoever puts one back says so:
-`reliability-studio new-epoch`.
+A copy of the files of a stopped Postgres looks like the original. A server that runs on while one is put back knows
+that the log had more; where none does, whoever puts it back says so: `reliability-studio new-epoch`.
 """
 
 from typing import Any, TypeAlias
@@ -19,10 +19,12 @@ import structlog
 from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.event_log import BEGIN_EPOCH_SQL, CHANNEL, CLUSTER_SQL, REMEMBER_SQL, REMEMBERED_SQL
 from domain.errors import DatabaseUnavailable
+from feed.cursor import Reach
 
 log = structlog.get_logger("reliability_studio.epoch")
 
 _STATEMENT_SECONDS = 30.0
+_NO_HEAD = "The event log has no head: run `reliability-studio migrate`"
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -42,15 +44,17 @@ async def begin_epoch(url: str) -> tuple[UUID, int]:
         connection.terminate()
 
 
-async def keep_epoch(connection: Connection) -> None:
-    """Begin an epoch if another Postgres wrote the log last."""
+async def keep_epoch(connection: Connection, known: Reach | None) -> None:
+    """Begin an epoch if another Postgres wrote the log last, or if the log has less than what is known of it."""
     cluster = await _cluster(connection)
-    if cluster is None:
-        return
-    remembered = await connection.fetchval(REMEMBERED_SQL)
-    if remembered is None:
+    row = await connection.fetchrow(REMEMBERED_SQL)
+    if row is None:
+        raise DatabaseUnavailable(_NO_HEAD)
+    epoch, position, remembered = row
+    has_lost = known is not None and known.epoch == epoch and known.position > position
+    if remembered is None and cluster is not None:
         await connection.execute(REMEMBER_SQL, cluster)
-    elif remembered != cluster:
+    if has_lost or (remembered is not None and cluster is not None and remembered != cluster):
         epoch, position = await _begin(connection, cluster)
         log.warning(
             "the database was restored or promoted, the event log begins an epoch",
@@ -64,7 +68,7 @@ async def keep_epoch(connection: Connection) -> None:
 async def _begin(connection: Connection, cluster: str | None) -> tuple[UUID, int]:
     row = await connection.fetchrow(BEGIN_EPOCH_SQL, CHANNEL, cluster)
     if row is None:
-        raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
+        raise DatabaseUnavailable(_NO_HEAD)
     return row["epoch"], row["position"]
 
 

@@ -108,8 +108,8 @@ class Feed:
     def __init__(self, database: Database, url: str) -> None:
         self.database = database
         self.url = url
-        self.relay = Relay(url)
         self.log = EventLog(database, url)
+        self.relay = Relay(url, self.log)
         self.hub = Hub(self.log, checkpoint_seconds=1)
 
     async def write(self, count: int = 1, **known: Any) -> list[int]:

@@ -1,7 +1,9 @@
 """What a log that was restored makes of cursors from before and after the restored state."""
 
 import asyncio
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,6 +57,18 @@ async def cursors(folder: Path) -> dict[str, Cursor]:
     return {"before": before, "after": after}
 
 
+@asynccontextmanager
+async def _stopped(folder: Path) -> AsyncIterator[None]:
+    """A Postgres that is stopped, whoever uses it, until the end of the block."""
+    pid = int((folder / "cluster" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGINT)
+    await until(lambda: not (folder / "cluster" / "postmaster.pid").exists())
+    yield
+    again = EmbeddedPostgres(folder, settings=SETTINGS)
+    await again.start()
+    await again.stop()
+
+
 async def _run(*command: str | Path) -> None:
     process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 0
@@ -87,6 +101,24 @@ async def test_files_that_were_put_back_are_another_log_once_somebody_says_so(
     async with EmbeddedPostgres(folder, settings=SETTINGS) as server:
         assert (await begin_epoch(server.url))[1] == 3
     async with started(folder) as feed:
+        await goes_on_from_before_and_not_from_after(feed, cursors)
+
+
+async def test_files_that_are_put_back_under_a_server_that_runs_on_are_another_log_by_itself(folder: Path) -> None:
+    cluster = folder / "cluster"
+    async with started(folder) as feed:
+        await feed.write(3)
+        await feed.has_logged(3)
+        cursors = {"before": await feed.now()}
+        async with _stopped(folder):
+            await _run("cp", "-a", cluster, _backup(folder))
+        await until(lambda: feed.writes(2))
+        await feed.has_logged(5)
+        cursors["after"] = await feed.now()
+        async with _stopped(folder):
+            shutil.rmtree(cluster)
+            shutil.move(_backup(folder), cluster)
+        await until(lambda: feed.log.epoch != cursors["before"].epoch)
         await goes_on_from_before_and_not_from_after(feed, cursors)
 
 
