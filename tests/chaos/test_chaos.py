@@ -265,12 +265,16 @@ def _judge(subscriber: Subscriber, events: Sequence[Event]) -> dict[str, int]:
     """What is wrong with what a subscriber was sent."""
     expected = {event["position"]: event for event in _expected(subscriber, events)}
     got = [position_of(event["cursor"]) for event in subscriber.events]
-    chain = [position_of(event["cursor"]) for event in subscriber.received]
+    # A checkpoint after a silence stands where the last event stood.
+    chain = [(position_of(event["cursor"]), event["type"] == "CHECKPOINT") for event in subscriber.received]
     before = [subscriber.began_after, *(event["cursor"] for event in subscriber.received)]
     return {
         "lost": len(expected.keys() - set(got)),
         "duplicated": len(got) - len(set(got)),
-        "out of order": sum(later <= earlier for earlier, later in pairwise(chain)),
+        "out of order": sum(
+            later < earlier or (later == earlier and not is_checkpoint)
+            for (earlier, _), (later, is_checkpoint) in pairwise(chain)
+        ),
         "not asked for": len(set(got) - expected.keys()),
         "chains broken": sum(
             event["previousCursor"] != cursor for cursor, event in zip(before, subscriber.received, strict=False)
