@@ -83,7 +83,7 @@ async def test_a_page_after_a_snapshot_begins_where_the_snapshot_ends(feed: Feed
     async with feed.database.writing(NOON) as held:
         await write(held)
         await feed.write(2)
-        snapshot = (await ask(client, "{ asOfCursor }"))["data"]["asOfCursor"]
+        snapshot = (await client.ask("{ asOfCursor }"))["data"]["asOfCursor"]
         assert decode(snapshot).seen is not None
         await feed.write()
         await write(held)
