@@ -91,7 +91,7 @@ async def application(
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": Relay(database_url).run, "retention": retention.run}
+                works |= {"relay": Relay(database_url, event_log).run, "retention": retention.run}
             if with_workers and has_service_graph:
                 graph = ServiceGraph(
                     database,

@@ -1,6 +1,5 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,10 +15,11 @@ from domain.errors import DatabaseUnavailable, DomainError, NotFound
 from domain.feed import EventType
 from domain.incidents import Severity
 from domain.time import Deadline
-from feed.cursor import Cursor, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Frame, Hub, Place, Sink
+from feed.hub import Hub
 from feed.log import EventLog
+from feed.stream import Frame, Place, Sink
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, EventPlaces, identifier
@@ -103,25 +103,21 @@ class Subscriptions:
             return Subscription(None, live_frames(asked.source, name, running, arguments, context))
         try:
             filter_ = await _filter(asked, asked.source.types, context)
-            epoch = await self._epoch(context)
             after = resume_after if resume_after is not None else _after(asked)
-            if after is None:
-                start = Cursor(epoch, self._hub.log.position)
-            else:
-                start = decode(after)
-                await self._hub.log.require(start)
+            start = await self._now(context) if after is None else await self._hub.log.require(decode(after))
         except DomainError as error:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, running, asked, context)
-        key = (query, prepared.name, _without_after(asked, given), filter_)
+        # Whoever has other rights may be told other things.
+        key = (query, prepared.name, _without_after(asked, given), filter_, context.actor.role)
         return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
-    async def _epoch(self, context: RequestContext) -> UUID:
-        try:
-            async with asyncio.timeout(context.deadline.remaining_seconds()):
-                return await self._hub.log.started()
-        except TimeoutError as error:
-            raise DatabaseUnavailable from error
+    async def _now(self, context: RequestContext) -> Cursor:
+        """The place that has everything before it that has been committed, and nothing else."""
+        text = await context.read(f"select {AS_OF_CURSOR_SQL}", [])
+        if text is None:
+            raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
+        return decode(text.decode())
 
     def _asked(self, prepared: PreparedOperation, variables: Mapping[str, Any]) -> Asked:
         root = prepared.lookup.schema.subscription_type
@@ -185,7 +181,7 @@ class Compiled:
     async def _render(self, statement: Statement, places: Sequence[Place]) -> list[bytes]:
         values = statement.values(Bindings(self._variables, self._clock(), _columns(places)))
         text = await self._reads.fetch_text(statement.sql, values, timeout_seconds=RENDER_SECONDS)
-        return (text or b"").split(b"\n")
+        return text.split(b"\n") if text is not None else []
 
 
 class Executed:

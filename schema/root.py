@@ -10,7 +10,7 @@ from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.errors import MUTATION_ERRORS
-from schema.events import ALL_EVENTS, ON_A_STREAM, Event
+from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
     ALERT_ORDER,
     EVENT_ORDER,
@@ -122,8 +122,8 @@ class Query(TraceQueries):
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
     events: Connection[Event] = sql.connection(
-        "What happened, oldest first, for clients that poll.",
-        ON_A_STREAM + " {it}",
+        "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
+        ON_A_PAGE + " {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.observability import logs
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
-from feed.hub import Sink
+from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error

@@ -31,7 +31,7 @@ from app.http.socket_messages import (
 )
 from app.observability import logs
 from app.protocols import WRITE
-from feed.hub import Frame
+from feed.stream import Frame
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
 
