@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode, execute
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode
 from sqlalchemy import select
 
 from db.incidents import incidents
@@ -29,7 +29,7 @@ from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
 from resolvers.errors import field_error
-from resolvers.execution import Executor
+from resolvers.execution import execute
 from resolvers.rows import read_events
 
 RENDER_SECONDS = 15.0
@@ -223,7 +223,6 @@ class Executed:
             context,
             dict(self._running.variables),
             self._running.prepared.name,
-            executor_class=Executor,
         )
         result = executing if isinstance(executing, ExecutionResult) else await executing
         body: dict[str, Any] = {"data": result.data}
@@ -308,9 +307,7 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
 
 def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(
-        prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name, executor_class=Executor
-    )
+    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")
