@@ -185,6 +185,11 @@ class TestInvalidMessages:
         await socket.say('{"type":"ping","payload":{"x":"%s"}}' % ("x" * (LARGEST_MESSAGE_BYTES - empty + 1)))
         assert (await socket.closed())[0] == 1009
 
+    async def test_a_message_may_come_in_fragments_some_of_them_empty(self, socket: GraphQLSocket) -> None:
+        await socket.connection.send(['{"type":', "", "", '"ping"}'])
+
+        assert await socket.hear() == {"type": "pong"}
+
     async def test_a_message_in_many_fragments_may_not_be_larger_either(self, socket: GraphQLSocket) -> None:
         with suppress(websockets.ConnectionClosed):  # The server need not wait for the end.
             await socket.connection.send(["x" * 1000] * 100)
