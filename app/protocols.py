@@ -1,12 +1,13 @@
 """uvicorn's protocols, with what clients need that stop reading: nothing of ours waits for them, or grows."""
 
+import asyncio
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -152,8 +153,42 @@ def _response(status: int, message: str) -> bytes:
     return b"".join([*head, answer.body])
 
 
+class Inbox:
+    """What comes in, for one reader. asyncio's queue is many times as large, and every connection has one."""
+
+    __slots__ = ("_messages", "_waiter")
+
+    def __init__(self) -> None:
+        self._messages: list[ASGIReceiveEvent] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put_nowait(self, message: ASGIReceiveEvent) -> None:
+        """Add a message. The connection reads no further while one waits."""
+        self._messages.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def empty(self) -> bool:
+        """Whether none waits."""
+        return not self._messages
+
+    async def get(self) -> ASGIReceiveEvent:
+        """The next message."""
+        while not self._messages:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._messages.pop(0)
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Closes when told to, whether the client reads or not."""
+    """Closes when told to, whether the client reads or not, and keeps no more than an idle connection needs."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.queue = Inbox()  # type: ignore[assignment] # of asyncio's queue, uvicorn uses no more than this has
 
     def handle_connect(self, event: Request) -> None:
         """A handshake comes."""
@@ -185,6 +220,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_sent:
             raise ClientDisconnected
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            # The handshake is over, and the application has its headers in the scope.
+            self.request.headers.clear()
+            del self.response
         if self.close_timer is not None:
             # uvicorn would close in an orderly way, which waits for the client for ever.
             self.close_timer.cancel()
