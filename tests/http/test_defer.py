@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.http.event_stream import listen
-from tests.http.graphql_socket import connect
+from tests.http.graphql_socket import connect, open_incident
 from tests.servers import ServerProcess
 from tests.telemetry_clients.local_server import Request, http_answer, local_server
 from tests.waiting import until
@@ -256,6 +256,17 @@ async def test_over_a_socket_everything_comes_in_one_answer(
         answer = await socket.ask("1", QUERY)
 
     assert answer["data"]["incidents"]["nodes"] == [{"title": "Checkout answers slowly", "metrics": []}]
+
+
+async def test_a_subscription_that_defers_nothing_may_say_so(http: httpx.AsyncClient) -> None:
+    subscription = "subscription($defer: Boolean!) { events { ... @defer(if: $defer) { type } } }"
+    async with listen(http, subscription, variables={"defer": False}) as stream:
+        while "id" not in (await stream.hear()).fields:
+            continue
+        await open_incident(http)
+        event = await stream.hear_event()
+
+    assert event.data["data"]["events"]["type"]
 
 
 async def test_the_object_of_a_mutation_can_come_in_parts(
