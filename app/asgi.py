@@ -27,13 +27,17 @@ from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.jobs import Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
+from app.service_graph import KIND as SERVICE_GRAPH
+from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from db.database import Database
+from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.time import Deadline
@@ -63,8 +67,15 @@ async def application(
     try:
         operations = Operations(build_schema())
         await check_catalog(database, operations.schema, operations.sources)
-        async with open_backends(settings) as backends:
-            health = Health([database_dependency(database), *backends.dependencies], now=now)
+        metrics = Metrics(VERSION)
+        async with open_backends(settings, metrics.telemetry) as backends:
+            dependencies = [database_dependency(database), *backends.dependencies]
+            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
+                backends.telemetry.prometheus or backends.telemetry.tempo
+            )
+            if has_service_graph:
+                dependencies.append(service_graph_dependency(database))
+            health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             relay = Relay(database_url) if with_workers else None
@@ -75,6 +86,7 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                metrics=metrics,
                 relay=None if relay is None else relay.state,
                 log_request=log_request,
             )
@@ -82,6 +94,16 @@ async def application(
             if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": relay.run, "retention": retention.run}
+            if with_workers and has_service_graph:
+                graph = ServiceGraph(
+                    database,
+                    backends.telemetry,
+                    now=now,
+                    interval_seconds=settings.service_graph_interval_seconds,
+                    retention_hours=settings.traced_dependency_retention_hours,
+                )
+                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
+                works["jobs"] = workers.run
             try:
                 async with in_background(works):
                     yield app
@@ -99,11 +121,11 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    metrics: Metrics,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
-    metrics = Metrics(VERSION)
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:

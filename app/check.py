@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.asgi import open_database
+from app.backend_settings import Backend
 from app.backends import open_backends
 from app.clock import now
 from app.failures import diagnose
@@ -64,8 +65,9 @@ async def _check_database(settings: Settings) -> list[Finding]:
 
 async def _check_backends(settings: Settings) -> list[Finding]:
     findings = {
-        name: Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL")
-        for name in ("prometheus", "loki", "tempo")
+        str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL")
+        for name in Backend
+        if not settings.backends(name)
     }
     try:
         async with open_backends(settings) as backends:

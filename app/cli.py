@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.server import CannotListen, listen
-from app.settings import LogFormat, Settings, SettingsError, load_settings, markdown_table
+from app.setting import SettingsError
+from app.settings import LogFormat, Settings, load_settings, markdown_table
 from app.terminal import show_error
 from app.version import VERSION
 

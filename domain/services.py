@@ -13,6 +13,7 @@ from domain.json_values import JSON, labels
 from domain.limits import LABEL_VALUE_CHARACTERS
 from domain.moments import past_moment
 from domain.references import parse_id
+from domain.telemetry import INSTANCE_NAME
 from domain.text import line, name
 
 
@@ -43,6 +44,7 @@ class DeploymentOutcome(StrEnum):
 
 # A deployment this long before an incident is not shown on its timeline by itself.
 DEPLOYMENT_RELEVANCE: Final = timedelta(days=1)
+TELEMETRY_BACKENDS: Final = ("prometheus", "loki", "tempo", "alertmanager")
 SELECTOR_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -106,6 +108,29 @@ def selectors(value: object, *path: str) -> dict[str, JSON]:
                 kept[backend] = line(selector, "Tempo selector", *path, backend, limit=LABEL_VALUE_CHARACTERS)
             case _:
                 raise ValidationFailed(f"Selectors are for prometheus, loki and tempo, not for {backend!r:.100}", path)
+    return kept
+
+
+def telemetry_instances(value: object, *path: str) -> dict[str, JSON]:
+    """Which instance of each backend knows a service: `{"prometheus": "eu"}`. A backend that is left out is asked at
+    its default instance; nothing is the empty object. Raises ValidationFailed.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValidationFailed("Telemetry instances must be an object", path)
+    kept: dict[str, JSON] = {}
+    for backend, instance in value.items():
+        if backend not in TELEMETRY_BACKENDS:
+            allowed = ", ".join(TELEMETRY_BACKENDS)
+            raise ValidationFailed(f"Telemetry instances are for {allowed}, not for {backend!r:.100}", path)
+        if instance is None:
+            continue
+        if not isinstance(instance, str) or not INSTANCE_NAME.fullmatch(instance):
+            raise ValidationFailed(
+                "The name of an instance is up to 63 small letters, digits, - and _", (*path, backend)
+            )
+        kept[backend] = instance
     return kept
 
 

@@ -1,6 +1,14 @@
 """Words for other people's data: metrics, logs and traces."""
 
+import re
 from enum import StrEnum
+from typing import Final
+
+DEFAULT_INSTANCE: Final = "default"
+"""The instance of a backend that is asked about services that name none."""
+
+INSTANCE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+"""How the instances of a backend may be called."""
 
 
 class TelemetryBackend(StrEnum):

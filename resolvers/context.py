@@ -15,6 +15,7 @@ from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth
 from domain.time import Deadline
 from feed.log import EventLog
+from resolvers.batching import Batcher
 from resolvers.compile.documents import PreparedOperation
 from telemetry_clients.instances import Telemetry
 
@@ -51,6 +52,7 @@ class RequestContext:
     health: Callable[[], Awaitable[SystemHealth]] | None = None
     reading: Reading | None = None
     running: Running | None = None
+    batcher: Batcher = field(default_factory=Batcher)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from telemetry_clients.golden_signals import expression, rate_window_seconds
+from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus, Series, range_step_seconds
 
 USUAL_SIGNALS = (GoldenSignal.REQUEST_RATE, GoldenSignal.ERROR_RATIO, GoldenSignal.LATENCY_P95)
 PADDING = timedelta(minutes=30)
 MARGIN_SECONDS = 0.5
 
+Answer = TypeVar("Answer")
 Labels = Mapping[str, str]
 
 
@@ -42,13 +44,15 @@ class Question:
 async def golden_signals(
     context: RequestContext,
     services: Mapping[str, Labels],
+    instances: Mapping[str, str | None],
     signals: Sequence[GoldenSignal] | None,
     *,
     start: datetime,
     end: datetime,
     step_seconds: int | None,
 ) -> list[SignalSeries]:
-    """The signals of services, given by name with their label matchers; one query a signal wherever that is possible.
+    """The signals of services, given by name with their label matchers and the Prometheus that knows them (None: the
+    default one). One query a signal and a Prometheus wherever that is possible.
 
     Raises TelemetryError, and ValidationFailed for a range that is none.
     """
@@ -56,14 +60,14 @@ async def golden_signals(
         raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
     if step_seconds is not None and step_seconds < 1:
         raise ValidationFailed("`stepSeconds` must be at least 1", ["stepSeconds"])
-    prometheus = context.telemetry.prometheus.get()
     step = range_step_seconds(start, end, step_seconds)
     asked = [
         _ask(context, prometheus, question, start, end, step)
+        for prometheus, known in _by_instance(context.telemetry.prometheus, services, instances)
         for signal in dict.fromkeys(USUAL_SIGNALS if signals is None else signals)
-        for question in _questions(signal, services)
+        for question in _questions(signal, known)
     ]
-    return [series for answers in await _all(asked) for series in answers]
+    return [series for answers in await all_of(asked) for series in answers]
 
 
 def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
@@ -72,6 +76,16 @@ def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, d
     resolved_at = needs["resolved_at"]
     end = now if resolved_at is None else min(now, datetime.fromisoformat(resolved_at) + PADDING)
     return start - PADDING, max(end, start)
+
+
+def _by_instance(
+    clients: Instances[Prometheus], services: Mapping[str, Labels], instances: Mapping[str, str | None]
+) -> list[tuple[Prometheus, Mapping[str, Labels]]]:
+    """Each Prometheus with the services that it knows."""
+    known: dict[str | None, dict[str, Labels]] = {}
+    for service, selector in services.items():
+        known.setdefault(instances.get(service), {})[service] = selector
+    return [(clients.get(name), selectors) for name, selectors in known.items()]
 
 
 def _questions(signal: GoldenSignal, services: Mapping[str, Labels]) -> Iterable[Question]:
@@ -105,7 +119,7 @@ async def _ask(
     ]
 
 
-async def _all(asked: Iterable[Coroutine[Any, Any, list[SignalSeries]]]) -> list[list[SignalSeries]]:
+async def all_of(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Every answer, or the first failure, with nothing left running."""
     tasks = [asyncio.create_task(question) for question in asked]
     try:

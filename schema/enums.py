@@ -9,13 +9,14 @@ from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
-from domain.health import HealthStatus
+from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 from domain.telemetry import GoldenSignal, TelemetryBackend
 from domain.timeline import TimelineEventType
+from domain.traces import SpanOrder, TraceOrder
 
 
 def describe(enum: type[StrEnum], **descriptions: str) -> None:
@@ -221,6 +222,12 @@ describe(
     UNHEALTHY="It does not serve.",
 )
 describe(
+    CircuitState,
+    CLOSED="Calls pass.",
+    HALF_OPEN="One call passes, to see whether it answers again.",
+    OPEN="No call passes for a while, because too many failed.",
+)
+describe(
     Role,
     VIEWER="May read.",
     RESPONDER="May also work on incidents.",
@@ -236,3 +243,14 @@ class OrderDirection(StrEnum):
 
 
 describe(OrderDirection, ASC="The smallest or earliest first.", DESC="The greatest or latest first.")
+describe(
+    TraceOrder,
+    START="The latest first.",
+    DURATION="The slowest first.",
+)
+describe(
+    SpanOrder,
+    START="A parent before its children, children by their start.",
+    DURATION="The longest first.",
+    SELF_TIME="The longest self time first.",
+)

@@ -50,10 +50,11 @@ async def service_metrics(
     signals: Signals = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the service with the needed `name` and `selector`."""
+    """The golden signals of the service with the needed `name`, `selector` and `instance`."""
     found = await golden_signals(
         info.context,
         {needed["name"]: needed["selector"]},
+        {needed["name"]: needed["instance"]},
         _given(signals),
         start=range.from_,
         end=range.to,
@@ -72,11 +73,12 @@ async def incident_metrics(
     ] = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the services with the needed `selectors`."""
+    """The golden signals of the services with the needed `selectors` and `instances`."""
     start, end = (range.from_, range.to) if range else incident_range(needed, info.context.now)
     found = await golden_signals(
         info.context,
         needed["selectors"],
+        needed["instances"],
         _given(signals),
         start=start,
         end=end,

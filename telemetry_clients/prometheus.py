@@ -17,7 +17,7 @@ from telemetry_clients.errors import (
     TelemetryTimeout,
     TelemetryUnavailable,
 )
-from telemetry_clients.transport import Answer, Parameters, Transport
+from telemetry_clients.transport import Answer, Transport
 
 MAX_POINTS = 11_000
 """Prometheus refuses a range query for more points than this in each series."""
@@ -146,8 +146,9 @@ class Prometheus:
 
     async def _evaluate(self, path: str, form: dict[str, str | list[str]], deadline: Deadline) -> QueryResult:
         # Prometheus gives up by itself when we will no longer listen, even where the closed connection goes unseen.
-        bounded: Parameters = {**form, "timeout": f"{max(deadline.remaining_seconds(), 0.001):.3f}"}
-        answer = await self._transport.post(path, form=bounded, deadline=deadline)
+        answer = await self._transport.post(
+            path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable=path.endswith("/query_range")
+        )
         data, warnings = self._unwrap(answer)
         try:
             series = self._series(data)

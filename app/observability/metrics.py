@@ -12,6 +12,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from app.observability.telemetry import TelemetryObserver
+
 # The boundaries that the conventions advise for http.server.request.duration.
 BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 METHODS = frozenset(HTTPMethod.__members__)
@@ -67,6 +69,7 @@ class Metrics:
         self.request_durations = RequestDurations()
         self.registry.register(self.request_durations)
         self._samples: list[Callable[[], Awaitable[None]]] = []
+        self.telemetry = TelemetryObserver(self.registry)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         build = Info("reliability_studio_build", "What runs here.", registry=self.registry)
