@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import websockets
@@ -356,11 +357,19 @@ class TestEndingOperations:
 
         await socket.ask("1", "{ __typename }")
 
-    async def test_a_query_that_is_completed_by_its_client_gets_no_result(self, socket: GraphQLSocket) -> None:
-        await socket.subscribe("1", "{ asOfCursor }")
-        await socket.say({"id": "1", "type": "complete"})
+    async def test_a_query_that_is_completed_by_its_client_gets_no_result(
+        self, socket: GraphQLSocket, served_database_url: str
+    ) -> None:
+        query = "{ detectionRules { totalCount } }"
+        database = await asyncpg.connect(served_database_url)
+        async with database.transaction():
+            await database.execute("lock table detection_rules in access exclusive mode")
+            await socket.subscribe("1", query)
+            await socket.say({"id": "1", "type": "complete"})
+            await socket.ask("2", "{ asOfCursor }")
+        await database.close()
 
-        await socket.ask("2", "{ asOfCursor }")
+        await socket.ask("3", query)
 
 
 class TestErrors:
