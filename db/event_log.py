@@ -134,3 +134,11 @@ delete from event_log where position in (
 )
 """
 """Deletes the oldest events, up to the first that was recorded later: what is left has no gap, whatever clocks did."""
+
+BACKLOG_SQL = """
+select json_build_array(
+  (select position from event_log_head),
+  coalesce((select extract(epoch from clock_timestamp() - occurred_at) from outbox order by seq limit 1), 0)
+)::text
+"""
+"""The log's newest position, and the age in seconds of the oldest event that waits for its place (0 for none)."""

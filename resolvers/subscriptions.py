@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode, execute
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode
 from sqlalchemy import select
 
 from db.incidents import incidents
@@ -28,7 +28,7 @@ from resolvers.compile.sources import Live, Sources, Stream
 from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
-from resolvers.execution import Executor, answer_to_event
+from resolvers.execution import answer_to_event, execute
 from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
@@ -299,9 +299,7 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
 
 def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(
-        prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name, executor_class=Executor
-    )
+    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")

@@ -1,6 +1,7 @@
 """The roots of the schema, and the schema."""
 
 import strawberry
+from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
 from feed.cursor import AS_OF_CURSOR_SQL
@@ -166,10 +167,13 @@ def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=(*ALL_EVENTS, *MUTATION_ERRORS),
         config=CONFIG,
     )
+    # Strawberry's own switch would promise `@stream` as well.
+    schema._schema.directives += (GraphQLDeferDirective,)
+    return schema
