@@ -160,7 +160,7 @@ class Alertmanager:
             "createdBy": created_by,
             "comment": comment,
         }
-        answer = await self._transport.post_json("/api/v2/silences", json=silence, deadline=deadline)
+        answer = await self._transport.post_json("/api/v2/silences", body=silence, deadline=deadline)
         return self._parse(answer, "the id of a silence", lambda data: str(data["silenceID"]))
 
     async def expire_silence(self, id: str, *, deadline: Deadline) -> bool:

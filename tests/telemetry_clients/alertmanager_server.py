@@ -31,7 +31,7 @@ class AlertmanagerServer:
     async def fire(self, *labels: dict[str, str]) -> None:
         """Let alerts with these labels fire."""
         alerts = [{"labels": some, "annotations": {}} for some in labels]
-        answer = await self.transport.post_json("/api/v2/alerts", json=alerts, deadline=Deadline.after(10))
+        answer = await self.transport.post_json("/api/v2/alerts", body=alerts, deadline=Deadline.after(10))
         assert answer.succeeded, answer.body
 
 
