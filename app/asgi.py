@@ -27,12 +27,16 @@ from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.jobs import Workers
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
+from app.service_graph import KIND as SERVICE_GRAPH
+from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from db.database import Database
+from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.time import Deadline
@@ -64,7 +68,13 @@ async def application(
         await check_catalog(database, operations.schema, operations.sources)
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
-            health = Health([database_dependency(database), *backends.dependencies], now=now)
+            dependencies = [database_dependency(database), *backends.dependencies]
+            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
+                backends.telemetry.prometheus or backends.telemetry.tempo
+            )
+            if has_service_graph:
+                dependencies.append(service_graph_dependency(database))
+            health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             app = create_app(
@@ -81,6 +91,16 @@ async def application(
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
+            if with_workers and has_service_graph:
+                graph = ServiceGraph(
+                    database,
+                    backends.telemetry,
+                    now=now,
+                    interval_seconds=settings.service_graph_interval_seconds,
+                    retention_hours=settings.traced_dependency_retention_hours,
+                )
+                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
+                works["jobs"] = workers.run
             try:
                 async with in_background(works):
                     yield app

@@ -9,13 +9,14 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from app.backend_settings import DEFAULT, Backend, BackendSettings
-from app.health import Dependency, prometheus_dependency, ready_dependency, status_dependency
+from app.health import Dependency, prometheus_dependency, ready_dependency, status_dependency, tempo_dependency
 from app.settings import Settings
 from domain.health import CircuitState
 from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.instances import Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import TLS, Endpoint, Observer, Transport
 
 Client = TypeVar("Client")
@@ -25,7 +26,7 @@ Transports = Mapping[Backend, Mapping[str, Transport]]
 _QUESTIONS: Mapping[Backend, Callable[[Transport], Dependency]] = {
     Backend.PROMETHEUS: lambda transport: prometheus_dependency(Prometheus(transport)),
     Backend.LOKI: lambda transport: ready_dependency("loki", transport, "/ready"),
-    Backend.TEMPO: lambda transport: ready_dependency("tempo", transport, "/ready"),
+    Backend.TEMPO: lambda transport: tempo_dependency(Tempo(transport)),
     Backend.PUSHGATEWAY: lambda transport: status_dependency(
         "pushgateway", transport, "/api/v1/status", "data", "build_information", "version"
     ),
@@ -55,6 +56,11 @@ async def open_backends(settings: Settings, observer: Observer | None = None) ->
         telemetry = Telemetry(
             prometheus=_instances(transports, Backend.PROMETHEUS, Prometheus),
             alertmanager=_instances(transports, Backend.ALERTMANAGER, Alertmanager),
+            tempo=_instances(
+                transports,
+                Backend.TEMPO,
+                partial(Tempo, longest_search_seconds=settings.tempo_longest_search_hours * 3600),
+            ),
         )
         yield Backends(telemetry, _dependencies(transports))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -12,8 +13,9 @@ from db.database import Database
 from domain.errors import DomainError
 from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
-from telemetry_clients.errors import TelemetryError
+from telemetry_clients.errors import TelemetryBadResponse, TelemetryError
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Transport
 
 
@@ -136,6 +138,18 @@ def status_dependency(name: str, transport: Transport, path: str, *version: str)
         return found if isinstance(found, str) else ""
 
     return Dependency(name, ask)
+
+
+def tempo_dependency(tempo: Tempo) -> Dependency:
+    """Tempo, by the readiness that it reports; what it was built from where it says so."""
+
+    async def ask(deadline: Deadline) -> str:
+        await tempo.require_ready(deadline=deadline)
+        with suppress(TelemetryBadResponse):  # what speaks Tempo's API need not tell what it was built from
+            return (await tempo.build_info(deadline=deadline)).version
+        return ""
+
+    return Dependency("tempo", ask)
 
 
 def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:

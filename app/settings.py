@@ -143,6 +143,24 @@ class Settings(BackendVariables):
         ge=1,
         le=3600,
     )
+    tempo_longest_search_hours: float = setting(
+        168,
+        "Longest range of a search, as Tempo's own `search.max_duration`; longer ones are refused.",
+        "1 to 87600",
+        ge=1,
+        le=87_600,
+    )
+
+    service_graph_interval_seconds: float = setting(
+        300,
+        "How often what calls what is read from Prometheus or Tempo; 0 for never.",
+        "0 to 86400",
+        ge=0,
+        le=86_400,
+    )
+    traced_dependency_retention_hours: float = setting(
+        168, "How long a dependency that is no longer seen in traces is kept.", "1 to 8760", ge=1, le=8_760
+    )
     telemetry_config: Path | None = setting(
         None,
         "File with further instances of telemetry backends: `prometheus: {eu: {url: https://..., tenant: shop}}`, the "

@@ -1,14 +1,17 @@
 """What all fields have in common that ask a telemetry backend. One that does not answer costs its own fields only."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.time import Deadline
 from resolvers.context import RequestContext
 
 PADDING = timedelta(minutes=30)
 MARGIN_SECONDS = 0.5
+
+Answer = TypeVar("Answer")
 
 
 def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
@@ -22,3 +25,16 @@ def incident_range(needs: Mapping[str, Any], now: datetime) -> tuple[datetime, d
 def backend_deadline(context: RequestContext) -> Deadline:
     """By when a backend has to answer. Too late for the rest of the query is worth nothing: a little earlier."""
     return Deadline.after(max(0.0, context.deadline.remaining_seconds() - MARGIN_SECONDS))
+
+
+async def all_of(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Every answer, or the first failure, with nothing left running."""
+    asked = [*asked]
+    if len(asked) == 1:
+        return [await asked[0]]
+    tasks = [asyncio.create_task(question) for question in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

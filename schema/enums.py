@@ -16,6 +16,7 @@ from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 from domain.telemetry import GoldenSignal, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
+from domain.traces import SpanOrder, TraceOrder
 
 
 def describe(enum: type[StrEnum], **descriptions: str) -> None:
@@ -255,3 +256,14 @@ class OrderDirection(StrEnum):
 
 
 describe(OrderDirection, ASC="The smallest or earliest first.", DESC="The greatest or latest first.")
+describe(
+    TraceOrder,
+    START="The latest first.",
+    DURATION="The slowest first.",
+)
+describe(
+    SpanOrder,
+    START="A parent before its children, children by their start.",
+    DURATION="The longest first.",
+    SELF_TIME="The longest self time first.",
+)

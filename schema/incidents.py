@@ -13,11 +13,12 @@ from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
-from schema.services import Service
+from schema.services import TEMPO_SELECTOR, Service
 from schema.silences import Silence, incident_silences
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
+from schema.traces import Trace, incident_traces
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 HURT_SELECTORS = (
@@ -26,6 +27,11 @@ HURT_SELECTORS = (
 )
 HURT_INSTANCES = (
     "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
+HURT_IN_TRACES = (
+    f"(select coalesce(json_agg(json_build_array(hurt.telemetry_instances->>'tempo',"
+    f" {TEMPO_SELECTOR.replace('{it}', 'hurt')}) order by hurt.name), '[]')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
@@ -153,4 +159,11 @@ class Incident(Node):
     )
     silences: list[Silence] | None = sql.elsewhere(
         "The silences for it, from Alertmanager; those that end last first.", incident_silences, number="{it}.number"
+    )
+    traces: list[Trace] | None = sql.elsewhere(
+        "Traces with spans of the services that it hurts, from Tempo, in one search.",
+        incident_traces,
+        started_at="{it}.started_at",
+        resolved_at="{it}.resolved_at",
+        services=HURT_IN_TRACES,
     )

@@ -11,11 +11,13 @@ from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
 from schema.scalars import JSON, URL, DateTime
 from schema.telemetry import MetricSeries, service_metrics
+from schema.traces import Trace, service_traces
 
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 
 
 PROMETHEUS_SELECTOR = "coalesce(nullif({it}.selectors->'prometheus', 'null'), jsonb_build_object('service', {it}.name))"
+TEMPO_SELECTOR = "coalesce({it}.selectors->>'tempo', {it}.name)"
 
 
 @sql.type(deployments)
@@ -43,6 +45,9 @@ class ServiceDependency:
     last_seen_at: DateTime | None = sql.column("When it was last seen in traces.")
     request_rate: float | None = sql.column("Requests per second along it, when last seen.")
     error_ratio: float | None = sql.column("Failed requests of all along it, 0 to 1, when last seen.")
+    latency_p95_seconds: float | None = sql.column(
+        "How long 95 % of the requests along it took at most, by the clock of the service that answers, when last seen."
+    )
 
 
 @sql.type()
@@ -58,7 +63,7 @@ class ServiceSelectors:
         "Label matchers of its log streams.",
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
-    tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+    tempo: str = sql.expression("The `service.name` of its traces.", TEMPO_SELECTOR)
     signals: JSON = sql.expression(
         "PromQL that is asked for some golden signals, by signal, instead of looking for the usual metrics.",
         "coalesce(nullif({it}.selectors->'signals', 'null'), '{{}}')",
@@ -122,6 +127,12 @@ class Service(Node):
         name="{it}.name",
         selectors="{it}.selectors",
         instance="{it}.telemetry_instances->'prometheus'",
+    )
+    traces: list[Trace] | None = sql.elsewhere(
+        "Traces with spans of it, from Tempo.",
+        service_traces,
+        selector=TEMPO_SELECTOR,
+        instance="{it}.telemetry_instances->>'tempo'",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

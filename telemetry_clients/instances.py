@@ -9,6 +9,7 @@ from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 
 Client = TypeVar("Client")
 
@@ -55,6 +56,7 @@ class Telemetry:
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
     alertmanager: Instances[Alertmanager] = field(default_factory=lambda: Instances("Alertmanager"))
+    tempo: Instances[Tempo] = field(default_factory=lambda: Instances("Tempo"))
     _discoveries: dict[str | None, Discovery] = field(default_factory=dict, repr=False)
 
     def discovery(self, instance: str | None = None) -> Discovery:

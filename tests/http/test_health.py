@@ -27,7 +27,9 @@ async def test_a_server_that_can_serve_is_healthy(http: httpx.AsyncClient) -> No
 async def test_a_dead_telemetry_backend_degrades_and_nothing_more(database_url: str) -> None:
     nobody = "http://127.0.0.1:9"
     async with (
-        ServerProcess(DATABASE_URL=database_url, PROMETHEUS_URL=nobody, LOKI_URL=nobody) as server,
+        ServerProcess(
+            DATABASE_URL=database_url, PROMETHEUS_URL=nobody, LOKI_URL=nobody, SERVICE_GRAPH_INTERVAL_SECONDS="0"
+        ) as server,
         httpx.AsyncClient(base_url=server.url) as http,
     ):
         response = await http.get("/api/health")

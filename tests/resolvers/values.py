@@ -71,6 +71,8 @@ def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> V
             ("search", "String"): WORDS,
             ("", "String"): TEXTS,
             ("minScore", "Float"): [*RATIOS, 0, 1, -1e308],
+            ("minDurationSeconds", "Float"): [0, 0.05, 0.5, -1, 1e308],
+            ("traceId", "ID"): ["1", "2", f"{3:032X}", "fff", "no id", ""],
             ("", "Boolean"): [True, False],
             ("", "DateTime"): times,
             ("", "JSON"): [*OBJECTS, {"env": "prod", "nested": {}}, {"nested": {"list": [1]}}],
