@@ -19,6 +19,18 @@ from tests.waiting import until
 IDS = "multipart/mixed, application/json"
 PATHS = "multipart/mixed; deferSpec=20220824, application/graphql-response+json, application/json;q=0.9"
 SERIES = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
+KNOWN = orjson.dumps(
+    {
+        "status": "success",
+        "data": {
+            "resultType": "vector",
+            "result": [
+                {"metric": {"__name__": "http_requests_total", "service": service, "code": "200"}, "value": [1, "1"]}
+                for service in ("checkout", "payments")
+            ],
+        },
+    }
+)
 QUERY = """
 query($defer: Boolean! = true) {
   incidents(first: 1, filter: { search: "Checkout answers slowly" }) {
@@ -31,14 +43,17 @@ PLACE = ["incidents", "nodes", 0]
 
 @dataclass
 class SlowPrometheus:
-    """A Prometheus that answers what it was told to, as soon as it may."""
+    """A Prometheus that says at once whom it knows, and answers about them what it was told to, as soon as it may."""
 
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes = http_answer(SERIES)
     url: str = ""
     asked: int = 0
 
-    async def behave(self, _: Request, writer: asyncio.StreamWriter) -> None:
+    async def behave(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.path == "/api/v1/query":
+            writer.write(http_answer(KNOWN))
+            return
         self.asked += 1
         await self.may_answer.wait()
         writer.write(self.answer)
