@@ -223,7 +223,7 @@ def _slo_evaluation(
     return SLOEvaluation(
         database,
         database_url,
-        backends.telemetry.prometheus.get(),
+        backends.telemetry.prometheus,
         interval_seconds=settings.slo_evaluation_interval_seconds,
         scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
         query_timeout_seconds=settings.slo_query_timeout_seconds,

@@ -37,6 +37,7 @@ from migrations.upgrade import upgrade
 from resolvers.context import RequestContext
 from resolvers.operations import OperationRequest, Operations
 from schema.root import build_schema
+from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 
@@ -120,7 +121,7 @@ async def stand_in() -> AsyncIterator[str]:
 
 def evaluator_of(database: Database, prometheus: Prometheus) -> SLOEvaluator:
     """An evaluator that reads a slice at its very end."""
-    return SLOEvaluator(database, prometheus, scrape_interval_seconds=0)
+    return SLOEvaluator(database, Instances("Prometheus", {"default": prometheus}), scrape_interval_seconds=0)
 
 
 async def timed(work: Callable[[], Awaitable[object]], times: int = 1) -> tuple[float, float, object]:
@@ -193,7 +194,8 @@ async def single(database: Database, prometheus: Prometheus) -> None:
     async with database.writing(NOW) as tx:
         await tx.execute(text("delete from slo_slices where slo_id = :id"), {"id": id})
         await tx.execute(text("delete from slo_states where slo_id = :id"), {"id": id})
-    fresh = SLOEvaluator(database, prometheus, scrape_interval_seconds=0, only=[id])
+    instances = Instances("Prometheus", {"default": prometheus})
+    fresh = SLOEvaluator(database, instances, scrape_interval_seconds=0, only=[id])
     wall, cpu, cycle = await timed(lambda: fresh.cycle(NOW, Deadline.after(60)))
     told("30 days of one new SLO", wall, cpu, "150 ms", f"{cycle.queries} query")
 

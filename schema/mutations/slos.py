@@ -160,7 +160,7 @@ class SLOMutations:
 async def _checked(context: RequestContext, definition: ObjectiveDefinition) -> list[str]:
     return await check(
         slos.named(definition),
-        prometheus_of(context),
+        await prometheus_of(context, definition.service),
         scrape_interval_seconds=context.scrape_interval_seconds,
         now=context.now,
         deadline=context.deadline,
