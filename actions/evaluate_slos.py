@@ -39,6 +39,8 @@ MOST_POINTS: Final = 10_000
 """Of one series in one range query; Prometheus allows 11 000."""
 MOST_VALUES: Final = 60_000
 """In one answer to a range query."""
+CATCHING_UP_SECONDS: Final = 30.0
+"""Of one cycle: the history of many new objectives must not keep all others waiting."""
 MOST_RETRIES: Final = 20
 """Of objectives whose queries failed, in one cycle."""
 LONGEST_BACKFILL_SECONDS: Final = 366 * DAY_SECONDS
@@ -222,6 +224,7 @@ class SLOEvaluator:
     async def _catch_up(self, now: datetime, deadline: Deadline, cycle: Cycle) -> set[UUID]:
         """Everything that misses more: what is new, was away, or failed before."""
         moved: set[UUID] = set()
+        patience = Deadline.after(min(CATCHING_UP_SECONDS, deadline.remaining_seconds()))
         behind: dict[tuple[int, int, int, str], list[Watch]] = defaultdict(list)
         retries = 0
         for watch in self._watches.values():
@@ -239,7 +242,7 @@ class SLOEvaluator:
             points = (end - since) // seconds
             together = max(1, min(100, MOST_VALUES // (2 * max(points, 1))))
             for first in range(0, len(watches), together):
-                if deadline.expired or watches[0].kept.instance in cycle.away:
+                if patience.expired or watches[0].kept.instance in cycle.away:
                     break
                 part = watches[first : first + together]
                 moved |= await self._catch_up_together(part, since, end, now, deadline, cycle)
@@ -344,8 +347,8 @@ class SLOEvaluator:
         found = [*cycle.found, *_evaluations(self._watches, measured)]
         cycle.found = found
         cycle.evaluated = len(moved)
-        for first in range(0, len(found), 2 * _CHUNK):
-            part = found[first : first + 2 * _CHUNK]
+        for first in range(0, len(found), _CHUNK):
+            part = found[first : first + _CHUNK]
             await self._database.transact(partial(write_states, found=part), now=now)
 
     async def _measure_in_memory(self, watches: Sequence[Watch], through: int) -> dict[Key, Measurement]:
