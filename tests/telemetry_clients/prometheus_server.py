@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from domain.time import Deadline
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.prometheus import Prometheus, promql
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.eventually import eventually
 
