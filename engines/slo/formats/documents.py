@@ -143,9 +143,7 @@ class _Builder:
         self._open.append(node)
         self._keys.append(None)
         if len(self._open) > MAX_DEPTH:
-            raise UnreadableText(
-                f"This is nested deeper than {MAX_DEPTH} levels", document=self.number, line=node.line
-            )
+            raise UnreadableText(f"This is nested deeper than {MAX_DEPTH} levels", document=self.number, line=node.line)
 
     def _add(self, node: Node) -> None:
         self._nodes += 1
@@ -170,7 +168,9 @@ class _Builder:
         if node.text in parent.members:
             first = parent.key_lines[node.text]
             raise UnreadableText(
-                f'The key "{node.text:.100}" is given twice, first in line {first}', document=self.number, line=node.line
+                f'The key "{node.text:.100}" is given twice, first in line {first}',
+                document=self.number,
+                line=node.line,
             )
         parent.key_lines[node.text] = node.line
         self._keys[-1] = node

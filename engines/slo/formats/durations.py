@@ -51,7 +51,9 @@ def prometheus_milliseconds(text: str) -> int | None:
     match = _PROMETHEUS.fullmatch(text)
     if match is None or not text or len(text) > 40:
         return None
-    total = sum(int(count) * unit for count, unit in zip(match.groups(), _PROMETHEUS_MILLISECONDS, strict=True) if count)
+    total = sum(
+        int(count) * unit for count, unit in zip(match.groups(), _PROMETHEUS_MILLISECONDS, strict=True) if count
+    )
     return total if 0 < total <= LONGEST_SECONDS * 1000 else None
 
 

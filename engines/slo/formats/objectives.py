@@ -14,7 +14,9 @@ from engines.slo.formats.values import Report, Value
 DEFAULT_PERIOD_SECONDS: Final = 30 * durations.DAY
 """The window of a Sloth or OpenSLO objective that names none."""
 
-PAGES: Final = frozenset(("page", "critical", "crit", "fatal", "emergency", "urgent", "high", "sev0", "sev1", "p0", "p1"))
+PAGES: Final = frozenset(
+    ("page", "critical", "crit", "fatal", "emergency", "urgent", "high", "sev0", "sev1", "p0", "p1")
+)
 TICKETS: Final = frozenset(
     ("ticket", "warning", "warn", "medium", "moderate", "low", "minor", "info", "informational", "notice")
     + tuple(f"{prefix}{level}" for prefix in ("sev", "p") for level in (2, 3, 4, 5))

@@ -139,9 +139,7 @@ class Reader:
     def _common(self, metadata: Members, fields: Members, spec: Value) -> ObjectiveDefinition:
         """All that the objectives of an SLO share."""
         name, service = metadata.get("name"), fields.require("service")
-        parts = Parts(
-            self._named["AlertPolicy"], self._named["AlertCondition"], self._named["AlertNotificationTarget"]
-        )
+        parts = Parts(self._named["AlertPolicy"], self._named["AlertCondition"], self._named["AlertNotificationTarget"])
         return ObjectiveDefinition(
             service="" if service is None else objectives.service(service),
             name="" if name is None else name.name(),
@@ -298,7 +296,9 @@ def _budgeting(one: Members, method: BudgetingMethod) -> Budgeting:
 def _slice_seconds(window: Value) -> int:
     """A duration, or a number of minutes."""
     text = window.text().strip()
-    found = durations.shorthand(text) or (durations.shorthand(f"{text}m") if text.isascii() and text.isdigit() else None)
+    found = durations.shorthand(text) or (
+        durations.shorthand(f"{text}m") if text.isascii() and text.isdigit() else None
+    )
     seconds = 0 if found is None else durations.shorthand_seconds(*found)
     if not 0 < seconds <= LONGEST_SECONDS:
         window.refuse('must be a duration like "1m", "5m" or "1h", or a number of minutes')

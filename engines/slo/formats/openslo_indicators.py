@@ -12,7 +12,9 @@ from engines.slo.formats.values import Members, Value
 NOTHING: Final = RatioIndicator(bad="", total="")
 
 OPERATORS: Final = tuple(comparison.value for comparison in Comparison)
-_PROMETHEUS: Final = frozenset(("prometheus", "prom", "promql", "mimir", "thanos", "cortex", "victoriametrics", "sloth"))
+_PROMETHEUS: Final = frozenset(
+    ("prometheus", "prom", "promql", "mimir", "thanos", "cortex", "victoriametrics", "sloth")
+)
 _QUERY_NAMES: Final = ("query", "promql")
 _COUNTING: Final = frozenset(("rate", "irate", "increase"))
 _COUNTER_NAME = re.compile(r".*_(total|count|bucket|sum)")
@@ -44,7 +46,9 @@ class Sources:
         type = kind.text() if kind is not None else self._types.get(reference.text(), "") if reference else ""
         if not type:
             if reference is not None:
-                source.notice(f'data source "{reference.text():.50}" is not part of this text: its queries are read as PromQL')
+                source.notice(
+                    f'data source "{reference.text():.50}" is not part of this text: its queries are read as PromQL'
+                )
             return
         if type.strip().lower().replace(" ", "") not in _PROMETHEUS:
             (kind or reference or source).refuse(f'metrics of "{type:.50}" are not supported, only those of Prometheus')
@@ -73,7 +77,9 @@ def threshold(query: str, objective: Members) -> Indicator:
     return ThresholdIndicator(query, Comparison(operator), objectives.plain(limit))
 
 
-def ratio(good: Value | None, bad: Value | None, total: Value | None, texts: "_Texts", *, counter: bool | None) -> Indicator:
+def ratio(
+    good: Value | None, bad: Value | None, total: Value | None, texts: "_Texts", *, counter: bool | None
+) -> Indicator:
     """Good or bad events of all events."""
     part = good or bad
     if part is None or total is None:

@@ -66,7 +66,9 @@ def _objective(metadata: Members, spec: Value) -> ObjectiveDefinition:
             option.notice("is left out: it changes how Pyrra writes its rules, not the objective")
     name, target = metadata.require("name"), members.require("target")
     window, indicator = members.require("window"), members.require("indicator")
-    labels = {key.removeprefix(PREFIX): value for key, value in metadata.labels("labels").items() if key.startswith(PREFIX)}
+    labels = {
+        key.removeprefix(PREFIX): value for key, value in metadata.labels("labels").items() if key.startswith(PREFIX)
+    }
     annotations = {key: value for key, value in metadata.labels("annotations").items() if key.startswith(PREFIX)}
     read_indicator, grouping = (_NOTHING, ()) if indicator is None else _indicator(indicator)
     alerting = members.get("alerting")
@@ -77,7 +79,9 @@ def _objective(metadata: Members, spec: Value) -> ObjectiveDefinition:
         name="" if name is None else name.name(),
         description=members.text("description"),
         objective=Decimal("0.5") if target is None else _target(target),
-        window=RollingWindow(objectives.DEFAULT_PERIOD_SECONDS if window is None else objectives.prometheus_seconds(window)),
+        window=RollingWindow(
+            objectives.DEFAULT_PERIOD_SECONDS if window is None else objectives.prometheus_seconds(window)
+        ),
         indicator=read_indicator,
         group_by=grouping,
         alerting=Alerting(name=DEFAULT_ALERT) if alerting is None else _alerting(alerting),
@@ -99,7 +103,9 @@ def _service(metadata: Members, labels: dict[str, str], indicator: Indicator) ->
         return objectives.service(metadata.given("labels").members().given(f"{PREFIX}service"))
     job = _JOB.search(_all_events(indicator))
     if job is not None:
-        said.notice(f'belongs to service "{job[1]:.100}", the job of its metric: the label {PREFIX}service says otherwise')
+        said.notice(
+            f'belongs to service "{job[1]:.100}", the job of its metric: the label {PREFIX}service says otherwise'
+        )
         return job[1]
     for place in ("namespace", "name"):
         value = metadata.get(place)
@@ -207,7 +213,7 @@ def _selector(metric: Value | None) -> str:
         return ""
     text = metric.query()
     if text and not promql.is_selector(text):
-        metric.refuse("must select series and nothing more, as in http_requests_total{job=\"api\"}")
+        metric.refuse('must select series and nothing more, as in http_requests_total{job="api"}')
         return ""
     return text
 

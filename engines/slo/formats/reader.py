@@ -121,8 +121,10 @@ def _recognized(root: Value, format: Format | None) -> str | None:
         case openslo.API_VERSION | openslo_alpha.API_VERSION as found:
             return _required(root, format, Format.OPENSLO, found)
         case sloth.API_VERSION:
-            word = None if (kind := members.require("kind")) is None else kind.choice(
-                (sloth.OBJECTIVES_KIND, sloth.WINDOWS_KIND)
+            word = (
+                None
+                if (kind := members.require("kind")) is None
+                else kind.choice((sloth.OBJECTIVES_KIND, sloth.WINDOWS_KIND))
             )
             return _required(root, format, Format.SLOTH, word)
         case pyrra.API_VERSION:

@@ -69,7 +69,9 @@ def read_object(root: Value, collector: Collector, period_seconds: int, catalogs
     members = root.members(("apiVersion", "kind", "metadata", "spec", "status"))
     spec = members.require("spec")
     if spec is not None:
-        _read(spec.members(("service", "labels", _OBJECT.plugins, "slos")), _OBJECT, collector, period_seconds, catalogs)
+        _read(
+            spec.members(("service", "labels", _OBJECT.plugins, "slos")), _OBJECT, collector, period_seconds, catalogs
+        )
 
 
 Catalog = tuple[BurnRateAlert, ...]

@@ -249,7 +249,6 @@ class Members:
         return Value(self.node.members[name], self.owner.document, path[:300], self.owner.report)
 
 
-
 def _kind(node: Node) -> str:
     match node:
         case Mapping():
