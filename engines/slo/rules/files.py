@@ -50,7 +50,11 @@ def rule_file(
     """Rules for all of these objectives, by service and name. Those that have none are named at the top of the text."""
     found: list[RuleGroup] = []
     left_out, comments = [], []
-    for definition in sorted(definitions, key=lambda one: (one.service, one.name)):
+    ordered = sorted(definitions, key=lambda one: (one.service, one.name))
+    names = Counter(one.name for one in ordered)
+    for definition in ordered:
+        if dialect is Dialect.PYRRA and names[definition.name] > 1:  # Pyrra's series carry the name alone.
+            definition = replace(definition, labels={**definition.labels, "service": definition.service})
         try:
             found += groups(definition, dialect)
         except NotExpressible as error:
