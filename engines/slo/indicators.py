@@ -1,8 +1,8 @@
 """From an indicator to the PromQL that counts its events over one window.
 
-Counts are increases of counters over the window, or moments within it. Ratios are the same with rates left as rates, so
-that rules read as people wrote them. Whatever is missing of good or bad events while there are events at all is zero: an
-error series often appears with its first error only.
+Counts are increases of counters over the window, or moments within it. Ratios are the same with rates left as rates,
+so that rules read as people wrote them. Whatever is missing of good or bad events while there are events at all is
+zero: an error series often appears with its first error only.
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,7 @@ class Events:
     @property
     def part(self) -> str:
         """The expression beside the total: of good events or of bad ones."""
-        part = self.good if self.good is not None else self.bad
-        assert part is not None
-        return part
+        return self.good if self.good is not None else self.bad or ""
 
     @property
     def part_is_good(self) -> bool:
@@ -74,8 +72,8 @@ def events(
 ) -> Events:
     """What counts the events of an indicator over the last `window_seconds`.
 
-    With `as_counts` the values are numbers of events; without it rates stay rates (events per second), which is the same
-    for a ratio. A raw ratio counts as one event a window, of which its ratio was bad.
+    With `as_counts` the values are numbers of events; without it rates stay rates (events per second), which is the
+    same for a ratio. A raw ratio counts as one event a window, of which its ratio was bad.
     """
     window = promql.duration(window_seconds)
     match indicator:
