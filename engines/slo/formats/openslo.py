@@ -9,6 +9,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
+import orjson
+
 from domain.objectives import Budgeting, Composite, CompositeRule, Indicator, Member, ObjectiveDefinition
 from domain.slos import BudgetingMethod
 from engines.slo.formats import durations, objectives, openslo_alerts, openslo_indicators, openslo_windows
@@ -20,6 +22,11 @@ from engines.slo.formats.specifications import ServiceDescription
 from engines.slo.formats.values import Members, Value
 
 API_VERSION: Final = "openslo/v1"
+EXTRAS: Final = "reliability-studio.dev/definition"
+"""The annotation for members of a definition that OpenSLO has no words for, as JSON."""
+COMPOSITE: Final = "reliability-studio.dev/composite"
+"""The annotation that says which objectives, kept elsewhere, are the members of a composite, and by which rule."""
+
 KINDS: Final = ("DataSource", "SLO", "SLI", "AlertPolicy", "AlertCondition", "AlertNotificationTarget", "Service")
 
 _METHODS: Final = {
@@ -120,6 +127,9 @@ class Reader:
             given.refuse("at least one objective is required")
         each = [item.members(_OBJECTIVE) for item in items]
         is_composite = any(one.get("indicator") or one.get("indicatorRef") for one in each)
+        if is_composite and COMPOSITE in common.annotations:
+            self._read_kept_composite(root, common, each, mark)
+            return
         if is_composite:
             self._read_composite(root, common, fields, each, mark)
             return
@@ -211,8 +221,37 @@ class Reader:
         )
         self._collector.add(composite, root, mark)
 
+    def _read_kept_composite(self, root: Value, common: ObjectiveDefinition, each: list[Members], mark: int) -> None:
+        """A composite that was written here: its members are objectives of their own, and are not made again."""
+        annotation = root.members().given("metadata").members().given("annotations").members().given(COMPOSITE)
+        composite = _kept_composite(common.annotations[COMPOSITE], each)
+        if composite is None:
+            annotation.refuse("does not name the members of these objectives: remove it to read them as new ones")
+            return
+        definition = replace(
+            self._objective(common, each[0], openslo_indicators.NOTHING),
+            indicator=composite,
+            annotations={name: value for name, value in common.annotations.items() if name != COMPOSITE},
+        )
+        self._collector.add(definition, root, mark)
+
 
 _METADATA: Final = ("name", "displayName", "labels", "annotations")
+
+
+def _kept_composite(annotation: str, each: list[Members]) -> Composite | None:
+    try:
+        told = orjson.loads(annotation)
+        rule = CompositeRule(told["rule"])
+        names = [(str(member["service"]), str(member["name"])) for member in told["members"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if len(names) != len(each) or any(
+        one.text("displayName") != name for one, (_, name) in zip(each, names, strict=True)
+    ):
+        return None
+    members = zip(names, each, strict=True)
+    return Composite(rule, tuple(Member(service, name, _weight(one)) for (service, name), one in members))
 
 
 def unique_names(suffixes: list[str]) -> list[str]:

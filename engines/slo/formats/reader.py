@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from engines.slo.formats import documents, openslo, openslo_alpha, pyrra, sloth
+from engines.slo.formats import documents, openslo, openslo_alpha, openslo_extras, pyrra, sloth
 from engines.slo.formats.documents import Document, Mapping, Scalar, Sequence, UnreadableText
 from engines.slo.formats.objectives import DEFAULT_PERIOD_SECONDS, Collector
 from engines.slo.formats.specifications import Remark, Specification
@@ -46,10 +46,15 @@ def read(text: str, format: Format | None = None, *, period_seconds: int | None 
     _read_all(roots, collector, format, period_seconds)
     if not collector.objectives and not collector.services and not report.problems:
         report.problems.append(Remark("there is no SLO in this text"))
-    if len(collector.objectives) > MAX_OBJECTIVES:
+    read_objectives = []
+    for one in collector.objectives:
+        whole, remark = openslo_extras.restored(one)
+        read_objectives.append(whole)
+        report.notices += [remark] if remark else []
+    if len(read_objectives) > MAX_OBJECTIVES:
         report.problems.append(Remark(f"there are more than {MAX_OBJECTIVES} SLOs: import them in parts"))
     return Specification(
-        tuple(collector.objectives), tuple(collector.services.values()), tuple(report.problems), tuple(report.notices)
+        tuple(read_objectives), tuple(collector.services.values()), tuple(report.problems), tuple(report.notices)
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-import yaml
+from engines.slo.yaml_text import yaml_text
 
 
 class RuleFormat(StrEnum):
@@ -47,21 +47,6 @@ class RuleGroup:
     interval_seconds: int | None = None
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # chosen when it is imported
-    """Writes texts of several lines as they are, and no aliases for what is equal by chance."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: Any, text: str) -> Any:
-    style = "|" if "\n" in text and not any(line.endswith(" ") for line in text.split("\n")) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-_LONGEST_LINE: Final = 2**30
 OBJECT_LABELS: Final = {"app.kubernetes.io/managed-by": "reliability-studio", "app.kubernetes.io/component": "SLO"}
 
 
@@ -83,12 +68,6 @@ def written(
         }
     head = "".join(f"# {line}\n" for comment in comments for line in comment.splitlines())
     return head + yaml_text(content)
-
-
-def yaml_text(content: Any) -> str:
-    """Plain data as YAML, in the order it has."""
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=_LONGEST_LINE, allow_unicode=True)
-    return text
 
 
 def _group(group: RuleGroup) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""What stands in the annotation EXTRAS of an OpenSLO document that was written here, put back in its place."""
+
+from collections.abc import Mapping
+from decimal import InvalidOperation
+from typing import Any
+
+import orjson
+
+from domain.objectives import ObjectiveDefinition
+from engines.slo.definitions import definition_as_json, definition_from_json
+from engines.slo.formats.openslo import EXTRAS
+from engines.slo.formats.openslo_writer import says, without_extras
+from engines.slo.formats.specifications import Read, Remark
+
+
+def restored(read: Read) -> tuple[Read, Remark | None]:
+    """The objective with its extras; without them, and with a remark, when the document was changed beside them since."""
+    if EXTRAS not in read.definition.annotations:
+        return read, None
+    plain = without_extras(read.definition)
+    whole = _whole(plain, read.definition.annotations[EXTRAS])
+    if whole is not None and says(whole, plain):
+        return Read(whole, read.document, read.line), None
+    remark = Remark(
+        "is left out: the document beside it was changed since it was written, and counts",
+        read.document,
+        read.line,
+        f"metadata.annotations.{EXTRAS}",
+    )
+    return Read(plain, read.document, read.line), remark
+
+
+def _whole(plain: ObjectiveDefinition, annotation: str) -> ObjectiveDefinition | None:
+    try:
+        extras = orjson.loads(annotation)
+        if not isinstance(extras, Mapping):
+            return None
+        told: dict[str, Any] = {**definition_as_json(plain), **extras}
+        return definition_from_json(told)
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation):  # whatever people made of it
+        return None
