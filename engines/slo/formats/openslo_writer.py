@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -33,8 +32,8 @@ from domain.slos import BudgetingMethod
 from engines.slo import indicators, promql
 from engines.slo.burn_rates import alerts_of
 from engines.slo.definitions import definition_as_json
-from engines.slo.formats import documents, durations, openslo
-from engines.slo.formats.objectives import Collector, plain
+from engines.slo.formats import documents, durations, objectives, openslo
+from engines.slo.formats.objectives import Collector
 from engines.slo.formats.openslo import COMPOSITE, EXTRAS
 from engines.slo.formats.openslo_alerts import SHORT_WINDOW
 from engines.slo.formats.values import Report, Value
@@ -220,7 +219,7 @@ def _policy(pair: BurnRateAlert) -> dict[str, Any]:
                         "condition": {
                             "kind": "burnrate",
                             "op": "gt",
-                            "threshold": ExactNumber(plain(pair.factor)),
+                            "threshold": ExactNumber(objectives.plain(pair.factor)),
                             "lookbackWindow": durations.written_shorthand(pair.long_window_seconds),
                         },
                     },

@@ -101,12 +101,10 @@ def _service(metadata: Members, labels: dict[str, str], indicator: Indicator) ->
     said = metadata.owner
     if labels.get("service"):
         return objectives.service(metadata.given("labels").members().given(f"{PREFIX}service"))
-    job = _JOB.search(_all_events(indicator))
-    if job is not None:
-        said.notice(
-            f'belongs to service "{job[1]:.100}", the job of its metric: the label {PREFIX}service says otherwise'
-        )
-        return job[1]
+    job = job_of(indicator)
+    if job:
+        said.notice(f'belongs to service "{job:.100}", the job of its metric: the label {PREFIX}service says otherwise')
+        return job
     for place in ("namespace", "name"):
         value = metadata.get(place)
         if value is not None:
@@ -116,14 +114,16 @@ def _service(metadata: Members, labels: dict[str, str], indicator: Indicator) ->
     return ""
 
 
-def _all_events(indicator: Indicator) -> str:
+def job_of(indicator: Indicator) -> str:
+    """The job that an indicator's events are selected by, empty where there is none."""
     match indicator:
-        case RatioIndicator(total=total):
-            return total
-        case LatencyIndicator(histogram=histogram):
-            return histogram
-        case AvailabilityIndicator(gauge=gauge):
-            return gauge
+        case (
+            RatioIndicator(total=selected)
+            | LatencyIndicator(histogram=selected)
+            | AvailabilityIndicator(gauge=selected)
+        ):
+            found = _JOB.search(selected)
+            return "" if found is None else found[1]
         case _:
             return ""
 
@@ -159,11 +159,18 @@ def _latency(members: Members) -> Indicator:
     success, total = _metric(members.require("success")), _metric(members.require("total"))
     if not success or not total:
         return _NOTHING
+    indicator = latency_of(success, total)
+    if indicator is None:
+        members.given("success").refuse('must select one bucket by its bound, as in x_bucket{le="0.5"}')
+    return indicator or _NOTHING
+
+
+def latency_of(success: str, total: str) -> Indicator | None:
+    """The indicator of one bucket and of all requests, None where no bucket is selected."""
     bound = _LE.search(success)
     threshold = None if bound is None else _seconds(bound[1])
-    if bound is None or threshold is None:
-        members.given("success").refuse('must select one bucket by its bound, as in x_bucket{le="0.5"}')
-        return _NOTHING
+    if threshold is None:
+        return None
     name, _, _ = success.partition("{")
     if not name.strip().endswith("_bucket"):
         return RatioIndicator(good=success, total=total)
