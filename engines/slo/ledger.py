@@ -8,7 +8,7 @@ Recent slices are kept as bad and all events in single precision: 10 000 rows fi
 more than a 16-millionth of itself.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -87,6 +87,8 @@ class Ledger(Generic[Key]):
         """Take a row in, or anew: everything that is known of it (one row, from the start of a day)."""
         if not self._rows:
             self._start = _day(slices.end) - self._columns * self.seconds + DAY_SECONDS
+        while slices.end > self._start + self._columns * self.seconds:
+            self._next_day()
         index = self._index.get(key)
         if index is None:
             index = self._index[key] = len(self._rows)
@@ -125,14 +127,9 @@ class Ledger(Generic[Key]):
         self._bad[indices, column] = np.where(np.isinf(total), 0.0, np.nan_to_num(total, posinf=0.0) - good)
         self._total[indices, column] = total
 
-    def measure(
-        self, keys: Sequence[Key], at: datetime, first_days: Callable[[Sequence[tuple[Key, int]]], Mapping[Key, Slices]]
-    ) -> dict[Key, Measurement]:
-        """The rows at `at`, which ends a slice.
-
-        `first_days` answers, for rows and the starts of days that are no longer kept, the slices of those days.
-        """
-        found = {}
+    def measure(self, keys: Sequence[Key], at: datetime, first_days: Mapping[Key, Slices]) -> dict[Key, Measurement]:
+        """The rows at `at`, which ends a slice. `first_days` has the slices of the days that `first_days()` names."""
+        found: dict[Key, Measurement] = {}
         for chunk in range(0, len(keys), _CHUNK_ROWS):
             found.update(self._measure_chunk(keys[chunk : chunk + _CHUNK_ROWS], at, first_days))
         return found
@@ -147,7 +144,7 @@ class Ledger(Generic[Key]):
         return wanted
 
     def _measure_chunk(
-        self, keys: Sequence[Key], at: datetime, first_days: Callable[[Sequence[tuple[Key, int]]], Mapping[Key, Slices]]
+        self, keys: Sequence[Key], at: datetime, first_days: Mapping[Key, Slices]
     ) -> dict[Key, Measurement]:
         rows = [self._rows[self._index[key]] for key in keys]
         recent = self._judged([self._index[key] for key in keys], rows)
@@ -157,10 +154,9 @@ class Ledger(Generic[Key]):
         sums = tallies(recent, [recent.column(moment - seconds) for seconds in windows], last)
         burns = dict(zip(windows, map(budgets.rows, sums), strict=True))
         begins = [int(start(row.plan.promise.window, at).timestamp()) for row in rows]
-        cut = first_days(self.first_days(keys, at))
         periods = _periods(recent, last, begins)
         older = np.array(
-            [self._older(row, since, cut.get(key)) for key, row, since in zip(keys, rows, begins, strict=True)]
+            [self._older(row, since, first_days.get(key)) for key, row, since in zip(keys, rows, begins, strict=True)]
         )
         whole = budgets.rows(periods + Tally(*older.T))
         return {

@@ -1,5 +1,6 @@
 """Counted events in slices of time, for many objectives at once, and what each slice says by its budgeting method."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -60,16 +61,15 @@ def unknown(rows: int, start: int, end: int, seconds: int) -> Slices:
 
 
 def resampled(values: Numbers, seconds: int, wanted_seconds: int) -> Numbers:
-    """One row of counts in slices of another length: shorter ones get equal parts, longer ones what is known of them.
+    """One row of counts, a whole number of both lengths, in slices of another length.
 
-    One length has to divide the other, and the row has to be whole in both.
+    Shorter slices get equal parts, longer ones the sum of what is known of them.
     """
     if seconds == wanted_seconds:
         return values
-    if seconds > wanted_seconds:
-        parts = seconds // wanted_seconds
-        return np.repeat(values / parts, parts)
-    grouped = values.reshape(-1, wanted_seconds // seconds)
+    shortest = math.gcd(seconds, wanted_seconds)
+    parts = np.repeat(values / (seconds // shortest), seconds // shortest)
+    grouped = parts.reshape(-1, wanted_seconds // shortest)
     known = ~np.isnan(grouped)
     return np.where(known.any(axis=1), np.where(known, grouped, 0).sum(axis=1), np.nan)
 
