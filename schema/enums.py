@@ -5,6 +5,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
@@ -16,6 +17,9 @@ from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 from domain.telemetry import GoldenSignal, TelemetryBackend
 from domain.timeline import TimelineEventType
+from engines.slo.formats.reader import SpecificationFormat
+from engines.slo.rules.files import RuleDialect
+from engines.slo.rules.groups import RuleFormat
 
 
 def describe(enum: type[StrEnum], **descriptions: str) -> None:
@@ -143,6 +147,7 @@ describe(
     BudgetingMethod,
     OCCURRENCES="Good events of all events.",
     TIMESLICES="Good slices of time of all slices.",
+    RATIO_TIMESLICES="The mean of the ratios of all slices.",
 )
 describe(
     IndicatorKind,
@@ -150,6 +155,31 @@ describe(
     LATENCY="Events that were faster than a threshold.",
     AVAILABILITY="Time in which a gauge said that the thing was up.",
     THRESHOLD="Time in which a gauge was on the right side of a threshold.",
+    RAW_RATIO="A query that is the ratio itself.",
+    COMPOSITE="Other objectives, judged as one.",
+)
+describe(
+    SpecificationFormat,
+    OPENSLO="OpenSLO v1 or v1alpha.",
+    SLOTH="Sloth: prometheus/v1, or a PrometheusServiceLevel.",
+    PYRRA="Pyrra: a ServiceLevelObjective.",
+)
+describe(
+    SLOImportOutcomeKind,
+    CREATED="It was not there before.",
+    UPDATED="It was there, and something about it changed.",
+    UNCHANGED="It was there already, just as it is said.",
+    REFUSED="It cannot be.",
+)
+describe(
+    RuleFormat,
+    PLAIN="A rule file of Prometheus.",
+    PROMETHEUS_RULE="A PrometheusRule object, for the operator in Kubernetes.",
+)
+describe(
+    RuleDialect,
+    SLOTH="The names and labels of Sloth.",
+    PYRRA="The names and labels of Pyrra, for SLOs that plainly select metrics.",
 )
 describe(BurnResponse, PAGE="Wake somebody.", TICKET="Let somebody look at it in working hours.")
 describe(

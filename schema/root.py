@@ -31,10 +31,12 @@ from schema.incidents import Incident
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.slo_imports import SLOImportMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.slo_formats import SLOFormatQueries
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -60,7 +62,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query:
+class Query(SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -145,7 +147,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SLOImportMutations):
     """Everything that can be changed."""
 
 

@@ -6,6 +6,7 @@ from resolvers import sql
 from schema.nodes import Node
 from schema.references import ServiceRef
 from schema.scalars import JSON, DateTime
+from schema.slo_formats import open_slo_field, prometheus_rules_field
 
 BURN_RATE = (
     "name text, long_window_seconds integer, short_window_seconds integer, long_rate double precision,"
@@ -80,3 +81,5 @@ class SLO(Node):
     budget_exhausts_at: DateTime | None = sql.expression(
         "When the budget will be gone at the present rate.", STATE.format(column="budget_exhausts_at")
     )
+    open_slo: str = open_slo_field()
+    prometheus_rules: str = prometheus_rules_field()

@@ -135,6 +135,14 @@ class Prometheus:
                 return tuple(values)
         raise self._misshapen("a list of label values")
 
+    async def rules(self, *, deadline: Deadline) -> Mapping[str, Any]:
+        """The rule groups that it evaluates, as it tells of them: `{"groups": [{"name", "rules": [...]}]}`."""
+        answer = await self._transport.get("/api/v1/rules", deadline=deadline)
+        data, _ = self._unwrap(answer)
+        if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
+            raise self._misshapen("rule groups")
+        return data
+
     async def build_info(self, *, deadline: Deadline) -> BuildInfo:
         """Version and revision of the server: a question that costs nothing, to see that it is there."""
         answer = await self._transport.get("/api/v1/status/buildinfo", deadline=deadline)

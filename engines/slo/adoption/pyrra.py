@@ -53,6 +53,8 @@ def adopted(rules: Iterable[RunningRule], series: Iterable[RunningSeries]) -> li
 
 def _found(name: str, rules: Sequence[RunningRule], series: Sequence[RunningSeries]) -> Found:
     burn_rates = [rule for rule in rules if _BURN_RATE.fullmatch(rule.name) and not rule.is_alert]
+    if len({rule.name for rule in burn_rates}) < len(burn_rates):
+        return Found("Pyrra", name, None, "several objectives run under this name")
     indicator = _indicator(burn_rates[0].query)
     objective = _objective(rules, series)
     if indicator is None:

@@ -7,6 +7,7 @@ from domain.errors import ValidationFailed
 from domain.objectives import ObjectiveDefinition
 from domain.services import service_name
 from domain.slos import BurnResponse
+from engines.slo.checks import checked_definition
 from engines.slo.formats import durations
 from engines.slo.formats.specifications import Read, ServiceDescription
 from engines.slo.formats.values import Report, Value
@@ -35,6 +36,11 @@ class Collector:
     def add(self, definition: ObjectiveDefinition, at: Value, since: int) -> None:
         """Keep an objective, if nothing was noted about it since the mark `since`."""
         if not self.report.is_clean_since(since):
+            return
+        try:
+            definition = checked_definition(definition)
+        except ValidationFailed as error:
+            at.refuse(f"{'.'.join(error.path)}: {error.message}" if error.path else error.message)
             return
         identity = (definition.service.lower(), definition.name.lower())
         read = Read(definition, at.document, at.line)

@@ -105,7 +105,7 @@ def _differences(told: dict[str, Any], understood: dict[str, Any]) -> dict[str, 
 
 
 def _plain_document(definition: ObjectiveDefinition) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": _name(definition.name)}
+    metadata: dict[str, Any] = {"name": rfc_1123(definition.name)}
     annotations = {name: value for name, value in definition.annotations.items() if name not in (EXTRAS, COMPOSITE)}
     if isinstance(definition.indicator, Composite):
         annotations[COMPOSITE] = _composite_annotation(definition.indicator)
@@ -121,7 +121,7 @@ def _plain_document(definition: ObjectiveDefinition) -> dict[str, Any]:
         spec["description"] = definition.description[:_DESCRIPTION_CHARACTERS]
     spec["service"] = definition.service
     if not isinstance(definition.indicator, Composite):
-        spec["indicator"] = {"metadata": {"name": _name(definition.name)}, "spec": _sli(definition.indicator)}
+        spec["indicator"] = {"metadata": {"name": rfc_1123(definition.name)}, "spec": _sli(definition.indicator)}
     spec |= {
         "timeWindow": [_window(definition.window)],
         "budgetingMethod": _METHODS[definition.budgeting.method],
@@ -149,7 +149,7 @@ def _objectives(definition: ObjectiveDefinition) -> list[dict[str, Any]]:
         {
             "displayName": member.name,
             **objective,
-            "indicatorRef": _name(member.name),
+            "indicatorRef": rfc_1123(member.name),
             "compositeWeight": ExactNumber(member.weight),
         }
         for member in definition.indicator.members
@@ -212,7 +212,7 @@ def _policy(pair: BurnRateAlert) -> dict[str, Any]:
                     "kind": "AlertCondition",
                     "metadata": {
                         "name": pair.name,
-                        "annotations": {SHORT_WINDOW: durations.prometheus_name(pair.short_window_seconds)},
+                        "annotations": {SHORT_WINDOW: durations.prometheusrfc_1123(pair.short_window_seconds)},
                     },
                     "spec": {
                         "severity": response,
@@ -232,6 +232,6 @@ def _policy(pair: BurnRateAlert) -> dict[str, Any]:
     }
 
 
-def _name(name: str) -> str:
+def rfc_1123(name: str) -> str:
     """A name that every tool takes (RFC 1123)."""
     return name if _RFC_1123.fullmatch(name) else openslo.slug(name) or "slo"

@@ -11,7 +11,7 @@ from engines.slo.formats.specifications import Remark, Specification
 from engines.slo.formats.values import Report, Value
 
 
-class Format(StrEnum):
+class SpecificationFormat(StrEnum):
     """Whose words a text is in."""
 
     OPENSLO = "OPENSLO"
@@ -28,7 +28,7 @@ _KNOWN: Final = (
 )
 
 
-def read(text: str, format: Format | None = None, *, period_seconds: int | None = None) -> Specification:
+def read(text: str, format: SpecificationFormat | None = None, *, period_seconds: int | None = None) -> Specification:
     """What a text in YAML or JSON holds. Never raises: whatever is wrong is among the `problems`.
 
     With `format` anything else is a problem. `period_seconds` is the window of Sloth's objectives, which their files do
@@ -58,7 +58,7 @@ def read(text: str, format: Format | None = None, *, period_seconds: int | None 
     )
 
 
-def _read_all(roots: list[Value], collector: Collector, format: Format | None, period_seconds: int | None) -> None:
+def _read_all(roots: list[Value], collector: Collector, format: SpecificationFormat | None, period_seconds: int | None) -> None:
     of_openslo: list[Value] = []
     later: list[Callable[[int, dict[int, sloth.Catalog]], None]] = []
     catalogs: dict[int, sloth.Catalog] = {}
@@ -107,7 +107,7 @@ def _objects(document: Document, report: Report) -> list[Value]:
     return [root]
 
 
-def _recognized(root: Value, format: Format | None) -> str | None:
+def _recognized(root: Value, format: SpecificationFormat | None) -> str | None:
     """Which reader an object is for; refused where there is none."""
     members = root.members()
     if not isinstance(root.node, Mapping):
@@ -117,31 +117,31 @@ def _recognized(root: Value, format: Format | None) -> str | None:
         if version.text() != sloth.VERSION:
             version.refuse(f'version "{version.text():.50}" is not known; these are: {_KNOWN}')
             return None
-        return _required(root, format, Format.SLOTH, sloth.VERSION)
+        return _required(root, format, SpecificationFormat.SLOTH, sloth.VERSION)
     api_version, kind = members.get("apiVersion"), members.get("kind")
     if api_version is None:
         root.refuse(f"says neither apiVersion nor version; known are {_KNOWN}")
         return None
     match api_version.text():
         case openslo.API_VERSION | openslo_alpha.API_VERSION as found:
-            return _required(root, format, Format.OPENSLO, found)
+            return _required(root, format, SpecificationFormat.OPENSLO, found)
         case sloth.API_VERSION:
             word = (
                 None
                 if (kind := members.require("kind")) is None
                 else kind.choice((sloth.OBJECTIVES_KIND, sloth.WINDOWS_KIND))
             )
-            return _required(root, format, Format.SLOTH, word)
+            return _required(root, format, SpecificationFormat.SLOTH, word)
         case pyrra.API_VERSION:
             word = None if (kind := members.require("kind")) is None else kind.choice((pyrra.KIND,))
-            return _required(root, format, Format.PYRRA, word)
+            return _required(root, format, SpecificationFormat.PYRRA, word)
         case other:
             what = "" if kind is None else f', kind "{kind.text():.50}"'
             api_version.refuse(f'apiVersion "{other:.50}"{what} is not known; these are: {_KNOWN}')
             return None
 
 
-def _required(root: Value, wanted: Format | None, found: Format, reader: str | None) -> str | None:
+def _required(root: Value, wanted: SpecificationFormat | None, found: SpecificationFormat, reader: str | None) -> str | None:
     if wanted is not None and wanted is not found:
         root.refuse(f"is of {found.title()}, where {wanted.title()} was expected")
         return None

@@ -11,7 +11,7 @@ from engines.slo.rules.groups import RuleFormat, RuleGroup, written
 from engines.slo.rules.names import NotExpressible
 
 
-class Dialect(StrEnum):
+class RuleDialect(StrEnum):
     """Whose names and labels rules have."""
 
     SLOTH = "SLOTH"
@@ -35,15 +35,15 @@ class RuleFile:
     left_out: Sequence[LeftOut]
 
 
-def groups(definition: ObjectiveDefinition, dialect: Dialect = Dialect.SLOTH) -> tuple[RuleGroup, ...]:
+def groups(definition: ObjectiveDefinition, dialect: RuleDialect = RuleDialect.SLOTH) -> tuple[RuleGroup, ...]:
     """The rule groups of one objective. Raises NotExpressible."""
-    return sloth.groups(definition) if dialect is Dialect.SLOTH else pyrra.groups(definition)
+    return sloth.groups(definition) if dialect is RuleDialect.SLOTH else pyrra.groups(definition)
 
 
 def rule_file(
     definitions: Iterable[ObjectiveDefinition],
     *,
-    dialect: Dialect = Dialect.SLOTH,
+    dialect: RuleDialect = RuleDialect.SLOTH,
     format: RuleFormat = RuleFormat.PLAIN,
     name: str = "reliability-studio-slos",
 ) -> RuleFile:
@@ -53,7 +53,7 @@ def rule_file(
     ordered = sorted(definitions, key=lambda one: (one.service, one.name))
     names = Counter(one.name for one in ordered)
     for definition in ordered:
-        if dialect is Dialect.PYRRA and names[definition.name] > 1:  # Pyrra's series carry the name alone.
+        if dialect is RuleDialect.PYRRA and names[definition.name] > 1:  # Pyrra's series carry the name alone.
             definition = replace(definition, labels={**definition.labels, "service": definition.service})
         try:
             found += groups(definition, dialect)
