@@ -114,7 +114,9 @@ async def import_specification(
     try:
         outcomes, event_seq = await database.transact(work, now=now)
     except _NothingWritten as nothing:
-        made = [replace(one, slo_id=None) if one.kind is SLOImportOutcomeKind.CREATED else one for one in nothing.outcomes]
+        made = [
+            replace(one, slo_id=None) if one.kind is SLOImportOutcomeKind.CREATED else one for one in nothing.outcomes
+        ]
         return Import(made, specification.problems, specification.notices)
     return Import(outcomes, (), specification.notices, is_written=True, event_seq=event_seq)
 

@@ -9,6 +9,7 @@ from actions.slo_imports import Import, import_specification
 from domain.access import Role, require_role
 from domain.errors import Forbidden, NotFound
 from domain.objectives import ObjectiveDefinition
+from domain.time import Deadline
 from engines.slo.adoption.adopting import SERIES_QUERY, adopted
 from engines.slo.adoption.rules import RunningSeries
 from engines.slo.formats.reader import SpecificationFormat, read
@@ -38,16 +39,16 @@ async def adopt_running(context: RequestContext, *, instance: str, dry_run: bool
         require_role(context.actor, Role.RESPONDER)
     except Forbidden as refusal:
         return refusal
-    specification = await running(context.telemetry.prometheus.get(instance), context)
+    specification = await running(context.telemetry.prometheus.get(instance), context.deadline)
     return await import_specification(
         context.database, specification, dry_run=dry_run, actor=context.actor, now=context.now
     )
 
 
-async def running(prometheus: Prometheus, context: RequestContext) -> Specification:
-    """The objectives that run in a Prometheus, as if they had been read from a text."""
+async def running(prometheus: Prometheus, deadline: Deadline) -> Specification:
+    """The objectives that run in a Prometheus, as if they had been read from a text. Raises TelemetryError."""
     rules, series = await asyncio.gather(
-        prometheus.rules(deadline=context.deadline), prometheus.query(SERIES_QUERY, deadline=context.deadline)
+        prometheus.rules(deadline=deadline), prometheus.query(SERIES_QUERY, deadline=deadline)
     )
     beside = [
         RunningSeries(one.labels, one.points[-1].value)

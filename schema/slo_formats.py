@@ -47,8 +47,8 @@ def open_slo_field() -> Any:
 def prometheus_rules_field() -> Any:
     """`SLO.prometheusRules`."""
     description = (
-        "Recording rules and multiwindow burn-rate alerts for Prometheus, as YAML. Where rules under these names cannot "
-        "say it, a comment tells why."
+        "Recording rules and multiwindow burn-rate alerts for Prometheus, as YAML. Where rules under these names "
+        "cannot say it, a comment tells why."
     )
     return sql.elsewhere(description, _prometheus_rules, id="{it}.id")
 

@@ -14,7 +14,7 @@ from resolvers import sql
 from resolvers.mutations import cursor_after, or_none
 from resolvers.slo_formats import adopt_running, import_text
 from schema.errors import MutationError, mutation_error
-from schema.mutations.declarations import input_type, mutation, optional, payload_type, required
+from schema.mutations.declarations import input_type, mutation, optional, required
 from schema.mutations.payloads import Info
 from schema.scalars import JSON
 from schema.slos import SLO
@@ -83,7 +83,7 @@ class SLOImportOutcome:
         )
 
 
-@payload_type
+@strawberry.type(description="What came of an import: all of it was written, or nothing.")
 class ImportPayload:
     """What came of an import: all of it was written, or nothing."""
 
@@ -133,7 +133,7 @@ class ImportSLOsInput:
     text: str = required("YAML or JSON: OpenSLO v1 or v1alpha, Sloth or Pyrra, any number of documents; at most 10 MB.")
     format: SpecificationFormat | None = optional("Whose words it has to be in; whatever it says it is by default.")
     window_days: int | None = optional(
-        "The window of Sloth's SLOs, which their files do not say; 30 days, or that of the only AlertWindows, by default."
+        "The window of Sloth's SLOs, which their files do not say: by default 30 days, or that of the one AlertWindows"
     )
     dry_run: bool | None = optional("Only say what would happen, and write nothing.")
 
@@ -150,7 +150,9 @@ class SLOImportMutations:
         dry_run: DryRun = False,
     ) -> ImportPayload:
         """Make SLOs what an OpenSLO text says: all of them, or none. What is as it says already is left alone."""
-        came = await import_text(info.context, yaml, format=SpecificationFormat.OPENSLO, period_seconds=None, dry_run=dry_run)
+        came = await import_text(
+            info.context, yaml, format=SpecificationFormat.OPENSLO, period_seconds=None, dry_run=dry_run
+        )
         return ImportPayload.of(came, dry_run=dry_run, path=("yaml",))
 
     @mutation

@@ -7,7 +7,7 @@ from domain.objectives import ObjectiveDefinition
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An objective that runs already: whose rules they are, what they call it, and its definition, or why there is none."""
+    """An objective that runs already: whose rules they are, its name there, its definition, or why it has none."""
 
     origin: str
     id: str

@@ -1,8 +1,8 @@
 """YAML and JSON as people hand it in: read without ever making an object of theirs, and every value with its line.
 
-Text becomes a tree of three kinds of nodes. What a scalar means (a number, a truth, a text) is for the reader to say, who
-knows what belongs in its place. Refused with the place: custom tags, anchors and aliases (of which the bombs are made),
-keys given twice, and whatever is larger or deeper than any real file.
+Text becomes a tree of three kinds of nodes. What a scalar means (a number, a truth, a text) is for the reader to say,
+who knows what belongs in its place. Refused with the place: custom tags, anchors and aliases (of which the bombs are
+made), keys given twice, and whatever is larger or deeper than any real file.
 """
 
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ def written_shorthand(seconds: int) -> str:
 
 
 def prometheus_milliseconds(text: str) -> int | None:
-    """How long a duration of Prometheus is (`4w`, `1d12h`, `100ms`), None for what is none or longer than any window."""
+    """How long a duration of Prometheus is (`4w`, `1d12h`, `100ms`), None for what is none or far too long."""
     match = _PROMETHEUS.fullmatch(text)
     if match is None or not text or len(text) > 40:
         return None

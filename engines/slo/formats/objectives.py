@@ -19,8 +19,10 @@ PAGES: Final = frozenset(
     ("page", "critical", "crit", "fatal", "emergency", "urgent", "high", "sev0", "sev1", "p0", "p1")
 )
 TICKETS: Final = frozenset(
-    ("ticket", "warning", "warn", "medium", "moderate", "low", "minor", "info", "informational", "notice")
-    + tuple(f"{prefix}{level}" for prefix in ("sev", "p") for level in (2, 3, 4, 5))
+    (
+        *("ticket", "warning", "warn", "medium", "moderate", "low", "minor", "info", "informational", "notice"),
+        *(f"{prefix}{level}" for prefix in ("sev", "p") for level in (2, 3, 4, 5)),
+    )
 )
 
 
@@ -47,8 +49,8 @@ class Collector:
         first = self._places.setdefault(identity, read)
         if first is not read:
             at.refuse(
-                f'"{definition.name}" of service "{definition.service}" is there already, in document {first.document}, '
-                f"line {first.line}"
+                f'"{definition.name}" of service "{definition.service}" is there already, in document '
+                f"{first.document}, line {first.line}"
             )
             return
         self.objectives.append(read)

@@ -136,7 +136,7 @@ class Reader:
         sli = self._sli(fields)
         names = unique_names([_suffix(one, None) for one in each])
         for one, name in zip(each, names, strict=True):
-            indicator = openslo_indicators.NOTHING
+            indicator: Indicator = openslo_indicators.NOTHING
             if sli is not None:
                 indicator = openslo_indicators.indicator(sli, one, self._sources)
             definition = self._objective(common, one, indicator)
@@ -197,7 +197,7 @@ class Reader:
         definitions, weights = [], []
         for one, name in zip(each, names, strict=True):
             sli = self._sli(one)
-            indicator = openslo_indicators.NOTHING
+            indicator: Indicator = openslo_indicators.NOTHING
             if sli is not None:
                 indicator = openslo_indicators.indicator(sli, one, self._sources)
             definitions.append(_one_of_several(self._objective(common, one, indicator), one, name))

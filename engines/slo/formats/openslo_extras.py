@@ -14,7 +14,7 @@ from engines.slo.formats.specifications import Read, Remark
 
 
 def restored(read: Read) -> tuple[Read, Remark | None]:
-    """The objective with its extras; without them, and with a remark, when the document was changed beside them since."""
+    """The objective with its extras; without them, and with a remark, when the document beside them was changed."""
     if EXTRAS not in read.definition.annotations:
         return read, None
     plain = without_extras(read.definition)

@@ -120,8 +120,8 @@ def _raw(members: Members, query: str) -> Indicator:
 
 
 def over_window(query: str) -> str:
-    """A ratio over WINDOW. One that never says a window is a ratio of rates, whose ranges then become the window, or else
-    a value of which the mean is taken.
+    """A ratio over WINDOW. One that never says a window is a ratio of rates, whose ranges then become the window, or
+    else a value of which the mean is taken.
     """
     if promql.has_window(query):
         return query

@@ -1,7 +1,7 @@
 """Objectives as OpenSLO v1, which reads back as the same objectives.
 
-Whatever OpenSLO can say stands in its own words: the indicator as queries, each pair of burn-rate windows as a policy. What
-it cannot say (groups, an alert's short window, the usual pairs as such, ...) stands in annotations beside it: EXTRAS holds
+Whatever OpenSLO can say stands in its own words: the indicator as queries, each pair of burn-rate windows as a policy.
+What it cannot say (groups, an alert's short window, the usual pairs as such, ...) stands in annotations: EXTRAS holds
 those members of the definition that would otherwise read back differently.
 """
 
@@ -109,13 +109,12 @@ def _plain_document(definition: ObjectiveDefinition) -> dict[str, Any]:
     annotations = {name: value for name, value in definition.annotations.items() if name not in (EXTRAS, COMPOSITE)}
     if isinstance(definition.indicator, Composite):
         annotations[COMPOSITE] = _composite_annotation(definition.indicator)
-    for name, value in (
-        ("displayName", definition.display_name),
-        ("labels", dict(definition.labels)),
-        ("annotations", annotations),
-    ):
-        if value:
-            metadata[name] = value
+    described = {
+        "displayName": definition.display_name,
+        "labels": dict(definition.labels),
+        "annotations": annotations,
+    }
+    metadata |= {name: value for name, value in described.items() if value}
     spec: dict[str, Any] = {}
     if definition.description:
         spec["description"] = definition.description[:_DESCRIPTION_CHARACTERS]
@@ -212,7 +211,7 @@ def _policy(pair: BurnRateAlert) -> dict[str, Any]:
                     "kind": "AlertCondition",
                     "metadata": {
                         "name": pair.name,
-                        "annotations": {SHORT_WINDOW: durations.prometheusrfc_1123(pair.short_window_seconds)},
+                        "annotations": {SHORT_WINDOW: durations.prometheus_name(pair.short_window_seconds)},
                     },
                     "spec": {
                         "severity": response,

@@ -60,8 +60,8 @@ def _objective(metadata: Members, spec: Value) -> ObjectiveDefinition:
             "ruleOutput",
         )
     )
-    for name in ("partial_response_strategy", "performanceOverAccuracy", "ruleOutput"):
-        option = members.get(name)
+    for left_out in ("partial_response_strategy", "performanceOverAccuracy", "ruleOutput"):
+        option = members.get(left_out)
         if option is not None:
             option.notice("is left out: it changes how Pyrra writes its rules, not the objective")
     name, target = metadata.require("name"), members.require("target")

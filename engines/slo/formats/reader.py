@@ -1,6 +1,5 @@
 """A text of any format that is known here, read: `read` says what it holds, and what is wrong with it."""
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -54,44 +53,36 @@ def read(text: str, format: SpecificationFormat | None = None, *, period_seconds
     if len(read_objectives) > MAX_OBJECTIVES:
         report.problems.append(Remark(f"there are more than {MAX_OBJECTIVES} SLOs: import them in parts"))
     return Specification(
-        tuple(read_objectives), tuple(collector.services.values()), tuple(report.problems), tuple(report.notices)
+        tuple(sorted(read_objectives, key=lambda one: one.document)),
+        tuple(collector.services.values()),
+        tuple(report.problems),
+        tuple(report.notices),
     )
 
 
-def _read_all(roots: list[Value], collector: Collector, format: SpecificationFormat | None, period_seconds: int | None) -> None:
-    of_openslo: list[Value] = []
-    later: list[Callable[[int, dict[int, sloth.Catalog]], None]] = []
-    catalogs: dict[int, sloth.Catalog] = {}
+def _read_all(
+    roots: list[Value], collector: Collector, format: SpecificationFormat | None, period_seconds: int | None
+) -> None:
+    found: dict[str, list[Value]] = {}
     for root in roots:
-        found = _recognized(root, format)
-        match found:
-            case openslo.API_VERSION:
-                of_openslo.append(root)
-            case openslo_alpha.API_VERSION:
-                openslo_alpha.read(root, collector)
-            case sloth.VERSION:
-                later.append(_reading(sloth.read_file, root, collector))
-            case sloth.OBJECTIVES_KIND:
-                later.append(_reading(sloth.read_object, root, collector))
-            case sloth.WINDOWS_KIND:
-                seconds, pairs = sloth.read_windows(root)
-                if seconds in catalogs:
-                    root.refuse("there are alert windows for this period already")
-                catalogs[seconds] = pairs
-            case pyrra.KIND:
-                pyrra.read(root, collector)
-    if of_openslo:
-        openslo.Reader(collector, of_openslo).read()
+        found.setdefault(_recognized(root, format) or "", []).append(root)
+    for root in found.get(pyrra.KIND, ()):
+        pyrra.read(root, collector)
+    for root in found.get(openslo_alpha.API_VERSION, ()):
+        openslo_alpha.read(root, collector)
+    openslo.Reader(collector, found.get(openslo.API_VERSION, [])).read()
+    catalogs: dict[int, sloth.Catalog] = {}
+    for root in found.get(sloth.WINDOWS_KIND, ()):
+        seconds, pairs = sloth.read_windows(root)
+        if seconds in catalogs:
+            root.refuse("there are alert windows for this period already")
+        catalogs[seconds] = pairs
     if period_seconds is None:
         period_seconds = next(iter(catalogs)) if len(catalogs) == 1 else DEFAULT_PERIOD_SECONDS
-    for read_sloth in later:
-        read_sloth(period_seconds, catalogs)
-
-
-def _reading(
-    reader: Callable[[Value, Collector, int, dict[int, sloth.Catalog]], None], root: Value, collector: Collector
-) -> Callable[[int, dict[int, sloth.Catalog]], None]:
-    return lambda period_seconds, catalogs: reader(root, collector, period_seconds, catalogs)
+    for root in found.get(sloth.VERSION, ()):
+        sloth.read_file(root, collector, period_seconds, catalogs)
+    for root in found.get(sloth.OBJECTIVES_KIND, ()):
+        sloth.read_object(root, collector, period_seconds, catalogs)
 
 
 def _objects(document: Document, report: Report) -> list[Value]:
@@ -141,7 +132,9 @@ def _recognized(root: Value, format: SpecificationFormat | None) -> str | None:
             return None
 
 
-def _required(root: Value, wanted: SpecificationFormat | None, found: SpecificationFormat, reader: str | None) -> str | None:
+def _required(
+    root: Value, wanted: SpecificationFormat | None, found: SpecificationFormat, reader: str | None
+) -> str | None:
     if wanted is not None and wanted is not found:
         root.refuse(f"is of {found.title()}, where {wanted.title()} was expected")
         return None

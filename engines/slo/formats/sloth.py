@@ -1,8 +1,8 @@
 """Sloth: `prometheus/v1` files, and the objects `PrometheusServiceLevel` and `AlertWindows` of `sloth.slok.dev/v1`.
 
-Source: the specification of Sloth 0.16 (pkg/prometheus/api/v1, pkg/kubernetes/api/sloth/v1, pkg/prometheus/alertwindows/v1).
-The two kinds say the same in snake_case and camelCase. A file never names its window: that is an option of Sloth's command
-line, 30 days unless somebody says otherwise.
+Source: Sloth 0.16, pkg/prometheus/api/v1, pkg/kubernetes/api/sloth/v1 and pkg/prometheus/alertwindows/v1. The two kinds
+say the same in snake_case and camelCase. A file never names its window: that is an option of Sloth's command line, 30
+days unless somebody says otherwise.
 """
 
 from collections.abc import Mapping
@@ -212,7 +212,7 @@ def _message(alert: Value | None) -> AlertMessage:
 
 
 def _read_plugins(plugins: Value | None) -> None:
-    """SLO plugins change the rules that Sloth writes. Those of its own are about rules alone, others may do anything."""
+    """SLO plugins change the rules that Sloth writes. Its own are about rules alone, others may do anything."""
     if plugins is None:
         return
     members = plugins.members(("overridePrevious", "chain"))

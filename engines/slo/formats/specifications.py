@@ -8,7 +8,7 @@ from domain.objectives import ObjectiveDefinition
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something to say about one place of the text: document and line count from 1, `path` is as in `spec.slos[0].sli`."""
+    """Something to say about one place of a text: document and line from 1, `path` as in `spec.slos[0].sli`."""
 
     message: str
     document: int = 1

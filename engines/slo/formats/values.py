@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from domain.errors import ValidationFailed
-from domain.limits import LABEL_NAME_CHARACTERS, LABEL_VALUE_CHARACTERS, LABELS, TEXT_CHARACTERS
+from domain.limits import LABEL_NAME_CHARACTERS, LABEL_VALUE_CHARACTERS, LABELS, NAME_CHARACTERS, TEXT_CHARACTERS
 from domain.text import line as one_line
 from domain.text import storable
 from engines.slo import promql
@@ -75,17 +75,11 @@ class Value:
 
     def text(self) -> str:
         """Any text; numbers and truths as they are written. Empty where it is none."""
-        if not isinstance(self.node, Scalar) or self.is_null:
-            self.refuse(f"must be a text, not {_kind(self.node)}")
-            return ""
-        return self._checked(lambda text: storable(text, "It", limit=TEXT_CHARACTERS))
+        return self._checked("a text", lambda text: storable(text, "It", limit=TEXT_CHARACTERS))
 
     def name(self) -> str:
         """A name: one line that says something."""
-        if not isinstance(self.node, Scalar) or self.is_null:
-            self.refuse(f"must be a name, not {_kind(self.node)}")
-            return ""
-        return self._checked(lambda text: one_line(text, "It", limit=200))
+        return self._checked("a name", lambda text: one_line(text, "It", limit=NAME_CHARACTERS))
 
     def query(self) -> str:
         """A PromQL query, with every way to say the window as WINDOW."""
@@ -97,7 +91,7 @@ class Value:
         if "{{" in promql.with_window(text, "5m"):
             self.refuse("holds a template beside {{.window}}: write its value out")
             return ""
-        return self._checked(lambda text: promql.check(promql.normalized(text.strip()), "It"))
+        return self._checked("a query", lambda text: promql.check(promql.normalized(text.strip()), "It"))
 
     def number(self, *, also_quoted: bool = False) -> Decimal | None:
         """An exact number."""
@@ -176,8 +170,10 @@ class Value:
                 value.refuse(f"is longer than {LABEL_VALUE_CHARACTERS} characters")
         return labels
 
-    def _checked(self, check: Callable[[str], str]) -> str:
-        assert isinstance(self.node, Scalar)
+    def _checked(self, what: str, check: Callable[[str], str]) -> str:
+        if not isinstance(self.node, Scalar) or self.is_null:
+            self.refuse(f"must be {what}, not {_kind(self.node)}")
+            return ""
         try:
             return check(self.node.text)
         except ValidationFailed as error:

@@ -26,7 +26,7 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True)
 class AlertingRule:
-    """An alert that Prometheus fires while its expression has a result, `for_seconds` after it has begun to have one."""
+    """An alert that Prometheus fires while its expression has a result, `for_seconds` after it began to have one."""
 
     alert: str
     expr: str
@@ -40,7 +40,7 @@ Rule: TypeAlias = RecordingRule | AlertingRule
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """Rules that are evaluated one after another. `interval_seconds` None is the interval that Prometheus has for all."""
+    """Rules that are evaluated one after another, every `interval_seconds`; None is Prometheus' interval for all."""
 
     name: str
     rules: Sequence[Rule]

@@ -1,8 +1,8 @@
 """Rules under Pyrra's names and labels, for dashboards made for Pyrra.
 
 Source of the names: Pyrra, slo/rules.go. They are made from the names of metrics, so that only indicators which plainly
-select counters, histograms or gauges of 0 and 1 can be said. Windows and factors are Pyrra's own unless the objective has
-pairs of its own. Bad events that no series counts yet are zero here, and no events at all record nothing instead of NaN.
+select counters, histograms or gauges of 0 and 1 can be said. Windows and factors are Pyrra's own unless the objective
+has pairs of its own. Bad events that no series counts yet are zero here, and no events at all record nothing.
 """
 
 import re
@@ -62,7 +62,7 @@ def burns(definition: ObjectiveDefinition) -> list[Burn]:
     ]
     period = usual_seconds(definition.window)
     usual = [
-        Burn(severity, *(_part(period, parts) for parts in (wait, long, short)), Decimal(factor))
+        Burn(severity, _part(period, wait), _part(period, long), _part(period, short), Decimal(factor))
         for severity, wait, long, short, factor in (
             ("critical", 28 * 24 * 30, 28 * 24, 28 * 24 * 12, 14),
             ("critical", 28 * 24 * 4, 28 * 4, 28 * 24 * 2, 7),
@@ -103,7 +103,7 @@ class _Metric:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What an objective is made of: all events, and beside them good or bad ones; equal for a gauge or native histogram."""
+    """What an objective is made of: all events and, beside them, good or bad ones, unless one metric holds both."""
 
     indicator: Indicator
     total: _Metric
@@ -129,7 +129,7 @@ def _parts(definition: ObjectiveDefinition) -> _Parts:
             return _Parts(indicator, _metric(gauge), _metric(gauge))
         case _:
             raise NotExpressible(
-                "Pyrra's rules are named after metrics, so its queries must plainly select counters, histograms or gauges"
+                "Pyrra's rules are named after metrics: queries must plainly select counters, histograms or gauges"
             )
 
 
@@ -338,6 +338,6 @@ def _availability(definition: ObjectiveDefinition, parts: _Parts, period: int) -
 
 
 def _increase_interval(definition: ObjectiveDefinition) -> int:
-    """The longer the period, the less often it is looked at: 30 seconds, and 30 more for each week, at most 4 minutes."""
+    """The longer the period, the less often it is looked at: 30 s, and 30 more for each week, at most 4 minutes."""
     weeks = usual_seconds(definition.window) // _WEEK
     return 30 if weeks < 1 else min(30 * (weeks + 1), 240)

@@ -2,8 +2,8 @@
 
 Source of the names: Sloth 0.16, pkg/common/conventions. What they hold is counted differently in three ways:
 
-- The period's error ratio is bad events of all events (`slo:sli_bad:events5m` and `slo:sli_total:events5m`, summed), not
-  the mean of five-minute ratios, in which four quiet hours weigh as much as four busy ones.
+- The period's error ratio is bad events of all events (`slo:sli_bad:events5m` and `slo:sli_total:events5m`, summed),
+  not the mean of five-minute ratios, in which four quiet hours weigh as much as four busy ones.
 - Where nothing happened nothing is recorded, instead of a NaN that stays in the period for as long as it lasts.
 - Bad events that no series counts yet are zero, instead of nothing.
 """

@@ -112,7 +112,7 @@ def _without_annotations(group: RuleGroup) -> RuleGroup:
 
 
 class Mathematics:
-    """What the counters of one case say, in exact numbers: bad and all events of each step, None where none was seen."""
+    """What the counters of one case say, in exact numbers: bad and all events of each step, None for no scrape."""
 
     def __init__(self, bad: Sequence[int | None], total: Sequence[int | None], step_seconds: int = 60) -> None:
         self.steps = len(total)

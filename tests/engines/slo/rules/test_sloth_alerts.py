@@ -31,7 +31,7 @@ LABELS = sloth.id_labels(CHECKOUT)
 def served(
     errors: Sequence[int | None], total: Sequence[int | None], *, late: bool = False, **options: frozenset[int]
 ) -> list[Counter]:
-    """The counters of one server: errors, and what went well. A late error series is not there before its first error."""
+    """The counters of one server: errors, and what went well. A late series of errors begins with the first."""
     good = [None if all is None else all - (bad or 0) for bad, all in zip(errors, total, strict=True)]
     first = next((step for step, bad in enumerate(errors) if bad), 0)
     return [
