@@ -14,6 +14,7 @@ from actions.idempotency import first_answer
 from actions.recording import Scope, changes_of, record
 from actions.rows import get, lock, require_version
 from actions.slo_records import columns_of, definition_of
+from actions.slo_slices import Stretch, read_slices, store
 from db.database import Transaction
 from db.identifiers import new_id
 from db.services import services
@@ -23,6 +24,7 @@ from domain.access import Actor
 from domain.changes import Change
 from domain.errors import Conflict, ValidationFailed
 from domain.objectives import (
+    SLICE_SECONDS,
     Alerting,
     Budgeting,
     Composite,
@@ -30,10 +32,12 @@ from domain.objectives import (
     ObjectiveDefinition,
     Window,
 )
+from domain.references import parse_id
 from domain.slos import SLOStatus
 from domain.unset import UNSET, Unset
 from engines.slo.checks import checked_definition
 from engines.slo.definitions import definition_as_json
+from engines.slo.windows import DAY_SECONDS
 
 MOST_POLICY_RULES: Final = 20
 _PROMISE: Final = ("objective", "window", "budgeting", "indicator", "group_by")
@@ -83,21 +87,21 @@ async def create(
 
     Raises ValidationFailed, IdempotencyKeyReused, and Conflict when the service has an objective of this name already.
     """
-    definition = checked_definition(given)
+    wanted = reference(given.service, "service")
+    promised = replace(checked_definition(named(given)), service=str(wanted.value))
     rules = _policy(policy)
-    wanted = reference(definition.service, "service")
     id = new_id()
-    asked = {"definition": definition_as_json(definition), "policy": rules}
+    asked = {"definition": definition_as_json(promised), "policy": rules}
     answer = await first_answer(tx, idempotency_key, operation="createSlo", input=asked, answer_id=id, actor=actor)
     if answer != id:
         return answer
     [service] = await find_or_discover(tx, [wanted], actor=actor)
-    definition = replace(definition, service=service["name"])
-    await _require_members(tx, definition)
-    await _require_free_name(tx, service, definition.name)
-    values = columns_of(definition)
+    promised = replace(promised, service=service["name"])
+    await _require_members(tx, promised)
+    await _require_free_name(tx, service, promised.name)
+    values = columns_of(promised)
     slo = await tx.insert(slos, id=id, service_id=service["id"], error_budget_policy=rules, **values)
-    await _keep_version(tx, id, slo["version"], definition, actor)
+    await _keep_version(tx, id, slo["version"], promised, actor)
     await record(
         tx,
         actor=actor,
@@ -121,21 +125,23 @@ async def update(
     require_version(slo, expected_version, f"SLO {slo['name']}")
     service = await get(tx, services, slo["service_id"])
     before = definition_of({**slo, "service": service["name"]})
-    definition = checked_definition(wanted.applied_to(before))
-    await _require_members(tx, definition, but=slo_id)
-    if definition.name.lower() != before.name.lower():
-        await _require_free_name(tx, service, definition.name)
-    values = columns_of(definition)
+    promised = checked_definition(wanted.applied_to(before))
+    await _require_members(tx, promised, but=slo_id)
+    if promised.name.lower() != before.name.lower():
+        await _require_free_name(tx, service, promised.name)
+    values = columns_of(promised)
     if wanted.policy is not UNSET:
         values["error_budget_policy"] = _policy(wanted.policy)
-    if definition.objective == before.objective:
+    if promised.objective == before.objective:
         values.pop("objective")  # 0.990 and 0.99 are the same promise.
     changes = changes_of(await tx.update(slos, slo, **values))
     if not changes:
         return slo_id
     await touch(tx, slo_id)
-    if any(getattr(definition, name) != getattr(before, name) for name in _PROMISE):
-        await _keep_version(tx, slo_id, slo["version"] + 1, definition, actor)
+    if any(getattr(promised, name) != getattr(before, name) for name in _PROMISE):
+        await _keep_version(tx, slo_id, slo["version"] + 1, promised, actor)
+    if promised.budgeting.slice_seconds != before.budgeting.slice_seconds:
+        await _recut_today(tx, slo_id, promised)
     await record(
         tx,
         actor=actor,
@@ -164,9 +170,35 @@ async def delete(tx: Transaction, slo_id: UUID, *, actor: Actor) -> UUID:
     return slo_id
 
 
+def named(given: ObjectiveDefinition) -> ObjectiveDefinition:
+    """The definition with some name for its service, where that is given by its id: for checking the rest."""
+    return given if parse_id(given.service) is None else replace(given, service="by id")
+
+
+async def definition(tx: Transaction, slo_id: UUID) -> ObjectiveDefinition:
+    """What an objective promises now. Raises NotFound."""
+    slo = await get(tx, slos, slo_id, "id")
+    service = await get(tx, services, slo["service_id"])
+    return definition_of({**slo, "service": service["name"]})
+
+
+async def present(tx: Transaction, slo_id: UUID) -> UUID:
+    """The id itself, when there is such an objective. Raises NotFound."""
+    id: UUID = (await get(tx, slos, slo_id, "id"))["id"]
+    return id
+
+
 async def touch(tx: Transaction, slo_id: UUID) -> None:
     """Let whoever holds the objective in memory read it again."""
     await tx.execute(update_of(slos).where(slos.c.id == slo_id).values(revision=slos.c.revision + 1))
+
+
+async def _recut_today(tx: Transaction, slo_id: UUID, promised: ObjectiveDefinition) -> None:
+    """Keep what is known of today in slices of the new length, so that the next one fits in."""
+    seconds = min(promised.budgeting.slice_seconds, SLICE_SECONDS)
+    today = int(tx.now.timestamp()) // DAY_SECONDS * DAY_SECONDS
+    stretch = Stretch(slo_id, today - DAY_SECONDS, today + DAY_SECONDS, seconds)
+    await store(tx.connection, await read_slices(tx.connection, [stretch]))
 
 
 async def _keep_version(

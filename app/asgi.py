@@ -31,6 +31,7 @@ from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
 from app.settings import GraphQLHTTPProfile, Settings
+from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from app.version import VERSION
 from db.database import Database
 from domain.access import Actor, Role
@@ -66,6 +67,7 @@ async def application(
             health = Health([database_dependency(database), *backends.dependencies], now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
+            metrics = Metrics(VERSION)
             app = create_app(
                 settings,
                 operations,
@@ -73,12 +75,15 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                metrics=metrics,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
+                if backends.telemetry.prometheus:
+                    works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
             try:
                 async with in_background(works):
                     yield app
@@ -96,10 +101,10 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    metrics: Metrics,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
-    metrics = Metrics(VERSION)
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
@@ -175,6 +180,21 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )
+
+
+def _slo_evaluation(
+    settings: Settings, database: Database, database_url: str, backends: Backends, metrics: Metrics
+) -> SLOEvaluation:
+    return SLOEvaluation(
+        database,
+        database_url,
+        backends.telemetry.prometheus.get(),
+        interval_seconds=settings.slo_evaluation_interval_seconds,
+        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
+        query_timeout_seconds=settings.slo_query_timeout_seconds,
+        metrics=EvaluationMetrics(metrics.registry),
+        now=now,
     )
 
 

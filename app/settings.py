@@ -164,6 +164,12 @@ class Settings(BaseSettings):
         ge=1,
         le=3600,
     )
+    slo_evaluation_interval_seconds: float = setting(
+        60, "How often SLOs are evaluated, by one process of all.", "1 to 3600", ge=1, le=3600
+    )
+    slo_query_timeout_seconds: float = setting(
+        30, "Time for one query of the evaluation, which asks for up to 100 SLOs.", "0.1 to 300", ge=0.1, le=300
+    )
     loki_url: HTTPURL | None = setting(None, "Where logs are; `/api/health` and `check` watch it.", HTTP_URL)
     tempo_url: HTTPURL | None = setting(None, "Where traces are; `/api/health` and `check` watch it.", HTTP_URL)
 

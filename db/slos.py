@@ -1,6 +1,6 @@
 """Service level objectives, the slices they are computed from, and their last evaluation."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -44,6 +44,9 @@ from domain.objectives import CalendarUnit
 from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 
 enum_type(BurnResponse)  # Read from the JSON of `burn_rates`.
+
+EVALUATION_LOCK: Final = 0x5253_0016
+"""The session-level advisory lock of the one process that evaluates."""
 
 slos = Table(
     "slos",

@@ -32,6 +32,7 @@ from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.mutations.slo_imports import SLOImportMutations
+from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.scalars import CONFIG
@@ -147,7 +148,7 @@ class Query(SLOFormatQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SLOImportMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SLOMutations, SLOImportMutations):
     """Everything that can be changed."""
 
 
