@@ -111,6 +111,9 @@ class _Builder:
     def take(self, event: Any) -> None:
         """Go on with the next event of the parser. Raises UnreadableText."""
         match event:
+            case yaml.ScalarEvent():  # Most are.
+                self._require_plain(event)
+                self._add(Scalar(_line(event), event.value, event.implicit[0]))
             case yaml.DocumentStartEvent():
                 self.number += 1
                 self._root = None
@@ -125,9 +128,6 @@ class _Builder:
                     "write the value out",
                     event,
                 )
-            case yaml.ScalarEvent():
-                self._require_plain(event)
-                self._add(Scalar(_line(event), event.value, bool(event.implicit[0])))
             case yaml.SequenceStartEvent():
                 self._require_plain(event)
                 self._enter(Sequence(_line(event)))
@@ -199,7 +199,8 @@ def _is_nothing(root: Node) -> bool:
 
 
 def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
+    line: int = event.start_mark.line + 1
+    return line
 
 
 def _first_line(error: Exception) -> str:
