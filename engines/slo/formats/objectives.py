@@ -35,7 +35,7 @@ class Collector:
         self.services: dict[str, ServiceDescription] = {}
         self._places: dict[tuple[str, str], Read] = {}
 
-    def add(self, definition: ObjectiveDefinition, at: Value, since: int) -> None:
+    def add(self, definition: ObjectiveDefinition, at: Value, since: int, extras: str = "") -> None:
         """Keep an objective, if nothing was noted about it since the mark `since`."""
         if not self.report.is_clean_since(since):
             return
@@ -45,7 +45,7 @@ class Collector:
             at.refuse(f"{'.'.join(error.path)}: {error.message}" if error.path else error.message)
             return
         identity = (definition.service.lower(), definition.name.lower())
-        read = Read(definition, at.document, at.line)
+        read = Read(definition, at.document, at.line, extras)
         first = self._places.setdefault(identity, read)
         if first is not read:
             at.refuse(

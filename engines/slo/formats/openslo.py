@@ -120,7 +120,8 @@ class Reader:
                 "alertPolicies",
             )
         )
-        common = self._common(members.given("metadata").members(), fields, spec)
+        metadata = members.given("metadata").members()
+        common, extras = self._common(metadata, fields, spec), _extras(metadata)
         given = fields.require("objectives")
         items = [] if given is None else given.items()
         if given is not None and not items:
@@ -128,7 +129,7 @@ class Reader:
         each = [item.members(_OBJECTIVE) for item in items]
         is_composite = any(one.get("indicator") or one.get("indicatorRef") for one in each)
         if is_composite and COMPOSITE in common.annotations:
-            self._read_kept_composite(root, common, each, mark)
+            self._read_kept_composite(root, common, each, mark, extras)
             return
         if is_composite:
             self._read_composite(root, common, fields, each, mark)
@@ -144,7 +145,7 @@ class Reader:
                 definition = _one_of_several(definition, one, name)
             elif not definition.display_name:
                 definition = replace(definition, display_name=one.text("displayName"))
-            self._collector.add(definition, root if len(each) == 1 else one.owner, mark)
+            self._collector.add(definition, *((root, mark, extras) if len(each) == 1 else (one.owner, mark)))
 
     def _common(self, metadata: Members, fields: Members, spec: Value) -> ObjectiveDefinition:
         """All that the objectives of an SLO share."""
@@ -161,7 +162,7 @@ class Reader:
             indicator=openslo_indicators.NOTHING,
             alerting=openslo_alerts.alerting(fields.get("alertPolicies"), parts),
             labels=metadata.labels("labels", with_lists=True),
-            annotations=metadata.labels("annotations"),
+            annotations=metadata.labels("annotations", but=EXTRAS),
         )
 
     def _sli(self, holder: Members) -> Members | None:
@@ -221,7 +222,9 @@ class Reader:
         )
         self._collector.add(composite, root, mark)
 
-    def _read_kept_composite(self, root: Value, common: ObjectiveDefinition, each: list[Members], mark: int) -> None:
+    def _read_kept_composite(
+        self, root: Value, common: ObjectiveDefinition, each: list[Members], mark: int, extras: str
+    ) -> None:
         """A composite that was written here: its members are objectives of their own, and are not made again."""
         annotation = root.members().given("metadata").members().given("annotations").members().given(COMPOSITE)
         composite = _kept_composite(common.annotations[COMPOSITE], each)
@@ -233,10 +236,16 @@ class Reader:
             indicator=composite,
             annotations={name: value for name, value in common.annotations.items() if name != COMPOSITE},
         )
-        self._collector.add(definition, root, mark)
+        self._collector.add(definition, root, mark, extras)
 
 
 _METADATA: Final = ("name", "displayName", "labels", "annotations")
+
+
+def _extras(metadata: Members) -> str:
+    annotations = metadata.get("annotations")
+    extras = None if annotations is None else annotations.members().get(EXTRAS)
+    return "" if extras is None else extras.long_text()
 
 
 def _kept_composite(annotation: str, each: list[Members]) -> Composite | None:

@@ -6,19 +6,21 @@ from typing import Any
 
 import orjson
 
+from domain.errors import ValidationFailed
 from domain.objectives import ObjectiveDefinition
+from engines.slo.checks import checked_definition
 from engines.slo.definitions import definition_as_json, definition_from_json
 from engines.slo.formats.openslo import EXTRAS
-from engines.slo.formats.openslo_writer import says, without_extras
+from engines.slo.formats.openslo_writer import says
 from engines.slo.formats.specifications import Read, Remark
 
 
 def restored(read: Read) -> tuple[Read, Remark | None]:
     """The objective with its extras; without them, and with a remark, when the document beside them was changed."""
-    if EXTRAS not in read.definition.annotations:
+    if not read.extras:
         return read, None
-    plain = without_extras(read.definition)
-    whole = _whole(plain, read.definition.annotations[EXTRAS])
+    plain = read.definition
+    whole = _whole(plain, read.extras)
     if whole is not None and says(whole, plain):
         return Read(whole, read.document, read.line), None
     remark = Remark(
@@ -36,6 +38,6 @@ def _whole(plain: ObjectiveDefinition, annotation: str) -> ObjectiveDefinition |
         if not isinstance(extras, Mapping):
             return None
         told: dict[str, Any] = {**definition_as_json(plain), **extras}
-        return definition_from_json(told)
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation):  # whatever people made of it
+        return checked_definition(definition_from_json(told))
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation, ValidationFailed):  # whatever it became
         return None

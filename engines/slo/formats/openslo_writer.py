@@ -7,7 +7,6 @@ those members of the definition that would otherwise read back differently.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -86,13 +85,7 @@ def plainly_read(told: Mapping[str, Any]) -> ObjectiveDefinition | None:
     openslo.Reader(collector, [Value(only.root, 1, "", report)]).read()
     if report.problems or len(collector.objectives) != 1:
         return None
-    return without_extras(collector.objectives[0].definition)
-
-
-def without_extras(definition: ObjectiveDefinition) -> ObjectiveDefinition:
-    """A definition as it was read, without the annotation that is ours."""
-    own = {name: value for name, value in definition.annotations.items() if name != EXTRAS}
-    return replace(definition, annotations=own)
+    return collector.objectives[0].definition
 
 
 def says(definition: ObjectiveDefinition, plain: ObjectiveDefinition) -> bool:

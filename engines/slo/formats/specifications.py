@@ -32,11 +32,12 @@ class ServiceDescription:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An objective, and where the text has it."""
+    """An objective, and where the text has it. `extras` is what stands beside it that its format has no words for."""
 
     definition: ObjectiveDefinition
     document: int
     line: int
+    extras: str = ""
 
 
 @dataclass(frozen=True, slots=True)

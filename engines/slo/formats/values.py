@@ -152,14 +152,18 @@ class Value:
             members.refuse_others(known)
         return members
 
-    def labels(self, *, with_lists: bool = False) -> dict[str, str]:
-        """Names and texts. With `with_lists` a value may be a list of texts, which are joined by commas (OpenSLO)."""
+    def labels(self, *, with_lists: bool = False, but: str = "") -> dict[str, str]:
+        """Names and texts, `but` one. With `with_lists` a value may be a list of texts, which are joined by commas
+        (OpenSLO).
+        """
         labels: dict[str, str] = {}
         members = self.members()
         if len(members.node.members) > LABELS:
             self.refuse(f"are more than {LABELS}")
             return labels
         for name, value in members:
+            if name == but:
+                continue
             if not name or len(name) > LABEL_NAME_CHARACTERS:
                 value.refuse(f"the name must have 1 to {LABEL_NAME_CHARACTERS} characters")
             elif with_lists and isinstance(value.node, Sequence):
@@ -169,6 +173,10 @@ class Value:
             if len(labels.get(name, "")) > LABEL_VALUE_CHARACTERS:
                 value.refuse(f"is longer than {LABEL_VALUE_CHARACTERS} characters")
         return labels
+
+    def long_text(self) -> str:
+        """A text that may be as long as a document."""
+        return self.node.text if isinstance(self.node, Scalar) else ""
 
     def _checked(self, what: str, check: Callable[[str], str]) -> str:
         if not isinstance(self.node, Scalar) or self.is_null:
@@ -218,10 +226,10 @@ class Members:
         value = self.get(name)
         return default if value is None else value.truth()
 
-    def labels(self, name: str, *, with_lists: bool = False) -> dict[str, str]:
+    def labels(self, name: str, *, with_lists: bool = False, but: str = "") -> dict[str, str]:
         """Names and texts that may be missing."""
         value = self.get(name)
-        return {} if value is None else value.labels(with_lists=with_lists)
+        return {} if value is None else value.labels(with_lists=with_lists, but=but)
 
     def only_one_of(self, *names: str) -> Value | None:
         """The one member of these that is given; refused where none or several are."""

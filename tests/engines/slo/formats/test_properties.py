@@ -17,7 +17,7 @@ from tests.engines.slo.formats.test_pyrra import RATIO, objective
 from tests.engines.slo.formats.test_sloth import FILE, OBJECT
 
 EXAMPLES = (FILE, OBJECT, slo(more=POLICIES), ALPHA, objective(RATIO))
-quick = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+quick = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def kept(definition: ObjectiveDefinition) -> ObjectiveDefinition:
