@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
+_BRACES = re.compile(r"\{\{|\}\}")
 _NOT_IN_A_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -31,6 +32,11 @@ def merged(*labels: Mapping[str, str]) -> dict[str, str]:
     return {name: together[name] for name in sorted(together) if together[name]}
 
 
+def templates(*texts: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations of an alert, in which Prometheus puts values."""
+    return {name: _template(value) for name, value in merged(*texts).items()}
+
+
 def selector(metric: str, labels: Mapping[str, str]) -> str:
     """A selector of the series of a metric with these labels."""
     return f"{metric}{{{', '.join(f'{name}={quoted(value)}' for name, value in labels.items())}}}"
@@ -47,3 +53,11 @@ def number(value: Decimal) -> str:
     rounded = Decimal(f"{value:.17g}")
     text = f"{rounded:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _template(value: str) -> str:
+    """A template; a text whose braces do not match is meant as it is."""
+    opened = _BRACES.findall(value)
+    if opened[::2] == ["{{"] * len(opened[::2]) and opened[1::2] == ["}}"] * len(opened[::2]):
+        return value
+    return value.replace("{{", '{{ "{{" }}')

@@ -26,7 +26,7 @@ from engines.slo import indicators, promql
 from engines.slo.formats.durations import prometheus_name
 from engines.slo.formats.pyrra import ABSENT, DEFAULT_ALERT, PREFIX
 from engines.slo.rules.groups import AlertingRule, RecordingRule, Rule, RuleGroup
-from engines.slo.rules.names import NotExpressible, merged, number, quoted
+from engines.slo.rules.names import NotExpressible, merged, number, quoted, templates
 from engines.slo.windows import usual_seconds
 
 ABSENT_ALERT: Final = "SLOMetricAbsent"
@@ -199,7 +199,7 @@ def _burn_rates(definition: ObjectiveDefinition, parts: _Parts) -> list[Rule]:
             AlertingRule(
                 alerting.name or DEFAULT_ALERT,
                 " and ".join(conditions),
-                merged(said, alerting.labels, message.labels, labels),
+                templates(said, alerting.labels, message.labels, labels),
                 _annotations(definition, message.annotations),
                 burn.for_seconds,
             )
@@ -230,7 +230,7 @@ def _annotations(definition: ObjectiveDefinition, own: Mapping[str, str]) -> dic
         for name, value in definition.annotations.items()
         if name.startswith(PREFIX) and name != ABSENT
     }
-    return {name: value for name, value in sorted({**said, **definition.alerting.annotations, **own}.items())}
+    return templates(said, definition.alerting.annotations, own)
 
 
 def _grouping(definition: ObjectiveDefinition, parts: _Parts) -> list[str]:

@@ -25,7 +25,7 @@ from engines.slo import indicators, promql
 from engines.slo.burn_rates import alerts_of, usual_alerts
 from engines.slo.formats.durations import prometheus_name
 from engines.slo.rules.groups import AlertingRule, RecordingRule, Rule, RuleGroup
-from engines.slo.rules.names import NotExpressible, label_name, merged, number, selector
+from engines.slo.rules.names import NotExpressible, label_name, merged, number, selector, templates
 from engines.slo.windows import usual_seconds
 
 WINDOWS: Final = (300, 1_800, 3_600, 7_200, 21_600, 86_400, 259_200)
@@ -187,7 +187,7 @@ def _alerts(definition: ObjectiveDefinition, indicator: Indicator) -> list[Rule]
                 alerting.name or DEFAULT_ALERT,
                 "or\n".join(_condition(definition, indicator, pair) for pair in watching),
                 # The series have the first three anyway; here they tell apart rules whose alerts have one name.
-                merged(alerting.labels, message.labels, id_labels(definition), {"sloth_severity": severity}),
+                templates(alerting.labels, message.labels, id_labels(definition), {"sloth_severity": severity}),
                 _annotations(severity, alerting.annotations, message.annotations),
             )
         )
@@ -224,6 +224,4 @@ def _annotations(severity: str, *own: Mapping[str, str]) -> dict[str, str]:
         "title": f"({severity}) {subject}: the error budget burns too fast",
         "summary": f"{subject} spends its error budget faster than its objective allows.",
     }
-    for annotations in own:
-        said |= annotations
-    return {name: said[name] for name in sorted(said)}
+    return templates(said, *own)
