@@ -120,7 +120,7 @@ def _taken_apart(query: str) -> Indicator:
     is_good = query.startswith("1 - ")
     parts = expressions.divided(query.removeprefix("1 - ") if is_good else query)
     if parts is None:
-        return RawRatioIndicator(query.removesuffix(" >= 0") if query.endswith(") >= 0") else query)
+        return RawRatioIndicator(expressions.bare(query.removesuffix(" >= 0")) if query.endswith(") >= 0") else query)
     part, total = parts
     # Our own rules: `((part) or 0 * (total)) / ((total) > 0)`.
     if total.endswith(" > 0"):

@@ -114,25 +114,29 @@ def test_budgets_are_counted_in_slices(method: str, objective: str, budgeting: B
     assert (definition.budgeting, definition.objective) == (budgeting, Decimal("0.99"))
 
 
+def source(query: str) -> str:
+    return f"{{metricSource: {{type: Prometheus, spec: {{query: '{query}'}}}}}}"
+
+
 @pytest.mark.parametrize(
-    ("sli", "expected"),
+    ("metric", "expected"),
     [
         (
-            "ratioMetric: {counter: false, good: {metricSource: {spec: {query: ok}}}, total: {metricSource: {spec: {query: all}}}}",
+            f"{{counter: false, good: {source('ok')}, total: {source('all')}}}",
             RatioIndicator(good="ok", total="all", is_gauge=True),
         ),
         (
-            "ratioMetric: {rawType: success, raw: {metricSource: {type: Prometheus, spec: {query: 'ok_ratio{a=\"b\"}'}}}}",
-            RawRatioIndicator('avg_over_time(ok_ratio{a="b"}[$window])', is_good=True),
+            f"{{rawType: success, raw: {source('ok_ratio')}}}",
+            RawRatioIndicator("avg_over_time(ok_ratio[$window])", is_good=True),
         ),
         (
-            "ratioMetric: {rawType: failure, raw: {metricSource: {spec: {query: 'sum(rate(e[5m]))/sum(rate(t[5m]))'}}}}",
+            f"{{rawType: failure, raw: {source('sum(rate(e[5m]))/sum(rate(t[5m]))')}}}",
             RawRatioIndicator("sum(rate(e[$window]))/sum(rate(t[$window]))"),
         ),
     ],
 )
-def test_other_metrics_are_read(sli: str, expected: object):
-    [definition] = read(slo(sli)).definitions
+def test_other_metrics_are_read(metric: str, expected: object):
+    [definition] = read(slo(f"ratioMetric: {metric}")).definitions
     assert definition.indicator == expected
 
 
@@ -150,7 +154,7 @@ def test_several_objectives_are_one_definition_each():
 
 
 def test_objectives_with_indicators_of_their_own_are_a_composite():
-    part = f"indicator: {{metadata: {{name: NAME}}, spec: {{thresholdMetric: {{metricSource: {{spec: {{query: NAME}}}}}}}}}}"
+    part = "indicator: {metadata: {name: NAME}, spec: {thresholdMetric: {metricSource: {spec: {query: NAME}}}}}"
     one, two = (part.replace("NAME", name) for name in ("cpu", "memory"))
     text = slo().replace(slo()[slo().index("  indicator:") : slo().index("  timeWindow:")], "")
     objectives = (

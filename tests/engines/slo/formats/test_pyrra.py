@@ -59,7 +59,8 @@ RATIO = "{ratio: {errors: {metric: e_total}, total: {metric: t_total}, grouping:
 
 
 def test_groups_services_and_alerting_are_read():
-    more = "  alerting: {name: ShopFails, burnrates: false, absent: false, severities: {fastBurn: page, mediumBurn: page}}\n"
+    severities = "{fastBurn: page, mediumBurn: page}"
+    more = f"  alerting: {{name: ShopFails, burnrates: false, absent: false, severities: {severities}}}\n"
     [definition] = read(objective(RATIO, target="99", labels="{pyrra.dev/service: till}", more=more)).definitions
     assert (definition.service, definition.group_by) == ("till", ("path", "team"))
     assert definition.alerting.name == "ShopFails"
@@ -77,7 +78,7 @@ def test_groups_services_and_alerting_are_read():
         (objective("{}"), "one of ratio, latency, latencyNative, bool_gauge is required"),
         (
             objective("{ratio: {errors: {metric: 'rate(e[5m])'}, total: {metric: t}}}"),
-            "must select series and nothing more",
+            "must select series and nothing",
         ),
         (objective("{latency: {success: {metric: d_bucket}, total: {metric: d_count}}}"), "must select one bucket"),
         (objective("{ratio: {errors: {metric: t}, total: {metric: t}}}"), "selects the same as total"),
