@@ -19,7 +19,8 @@ MOST_OCCURRENCES: Final = 5_000
 """Of one recurring adjustment within the time that is looked at."""
 
 _FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
-_ANY_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_NEAR_THE_END_OF_TIME: Final = datetime(9987, 1, 1, tzinfo=UTC)
+"""dateutil looks for a day that a rule means until the year 9999: from here that is soon, and a leap year comes."""
 _LONGEST_RULE: Final = 500
 
 
@@ -43,7 +44,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A rule, its ends kept apart from it: over one that never comes true and has no end dateutil takes for ever."""
+    """A rule that comes true, and where it ends."""
 
     rule: str
     until: datetime | None
@@ -67,9 +68,11 @@ def recurrence(text: str, *path: str) -> Recurrence:
         until = isoparse(parts.pop("UNTIL")) if "UNTIL" in parts else None
         count = int(parts.pop("COUNT")) if "COUNT" in parts else None
         rule = ";".join(f"{name}={value}" for name, value in parts.items())
-        rrulestr(rule, dtstart=_ANY_MOMENT)
+        comes_true = next(iter(rrulestr(rule, dtstart=_NEAR_THE_END_OF_TIME)), None) is not None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValidationFailed(f"Recurrence is not an RRULE: {error}", path) from error
+    if not comes_true:
+        raise ValidationFailed("Recurrence never comes true: no day is as it says", path)
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     return Recurrence(rule, until, count)

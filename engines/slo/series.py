@@ -128,8 +128,10 @@ def measure(judged: Judged, promise: Promise, at: datetime) -> Measurement:
     windows = budgets.windows_of([promise])
     sums = tallies(judged, [judged.column(seconds - window) for window in windows], last) if windows else []
     recent = dict(zip(windows, map(_sums, sums), strict=True))
-    begins, _ = bounds(promise.window, at)
-    return budgets.measure(promise, at, _sums(tally(judged, judged.column(begins.timestamp()), last)), recent)
+    begins = bounds(promise.window, at)[0].timestamp()
+    period = tally(judged, judged.column(begins), last)
+    unseen = max(0.0, (min(judged.start, seconds) - begins) // judged.seconds)
+    return budgets.measure(promise, at, _sums(replace(period, expected=period.expected + unseen)), recent)
 
 
 def at_moments(judged: Judged, window: Window, moments: Iterable[float]) -> tuple[list[float], Tally]:

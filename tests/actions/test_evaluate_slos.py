@@ -65,7 +65,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Promet
 
 def objective(name: str, indicator: object, **more: object) -> ObjectiveDefinition:
     known = {"objective": Decimal("0.99"), "window": RollingWindow(6 * 3600)}
-    return ObjectiveDefinition(service="shop", name=name, indicator=indicator, **(known | more))  # type: ignore[arg-type]
+    return ObjectiveDefinition(service="shop", name=name, indicator=indicator, **(known | more))
 
 
 ERRORS = RatioIndicator(bad='shop_requests_total{code="500"}', total="shop_requests_total")
