@@ -1,7 +1,9 @@
 """What the commands for SLOs do with the database that the settings name."""
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from actions.slo_definitions import read_definitions
@@ -19,7 +21,7 @@ from domain.objectives import ObjectiveDefinition
 from domain.time import Deadline
 from engines.slo.formats import openslo_writer
 from engines.slo.formats.reader import SpecificationFormat, read
-from engines.slo.formats.specifications import Read, Remark, ServiceDescription, Specification
+from engines.slo.formats.specifications import Remark, Specification
 from engines.slo.rules.files import RuleDialect, rule_file
 from engines.slo.rules.groups import RuleFormat
 from resolvers.slo_formats import running
@@ -45,7 +47,7 @@ async def import_texts(
     dry_run: bool,
 ) -> bool:
     """Import texts, each with the name of its file, all together or not at all. Says whether nothing was refused."""
-    whole = _together([(name, read(text, format, period_seconds=period_seconds)) for name, text in texts])
+    whole = _read_together(texts, format, period_seconds)
     if whole.problems:
         _show_remarks(whole)
         console.print(f"Nothing was imported: {_counted(len(whole.problems), 'problem')}.")
@@ -102,30 +104,28 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
             await database.close()
 
 
-def _together(specifications: Sequence[tuple[str, Specification]]) -> Specification:
-    """Several texts as one. Remarks say the file they are about; what two files both say is a problem."""
-    objectives: list[Read] = []
-    services: dict[str, ServiceDescription] = {}
-    problems: list[Remark] = []
-    notices: list[Remark] = []
-    places: dict[tuple[str, str], str] = {}
-    for name, specification in specifications:
-        problems += [_of_file(name, remark) for remark in specification.problems]
-        notices += [_of_file(name, remark) for remark in specification.notices]
-        services |= {service.name: service for service in specification.services}
-        objectives += specification.objectives
-        for one in specification.objectives:
-            identity = one.definition.service.lower(), one.definition.name.lower()
-            if places.setdefault(identity, name) != name:
-                message = f'"{one.definition.name}" of {one.definition.service} is in {places[identity]} too'
-                problems.append(_of_file(name, Remark(message, one.document, one.line)))
-    return Specification(tuple(objectives), tuple(services.values()), tuple(problems), tuple(notices))
+def _read_together(
+    texts: Sequence[tuple[str, str]], format: SpecificationFormat | None, period_seconds: int | None
+) -> Specification:
+    """Several texts as one, because objects of one file can refer to those of another. Remarks say their file."""
+    parts = [(name, text) for name, text in texts if text.strip()]
+    whole, starts = "", []
+    for _, text in parts:
+        # Directives can follow the end of a document only, everything else its beginning.
+        whole += "" if not whole else "\n...\n" if text.startswith("%") else "\n---\n"
+        starts.append(whole.count("\n") + 1)
+        whole += text
+    found = read(whole, format, period_seconds=period_seconds)
 
+    def of_file(remark: Remark) -> Remark:
+        at = max(bisect_right(starts, remark.line) - 1, 0)
+        name = parts[at][0] if parts else texts[0][0]
+        place = f"{'standard input' if name == '-' else name}:{remark.line - starts[at] + 1 if starts else 1}"
+        path = f"{remark.path}: " if remark.path else ""
+        return Remark(f"{place}: {path}{remark.message}", remark.document, remark.line)
 
-def _of_file(name: str, remark: Remark) -> Remark:
-    where = "standard input" if name == "-" else name
-    path = f"{remark.path}: " if remark.path else ""
-    return Remark(f"{where}:{remark.line}: {path}{remark.message}", remark.document, remark.line)
+    problems, notices = (tuple(map(of_file, remarks)) for remarks in (found.problems, found.notices))
+    return replace(found, problems=problems, notices=notices)
 
 
 def _show(came: Import, *, dry_run: bool) -> bool:

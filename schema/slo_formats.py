@@ -15,10 +15,14 @@ from resolvers.slo_formats import definition, definitions
 
 Needed = strawberry.Parent[Mapping[str, Any]]
 Format = Annotated[
-    RuleFormat, strawberry.argument(description="A rule file of Prometheus, or an object for its operator.")
+    RuleFormat | None,
+    strawberry.argument(description="A rule file of Prometheus, the default, or an object for its operator."),
 ]
 Names = Annotated[
-    RuleDialect, strawberry.argument(description="Whose names the series and labels have, so that its dashboards work.")
+    RuleDialect | None,
+    strawberry.argument(
+        description="Whose names and labels the series have, so that its dashboards work: Sloth's by default."
+    ),
 ]
 ServiceNames = Annotated[
     list[str] | None, strawberry.argument(description="Only the SLOs of these services, by name; of all by default.")
@@ -32,11 +36,16 @@ async def _open_slo(needed: Needed, info: strawberry.Info[RequestContext]) -> st
 async def _prometheus_rules(
     needed: Needed,
     info: strawberry.Info[RequestContext],
-    format: Format = RuleFormat.PLAIN,
-    dialect: Names = RuleDialect.SLOTH,
+    format: Format = strawberry.UNSET,
+    dialect: Names = strawberry.UNSET,
 ) -> str:
     found = await definition(info.context, UUID(needed["id"]))
-    return rule_file([found], dialect=dialect, format=format, name=_object_name(f"{found.service}-{found.name}")).text
+    return rule_file(
+        [found],
+        dialect=dialect or RuleDialect.SLOTH,
+        format=format or RuleFormat.PLAIN,
+        name=_object_name(f"{found.service}-{found.name}"),
+    ).text
 
 
 def open_slo_field() -> Any:
@@ -62,12 +71,12 @@ class SLOFormatQueries:
         self,
         info: strawberry.Info[RequestContext],
         services: ServiceNames = strawberry.UNSET,
-        format: Format = RuleFormat.PLAIN,
-        dialect: Names = RuleDialect.SLOTH,
+        format: Format = strawberry.UNSET,
+        dialect: Names = strawberry.UNSET,
     ) -> str:
         """One file with the rules of many objectives."""
         found = await definitions(info.context, services or None)
-        return rule_file(found, dialect=dialect, format=format).text
+        return rule_file(found, dialect=dialect or RuleDialect.SLOTH, format=format or RuleFormat.PLAIN).text
 
     @strawberry.field(description="All SLOs in OpenSLO v1, as one YAML file that imports back to the same.")
     async def open_slo(self, info: strawberry.Info[RequestContext], services: ServiceNames = strawberry.UNSET) -> str:

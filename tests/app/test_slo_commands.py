@@ -61,6 +61,24 @@ async def test_what_is_wrong_is_said_with_file_and_line(tmp_path: Path, empty_da
     assert "Nothing was imported: 1 problem." in err
 
 
+async def test_files_refer_to_each_other_and_are_imported_together(empty_database_url: str, tmp_path: Path) -> None:
+    metric = "{metricSource: {type: Prometheus, spec: {query: 'QUERY'}}}"
+    ratio = f"{{good: {metric.replace('QUERY', 'ok_total')}, total: {metric.replace('QUERY', 'all_total')}}}"
+    (tmp_path / "sli.json").write_text('{"apiVersion": "openslo/v1", "kind": "Service", "metadata": {"name": "shop"}}')
+    (tmp_path / "a.yaml").write_text(
+        "%YAML 1.1\n---\napiVersion: openslo/v1\nkind: SLI\n"
+        f"metadata: {{name: answers}}\nspec: {{ratioMetric: {ratio}}}\n"
+    )
+    (tmp_path / "b.yaml").write_text(
+        "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: found}\nspec:\n"
+        "  service: shop\n  indicatorRef: answers\n  objectives: [{target: 0.9}]\n  colour: red\n"
+    )
+    files = [str(tmp_path / name) for name in ("sli.json", "a.yaml", "b.yaml")]
+    code, _, err = await run_command("slo", "import", *files, settings={"DATABASE_URL": empty_database_url})
+    assert (code, f'{files[2]}:8: spec.colour: "colour" is not known here' in err) == (1, True), err
+    assert "indicatorRef" not in err
+
+
 def test_a_file_that_is_not_there_and_a_word_that_is_not_known_are_said() -> None:
     ran = CliRunner().invoke(cli, ["slo", "import", "nowhere.yaml"])
     assert (ran.exit_code, ran.output) == (2, "Error: nowhere.yaml cannot be read: No such file or directory.\n")
