@@ -7,7 +7,7 @@ from domain.errors import ValidationFailed
 from domain.objectives import ObjectiveDefinition
 from domain.services import service_name
 from domain.slos import BurnResponse
-from engines.slo.checks import checked_definition
+from engines.slo.checks import checked_definition, remarks
 from engines.slo.formats import durations
 from engines.slo.formats.specifications import Read, ServiceDescription
 from engines.slo.formats.values import Report, Value
@@ -54,6 +54,8 @@ class Collector:
             )
             return
         self.objectives.append(read)
+        for remark in remarks(definition):
+            at.notice(remark)
 
 
 def ratio(value: Value, *, percent: bool, also_quoted: bool = False) -> Decimal:

@@ -167,6 +167,12 @@ def test_every_mistake_is_named_at_its_place():
     assert "is there already, in document 1, line 4" in words
 
 
+def test_an_alert_that_can_never_fire_is_said():
+    found = read(OBJECT.replace("99.9", "90"))
+    assert found.problems == ()
+    assert 'The alert "page-1h" can never fire' in found.notices[0].message
+
+
 def test_plugins_of_sloth_itself_are_left_out_and_others_are_refused():
     chain = "slo_plugins: {chain: [{id: sloth.dev/contrib/info_labels/v1}, {id: company/own}]}\n"
     found = read(FILE.replace("slos:\n", f"{chain}slos:\n"))
