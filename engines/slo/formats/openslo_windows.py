@@ -107,7 +107,7 @@ def _day(start: Value) -> date | None:
     text = start.text().strip()
     for form in _START_FORMATS:
         try:
-            moment = datetime.strptime(text, form)  # noqa: DTZ007  the zone stands beside it
+            moment = datetime.strptime(text, form)  # noqa: DTZ007  # the zone stands beside it
         except ValueError:
             continue
         if moment.time() != datetime.min.time():
