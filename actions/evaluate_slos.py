@@ -1,12 +1,13 @@
 """The evaluation of all objectives: reads from Prometheus what is missing, keeps it, and says what follows."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -14,11 +15,12 @@ from sqlalchemy import select
 
 from actions.slo_composites import composite_slices
 from actions.slo_questions import Answers, Moments, ask
-from actions.slo_records import read_all
+from actions.slo_records import PROMETHEUS_INSTANCE, read_all
 from actions.slo_slices import ALL, Key, Stretch, group_key, read_slices, store, summed
-from actions.slo_states import Evaluated, write_failure_of_all, write_states
+from actions.slo_states import Evaluated, write_absence, write_states
 from actions.slo_watch import Watch
 from db.database import Database
+from db.services import services
 from db.slo_slices import write_slice
 from db.slos import slo_states, slos
 from domain.objectives import Composite
@@ -30,6 +32,7 @@ from engines.slo.series import judge, measure
 from engines.slo.slices import Slices, unknown
 from engines.slo.windows import DAY_SECONDS
 from telemetry_clients.errors import TelemetryError
+from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 
 MOST_POINTS: Final = 10_000
@@ -41,6 +44,8 @@ MOST_RETRIES: Final = 20
 LONGEST_BACKFILL_SECONDS: Final = 366 * DAY_SECONDS
 
 _CHUNK: Final = 500
+_LOADED_AT_ONCE: Final = 50
+"""Objectives with all of their slices: more take memory, and keep everything else in the process waiting."""
 _RECENT_DAYS: Final = 3
 
 
@@ -55,8 +60,14 @@ class Cycle:
     quarantined: int = 0
     lag_seconds: float = 0.0
     duration_seconds: float = 0.0
-    failure: str | None = None
+    away: dict[str | None, str] = field(default_factory=dict)
+    """Why which Prometheus could not be asked."""
     found: list[Evaluated] = field(default_factory=list)
+
+    @property
+    def failure(self) -> str | None:
+        """Why a Prometheus could not be asked, where one could not."""
+        return next(iter(self.away.values()), None)
 
 
 class SLOEvaluator:
@@ -68,7 +79,7 @@ class SLOEvaluator:
     def __init__(
         self,
         database: Database,
-        prometheus: Prometheus,
+        prometheus: Instances[Prometheus],
         *,
         scrape_interval_seconds: float,
         query_timeout_seconds: float = 30.0,
@@ -85,18 +96,15 @@ class SLOEvaluator:
     async def cycle(self, now: datetime, deadline: Deadline) -> Cycle:
         """Bring every objective up to date, as far as the deadline allows; the rest is left to the next cycle.
 
-        Raises DatabaseUnavailable. When Prometheus is away nothing moves on, and `failure` says so.
+        Raises DatabaseUnavailable. Where a Prometheus is away nothing moves on, and `away` says so.
         """
         began = time.monotonic()
         cycle = Cycle()
         moved = await self._refresh(now)
-        try:
-            moved |= await self._read_latest(now, deadline, cycle)
-            moved |= await self._catch_up(now, deadline, cycle)
-        except TelemetryError as error:
-            cycle.failure = error.message
-            await self._database.transact(partial(write_failure_of_all, reason=error.message), now=now)
+        moved |= await self._read_latest(now, deadline, cycle)
+        moved |= await self._catch_up(now, deadline, cycle)
         await self._evaluate(moved, now, cycle)
+        await self._say_what_is_away(now, cycle)
         cycle.quarantined = sum(1 for watch in self._watches.values() if watch.failures)
         throughs = [watch.through for watch in self._watches.values() if watch.through and not watch.failures]
         cycle.lag_seconds = max(0.0, now.timestamp() - min(throughs)) if throughs else 0.0
@@ -107,7 +115,8 @@ class SLOEvaluator:
 
     async def _refresh(self, now: datetime) -> set[UUID]:
         """Take in what is new or was changed, by people or by another process; return what has to be measured anew."""
-        statement = select(slos.c.id, slos.c.revision, slo_states.c.evaluated_through).outerjoin(slo_states)
+        columns = (slos.c.id, slos.c.revision, PROMETHEUS_INSTANCE.label("instance"), slo_states.c.evaluated_through)
+        statement = select(*columns).join(services).outerjoin(slo_states)
         if self._only is not None:
             statement = statement.where(slos.c.id.in_(self._only))
         async with self._database.reading() as connection:
@@ -115,14 +124,17 @@ class SLOEvaluator:
         known = {row.id: row for row in rows}
         for id in [id for id in self._watches if id not in known]:
             self._forget(self._watches.pop(id))
-        stale = [row.id for row in rows if self._is_stale(row.id, row.revision, _seconds(row.evaluated_through))]
-        for first in range(0, len(stale), _CHUNK):
-            await self._load(stale[first : first + _CHUNK], {id: _seconds(known[id].evaluated_through) for id in stale})
+        stale = [row.id for row in rows if self._is_stale(row)]
+        for first in range(0, len(stale), _LOADED_AT_ONCE):
+            part = stale[first : first + _LOADED_AT_ONCE]
+            await self._load(part, {id: _seconds(known[id].evaluated_through) for id in part})
         return {id for id in stale if self._watches[id].through is not None} if stale else set()
 
-    def _is_stale(self, id: UUID, revision: int, through: int | None) -> bool:
-        watch = self._watches.get(id)
-        return watch is None or watch.kept.revision != revision or watch.through != through
+    def _is_stale(self, row: Any) -> bool:
+        watch = self._watches.get(row.id)
+        if watch is None or watch.through != _seconds(row.evaluated_through):
+            return True
+        return (watch.kept.revision, watch.kept.instance) != (row.revision, row.instance)
 
     async def _load(self, ids: Sequence[UUID], throughs: Mapping[UUID, int | None]) -> None:
         async with self._database.reading() as connection:
@@ -157,15 +169,17 @@ class SLOEvaluator:
     async def _read_latest(self, now: datetime, deadline: Deadline, cycle: Cycle) -> set[UUID]:
         """One slice of everything that misses exactly one, a hundred to a query."""
         moved: set[UUID] = set()
-        by_length: dict[int, list[Watch]] = defaultdict(list)
+        together: dict[tuple[int, str | None], list[Watch]] = defaultdict(list)
         for watch in self._watches.values():
             end = self._end(watch, now)
             if watch.events is not None and not watch.failures and watch.through == end - watch.seconds:
-                by_length[watch.seconds].append(watch)
-        for seconds, watches in by_length.items():
+                together[watch.seconds, watch.kept.instance].append(watch)
+        for (seconds, _), watches in together.items():
             end = self._end(watches[0], now)
             moment = datetime.fromtimestamp(end, UTC)
             answers = await self._ask(watches, Moments(moment, moment, seconds), deadline, cycle)
+            if answers is None:
+                continue
             await self._keep_latest(watches, answers, end, now)
             moved |= self._settle(watches, answers, end, now, cycle)
         return moved
@@ -208,7 +222,7 @@ class SLOEvaluator:
     async def _catch_up(self, now: datetime, deadline: Deadline, cycle: Cycle) -> set[UUID]:
         """Everything that misses more: what is new, was away, or failed before."""
         moved: set[UUID] = set()
-        behind: dict[tuple[int, int, int], list[Watch]] = defaultdict(list)
+        behind: dict[tuple[int, int, int, str], list[Watch]] = defaultdict(list)
         retries = 0
         for watch in self._watches.values():
             end = self._end(watch, now)
@@ -220,13 +234,13 @@ class SLOEvaluator:
                 if watch.retry_at > now.timestamp() or retries >= MOST_RETRIES:
                     continue
                 retries += 1
-            behind[self._missing_since(watch, end), end, watch.seconds].append(watch)
-        for (since, end, seconds), watches in sorted(behind.items(), key=lambda item: item[0], reverse=True):
+            behind[self._missing_since(watch, end), end, watch.seconds, watch.kept.instance or ""].append(watch)
+        for (since, end, seconds, _), watches in sorted(behind.items(), key=lambda item: item[0], reverse=True):
             points = (end - since) // seconds
             together = max(1, min(100, MOST_VALUES // (2 * max(points, 1))))
             for first in range(0, len(watches), together):
-                if deadline.expired:
-                    return moved
+                if deadline.expired or watches[0].kept.instance in cycle.away:
+                    break
                 part = watches[first : first + together]
                 moved |= await self._catch_up_together(part, since, end, now, deadline, cycle)
         return moved
@@ -242,6 +256,8 @@ class SLOEvaluator:
             moments = Moments(datetime.fromtimestamp(first + seconds, UTC), datetime.fromtimestamp(last, UTC), seconds)
             left = [watch for number, watch in enumerate(watches) if number not in failed.failed]
             answers = await self._ask(left, moments, deadline, cycle)
+            if answers is None:
+                return set()
             for number, watch in enumerate(left):
                 place = watches.index(watch)
                 if number in answers.failed:
@@ -265,13 +281,27 @@ class SLOEvaluator:
     def _place(watches: Sequence[Watch], id: UUID) -> int:
         return next(place for place, watch in enumerate(watches) if watch.kept.id == id)
 
-    async def _ask(self, watches: Sequence[Watch], moments: Moments, deadline: Deadline, cycle: Cycle) -> Answers:
+    async def _ask(
+        self, watches: Sequence[Watch], moments: Moments, deadline: Deadline, cycle: Cycle
+    ) -> Answers | None:
+        """The answers of the Prometheus that all of them share, None where it cannot be asked."""
+        instance = watches[0].kept.instance
         questions = [watch.question(number) for number, watch in enumerate(watches)]
-        answers = await ask(
-            self._prometheus, questions, moments, timeout_seconds=self._query_timeout_seconds, deadline=deadline
-        )
+        try:
+            prometheus = self._prometheus.get(instance)
+            answers = await ask(
+                prometheus, questions, moments, timeout_seconds=self._query_timeout_seconds, deadline=deadline
+            )
+        except TelemetryError as error:
+            cycle.away[instance] = error.message
+            return None
         cycle.queries += answers.queries
         return answers
+
+    async def _say_what_is_away(self, now: datetime, cycle: Cycle) -> None:
+        for instance, reason in cycle.away.items():
+            ids = [id for id, watch in self._watches.items() if watch.kept.instance == instance]
+            await self._database.transact(partial(write_absence, ids=ids, reason=reason), now=now)
 
     def _settle(self, watches: Sequence[Watch], answers: Answers, end: int, now: datetime, cycle: Cycle) -> set[UUID]:
         moved = set()
@@ -307,6 +337,7 @@ class SLOEvaluator:
         for (_, _, through), together in in_memory.items():
             for first in range(0, len(together), _CHUNK):
                 measured |= await self._measure_in_memory(together[first : first + _CHUNK], through)
+                await asyncio.sleep(0)  # Others of this process have waited.
         alone = [watch for watch in watches if watch.plan is None and watch.events is not None]
         measured |= await self._measure_alone(alone)
         measured |= await self._measure_composites(now)

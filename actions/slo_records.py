@@ -33,6 +33,9 @@ from engines.slo.definitions import (
 from engines.slo.series import Record, Version
 from engines.slo.windows import usual_days, usual_seconds
 
+PROMETHEUS_INSTANCE: Final = services.c.telemetry_instances["prometheus"].astext
+"""The name of the Prometheus that sees a service."""
+
 _WRITTEN: Final = [column for column in slos.c if column.computed is None]
 
 
@@ -44,6 +47,8 @@ class Kept:
     service_id: UUID
     revision: int
     record: Record
+    instance: str | None = None
+    """The Prometheus that sees its service, the default one where it is None."""
 
     @property
     def definition(self) -> ObjectiveDefinition:
@@ -59,7 +64,8 @@ class Kept:
 async def read_all(connection: AsyncConnection, ids: Iterable[UUID]) -> list[Kept]:
     """These objectives, in three statements however many they are. Those that no longer exist are left out."""
     wanted = list(ids)
-    statement = select(*_WRITTEN, services.c.name.label("service")).join(services).where(slos.c.id.in_(wanted))
+    columns = (*_WRITTEN, services.c.name.label("service"), PROMETHEUS_INSTANCE.label("instance"))
+    statement = select(*columns).join(services).where(slos.c.id.in_(wanted))
     rows = (await connection.execute(statement)).mappings().all()
     versions = await _versions(connection, wanted)
     adjustments = await read_adjustments(connection, wanted)
@@ -146,7 +152,7 @@ async def _versions(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, 
 def _kept(row: RowMapping, versions: list[Version], adjustments: list[Adjustment]) -> Kept:
     definition = definition_of(row)
     record = Record(definition, versions or (Version.of(0, definition),), adjustments)
-    return Kept(row["id"], row["service_id"], row["revision"], record)
+    return Kept(row["id"], row["service_id"], row["revision"], record, row["instance"])
 
 
 def _window(row: Mapping[Any, Any]) -> Window:

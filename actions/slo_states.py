@@ -133,14 +133,13 @@ async def write_states(tx: Transaction, found: Sequence[Evaluated]) -> None:
     await _settle_alerts(tx, [one for one, _ in measured])
 
 
-async def write_failure_of_all(tx: Transaction, reason: str) -> None:
-    """Say with every objective that Prometheus could not be asked. What was known of it stays as it is."""
-    await tx.execute(
-        text(
-            "update slo_states set last_error = :reason where last_error is distinct from :reason and status <> 'ERROR'"
-        ),
-        {"reason": clipped(reason, TEXT_CHARACTERS)},
+async def write_absence(tx: Transaction, ids: Sequence[UUID], reason: str) -> None:
+    """Say with these objectives that their Prometheus could not be asked. What was known of them stays as it is."""
+    statement = text(
+        "update slo_states set last_error = :reason where slo_id = any(cast(:ids as uuid[]))"
+        " and last_error is distinct from :reason and status <> 'ERROR'"
     )
+    await tx.execute(statement, {"ids": list(ids), "reason": clipped(reason, TEXT_CHARACTERS)})
 
 
 async def _statuses(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, SLOStatus]:

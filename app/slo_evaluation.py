@@ -16,6 +16,7 @@ from db.database import Database
 from db.slos import EVALUATION_LOCK
 from domain.errors import DomainError
 from domain.time import Deadline
+from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 
 log = structlog.get_logger("reliability_studio.slo_evaluation")
@@ -58,7 +59,7 @@ class SLOEvaluation:
         self,
         database: Database,
         database_url: str,
-        prometheus: Prometheus,
+        prometheus: Instances[Prometheus],
         *,
         interval_seconds: float,
         scrape_interval_seconds: float,

@@ -33,7 +33,7 @@ First: TypeAlias = Callable[[], Awaitable[None]]
 Refusal: TypeAlias = ValidationFailed | NotFound | Conflict | IdempotencyKeyReused | Forbidden
 
 _CURSOR_SECONDS: Final = 2.0
-_REFUSALS: Final = (ValidationFailed, NotFound, Conflict, IdempotencyKeyReused, Forbidden)
+REFUSALS: Final = (ValidationFailed, NotFound, Conflict, IdempotencyKeyReused, Forbidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def write(context: RequestContext, work: Work, first: First | None = None)
         if first is not None:
             await first()
         return await context.database.transact(lambda tx: _written(tx, work, actor), now=context.now)
-    except _REFUSALS as refusal:
+    except REFUSALS as refusal:
         return refusal
 
 

@@ -7,14 +7,15 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Text, cast, func, select
 
 from actions.evaluate_slos import SLOEvaluator
 from actions.slo_backfill import backfilled
 from actions.slo_composites import composite_slices
-from actions.slo_records import Kept, read_all
+from actions.slo_records import PROMETHEUS_INSTANCE, Kept, read_all
 from actions.slo_slices import ALL, Stretch, read_slices
 from db.incidents import incidents, incidents_services
+from db.services import services
 from db.slos import slos
 from domain.errors import NotFound, ValidationFailed
 from domain.objectives import Composite, ObjectiveDefinition, Window
@@ -62,9 +63,14 @@ class Trial:
     remarks: Sequence[str]
 
 
-def prometheus_of(context: RequestContext) -> Prometheus | None:
-    """The Prometheus that objectives are asked of, where one is configured."""
-    return context.telemetry.prometheus.get() if context.telemetry.prometheus else None
+async def prometheus_of(context: RequestContext, service: str) -> Prometheus | None:
+    """The Prometheus that sees a service (by name or id), where one is configured. Raises TelemetryNotConfigured."""
+    if not context.telemetry.prometheus:
+        return None
+    named = (func.lower(services.c.name) == service.lower()) | (cast(services.c.id, Text) == service.lower())
+    async with context.database.reading() as connection:
+        instance = (await connection.execute(select(PROMETHEUS_INSTANCE).where(named))).scalar()
+    return context.telemetry.prometheus.get(instance)
 
 
 async def history(
@@ -156,11 +162,13 @@ async def budget_burns(
 async def evaluate_now(context: RequestContext, slo_id: UUID) -> None:
     """Bring one objective up to date. Raises NotFound, TelemetryError."""
     async with context.database.reading() as connection:
-        if not await read_all(connection, [slo_id]):
-            raise NotFound("SLO", slo_id, ("id",))
+        kept = next(iter(await read_all(connection, [slo_id])), None)
+    if kept is None:
+        raise NotFound("SLO", slo_id, ("id",))
+    context.telemetry.prometheus.get(kept.instance)  # Whoever asks is told at once that there is none.
     evaluator = SLOEvaluator(
         context.database,
-        context.telemetry.prometheus.get(),
+        context.telemetry.prometheus,
         scrape_interval_seconds=context.scrape_interval_seconds,
         only=[slo_id],
     )
@@ -194,11 +202,19 @@ async def trial(
         slices = read[slo_id, ALL]
         record = replace(record, adjustments=[*kept.record.adjustments, *adjustments])
     else:
-        prometheus = context.telemetry.prometheus.get()
+        prometheus = context.telemetry.prometheus.get(None)
         slices = await backfilled(prometheus, checked, first, last, seconds, _within(context))
     judged = judge(slices, record)
     at = datetime.fromtimestamp(last, UTC)
     return Trial(measure(judged, record.promise, at), firings(judged, record.promise, begins, ends), remarks(checked))
+
+
+async def definition_of(context: RequestContext, slo_id: UUID) -> ObjectiveDefinition:
+    """What an objective promises now. Raises NotFound."""
+    async with context.database.reading() as connection:
+        for kept in await read_all(connection, [slo_id]):
+            return kept.definition
+    raise NotFound("SLO", slo_id, ("id",))
 
 
 async def _judged(

@@ -1,6 +1,9 @@
 """The roots of the schema, and the schema."""
 
+from typing import Annotated
+
 import strawberry
+from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
 from feed.cursor import AS_OF_CURSOR_SQL
@@ -10,7 +13,7 @@ from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.errors import MUTATION_ERRORS
-from schema.events import ALL_EVENTS, ON_A_STREAM, Event
+from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
     ALERT_ORDER,
     EVENT_ORDER,
@@ -28,20 +31,27 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
+from schema.logs import loki_query
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.silences import SilenceMutations
 from schema.mutations.slo_imports import SLOImportMutations
 from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
+from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.silences import all_silences
+from schema.slo_explanation import SLOTrial
 from schema.slo_formats import SLOFormatQueries
+from schema.slo_trials import TestSLOInput, tried_slo
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
 from schema.timeline import TimelineEvent, timeline
+from schema.traces import TraceQueries
 
 NODE_TABLES = {
     "Incident": "incidents",
@@ -63,7 +73,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(SLOFormatQueries):
+class Query(TraceQueries, SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -120,8 +130,8 @@ class Query(SLOFormatQueries):
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
     events: Connection[Event] = sql.connection(
-        "What happened, oldest first, for clients that poll.",
-        ON_A_STREAM + " {it}",
+        "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
+        ON_A_PAGE + " {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,
@@ -141,6 +151,27 @@ class Query(SLOFormatQueries):
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    @strawberry.field(
+        description="What another promise would have said over a range of time, and when its alerts would have fired. "
+        "Nothing is saved."
+    )
+    async def test_slo(
+        self,
+        info: strawberry.Info[RequestContext],
+        input: Annotated[TestSLOInput, strawberry.argument(description="The other promise.")],
+        range: Annotated[TimeRange, strawberry.argument(description="When.")],
+    ) -> SLOTrial:
+        """A trial of a promise."""
+        return await tried_slo(info.context, input, range)
+
+    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    loki = strawberry.field(
+        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+    )
+    silences = strawberry.field(
+        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+    )
+
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -148,7 +179,9 @@ class Query(SLOFormatQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SLOMutations, SLOImportMutations):
+class Mutation(
+    IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations, SLOMutations, SLOImportMutations
+):
     """Everything that can be changed."""
 
 
@@ -156,10 +189,13 @@ def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=(*ALL_EVENTS, *MUTATION_ERRORS),
         config=CONFIG,
     )
+    # Strawberry's own switch would promise `@stream` as well.
+    schema._schema.directives += (GraphQLDeferDirective,)
+    return schema

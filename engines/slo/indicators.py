@@ -2,7 +2,7 @@
 
 Counts are increases of counters over the window, or moments within it. Ratios are the same with rates left as rates,
 so that rules read as people wrote them. Whatever is missing of good or bad events while there are events at all is
-zero: an error series often appears with its first error only.
+zero: an error series often appears with its first error only, and its first value counts in full.
 """
 
 from collections.abc import Sequence
@@ -144,8 +144,9 @@ def _ratio(indicator: RatioIndicator, window_seconds: float, group_by: Sequence[
     def counted(query: str) -> str:
         if indicator.is_gauge:
             return _gauge(query, window_seconds, group_by)
-        return _counter(query, promql.duration(window_seconds), group_by, as_counts)
+        return _counter(query, promql.duration(window_seconds), group_by, as_counts, witness)
 
+    witness = next(iter(promql.counters(indicator.total)), None)
     total = counted(indicator.total)
     if indicator.good is not None:
         return Events(total, good=counted(indicator.good))
@@ -165,17 +166,16 @@ def _latency(indicator: LatencyIndicator, window: str, group_by: Sequence[str], 
     alternatives = "|".join(bound.replace(".", "\\\\.").replace("+", "\\\\+") for bound in bounds)
     bucket = histogram_part(indicator.histogram, "_bucket", f'le=~"{alternatives}"')
     total_query = indicator.total or histogram_part(indicator.histogram, "_count")
-    return Events(
-        _counter(total_query, window, group_by, as_counts),
-        good=_summed(f"{function}({bucket}[{window}])", group_by),
-    )
+    witness = next(iter(promql.counters(total_query)), None)
+    good = promql.increase(bucket, window, witness) if as_counts and witness else f"{function}({bucket}[{window}])"
+    return Events(_counter(total_query, window, group_by, as_counts, witness), good=_summed(good, group_by))
 
 
-def _counter(query: str, window: str, group_by: Sequence[str], as_counts: bool) -> str:
+def _counter(query: str, window: str, group_by: Sequence[str], as_counts: bool, witness: str | None) -> str:
     if promql.is_selector(query):
-        function = "increase" if as_counts else "rate"
-        return _summed(f"{function}({query}[{window}])", group_by)
-    return _expression(promql.over(query, window, as_counts=as_counts), group_by)
+        counted = promql.increase(query, window, witness or query) if as_counts else f"rate({query}[{window}])"
+        return _summed(counted, group_by)
+    return _expression(promql.over(query, window, as_counts=as_counts, witness=witness), group_by)
 
 
 def _gauge(query: str, window_seconds: float, group_by: Sequence[str]) -> str:

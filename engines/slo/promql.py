@@ -138,11 +138,32 @@ def selectors(query: str) -> list[Selector]:
     return found
 
 
-def over(query: str, window: str, *, as_counts: bool) -> str:
+def increase(selector: str, window: str, witness: str) -> str:
+    """The increase of counters over a window, as in "5m", from zero where a series appeared meanwhile.
+
+    A counter that appears with its first events has no earlier value to compare with, and Prometheus takes these events
+    for nothing. They count here, wherever `witness` (a selector, mostly of all events) says that the target was seen
+    before: then the series is new, and not merely new to this Prometheus.
+    """
+    new = f"{selector} unless {selector} offset {window} and on (job, instance) {witness} offset {window}"
+    return f"({new} or increase({selector}[{window}]))"
+
+
+def counters(query: str) -> list[str]:
+    """The selectors of counters that a query takes rates or increases of, or that stand alone, without modifiers."""
+    return [
+        query[selector.start : selector.end]
+        for selector in selectors(query)
+        if selector.range is None or selector.function in _COUNTING
+    ]
+
+
+def over(query: str, window: str, *, as_counts: bool, witness: str | None = None) -> str:
     """A query of counters over a window, as in "5m".
 
     WINDOW becomes the window; where a query never says WINDOW, every range of a rate or increase does, and every
-    instant selector becomes its increase. With `as_counts` rates become increases, so that the result counts events.
+    instant selector becomes its increase. With `as_counts` rates become increases, so that the result counts events;
+    and with a `witness` what is new counts from zero, as `increase` has it.
     """
     told = has_window(query)
     text = with_window(_bare(query), window)
@@ -153,10 +174,17 @@ def over(query: str, window: str, *, as_counts: bool) -> str:
             if told:
                 return selector.start, selector.end, kept
             modifiers = text[selector.end : selector.whole_end]
+            if witness is not None and as_counts and not modifiers:
+                return selector.start, selector.whole_end, increase(kept, window, witness)
             return selector.start, selector.whole_end, f"increase({kept}[{window}]{modifiers})"
         range = window if not told and selector.function in _COUNTING else selector.range
         tail = text[selector.end : selector.whole_end]
-        tail = f"[{range}]" + tail[tail.index("]") + 1 :]
+        modifiers = tail[tail.index("]") + 1 :]
+        tail = f"[{range}]{modifiers}"
+        closing = text.find(")", selector.whole_end) + 1
+        is_plain = as_counts and selector.function in _COUNTING and range == window and not modifiers
+        if is_plain and witness is not None and not text[selector.whole_end : closing - 1].strip():
+            return selector.function_start, closing, increase(kept, window, witness)
         if as_counts and selector.function in _PER_SECOND:
             between = text[selector.function_start + len(selector.function or "") : selector.start]
             return selector.function_start, selector.whole_end, f"increase{between}{kept}{tail}"

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from migrations.baseline.kinds import SLO_STATUS
 
 revision = "0006"
-down_revision = "0001"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -214,13 +214,18 @@ class UpdateSLOInput(PromiseInput):
 
 def new_definition(given: CreateSLOInput) -> ObjectiveDefinition:
     """The definition that a new SLO has. Raises ValidationFailed."""
+    return promised(given, given.service, given.name)
+
+
+def promised(given: PromiseInput, service: str, name: str) -> ObjectiveDefinition:
+    """What an input says where there is nothing to change yet. Raises ValidationFailed."""
     if not given.indicator:
         raise ValidationFailed("Indicator is required", ("indicator",))
-    if not isinstance(given.objective, float):
+    if not isinstance(given.objective, float | int):
         raise ValidationFailed("Objective is required", ("objective",))
     blank = ObjectiveDefinition(
-        service=given.service,
-        name=given.name,
+        service=service,
+        name=name,
         objective=_decimal(given.objective, "objective"),
         indicator=_indicator(given.indicator),
     )

@@ -9,17 +9,15 @@ from strawberry import argument
 from actions import slo_adjustments, slos
 from actions.slo_adjustments import NewAdjustment
 from actions.slo_checks import check
-from actions.slo_records import read_all
 from db.database import Transaction
 from domain.access import Actor
-from domain.errors import NotFound
 from domain.objectives import ObjectiveDefinition
 from domain.references import required_id
 from domain.slos import AdjustmentKind
 from resolvers import sql
 from resolvers.context import RequestContext
 from resolvers.mutations import given, or_none
-from resolvers.slos import evaluate_now, prometheus_of
+from resolvers.slos import definition_of, evaluate_now, prometheus_of
 from schema.mutations.declarations import input_type, mutation, optional, payload_type, required
 from schema.mutations.payloads import DeletePayload, Info, Payload
 from schema.mutations.slo_inputs import CreateSLOInput, UpdateSLOInput, changes, new_definition, policy
@@ -101,7 +99,7 @@ class SLOMutations:
         warnings: list[str] = []
 
         async def checked() -> None:
-            present = await _present(info.context, required_id(input.id, "SLO", "id"))
+            present = await definition_of(info.context, required_id(input.id, "SLO", "id"))
             warnings.extend(await _checked(info.context, changes(input, present).applied_to(present)))
 
         async def work(tx: Transaction, actor: Actor) -> UUID:
@@ -162,15 +160,8 @@ class SLOMutations:
 async def _checked(context: RequestContext, definition: ObjectiveDefinition) -> list[str]:
     return await check(
         slos.named(definition),
-        prometheus_of(context),
+        await prometheus_of(context, definition.service),
         scrape_interval_seconds=context.scrape_interval_seconds,
         now=context.now,
         deadline=context.deadline,
     )
-
-
-async def _present(context: RequestContext, id: UUID) -> ObjectiveDefinition:
-    async with context.database.reading() as connection:
-        for kept in await read_all(connection, [id]):
-            return kept.definition
-    raise NotFound("SLO", id, ("id",))

@@ -1,14 +1,16 @@
 """The evaluation of objectives against a real Prometheus that has stored six hours of a shop's history."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
-from actions import slos
+from actions import services, slos
 from actions.evaluate_slos import SLOEvaluator
+from actions.services import NewService
 from db.alerts import alerts
 from db.slos import slo_group_states, slo_states
 from domain.alerts import AlertStatus
@@ -26,6 +28,9 @@ from domain.objectives import (
 )
 from domain.slos import BurnResponse, SLOStatus
 from domain.time import Deadline
+from telemetry_clients.instances import Instances
+from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.transport import Endpoint, Transport
 from tests.actions.conftest import Studio
 from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus
 
@@ -52,6 +57,9 @@ def history() -> Iterator[str]:
     for bound, share in (("0.1", 8), ("1.0", 9), ("+Inf", 10)):
         yield from (f'shop_seconds_bucket{{le="{bound}"}} {n * share} {at}\n' for n, at in enumerate(times))
     yield from (f"shop_seconds_count {n * 10} {at}\n" for n, at in enumerate(times))
+    yield "# TYPE shop_jobs counter\n"
+    yield from (f'shop_jobs_total{{code="200"}} {n} {at}\n' for n, at in enumerate(times))
+    yield from (f'shop_jobs_total{{code="503"}} 50 {at}\n' for at in failing)
     yield "# TYPE shop_up gauge\n"
     yield from (f"shop_up {int(at < since)} {at}\n" for at in times)
     yield "# EOF\n"
@@ -71,8 +79,12 @@ def objective(name: str, indicator: object, **more: object) -> ObjectiveDefiniti
 ERRORS = RatioIndicator(bad='shop_requests_total{code="500"}', total="shop_requests_total")
 
 
+def watched_by(server: PrometheusServer) -> Instances[Prometheus]:
+    return Instances("Prometheus", {"default": server.client})
+
+
 async def evaluated(studio: Studio, shop: PrometheusServer, at: datetime = NOW) -> SLOEvaluator:
-    evaluator = SLOEvaluator(studio.database, shop.client, scrape_interval_seconds=0)
+    evaluator = SLOEvaluator(studio.database, watched_by(shop), scrape_interval_seconds=0)
     studio.now = at
     cycle = await evaluator.cycle(at, Deadline.after(30))
     assert cycle.failure is None
@@ -103,6 +115,14 @@ async def test_latency_and_availability_are_told_from_buckets_and_gauges(studio,
     await evaluated(studio, shop)
     assert (await state(studio, fast))["sli"] == pytest.approx(0.9, rel=0.001)
     assert (await state(studio, up))["sli"] == pytest.approx(5 / 6, rel=0.005)
+
+
+async def test_errors_that_a_series_appears_with_count_in_full(studio, shop):
+    burst = RatioIndicator(bad='sum(rate(shop_jobs_total{code="503"}[$window]))', total="shop_jobs_total")
+    id = await studio.do(slos.create, objective("jobs", burst))
+    await evaluated(studio, shop)
+    found = await state(studio, id)
+    assert found["total_events"] - found["good_events"] == 50, "which Prometheus's increase() takes for none"
 
 
 async def test_every_group_has_a_budget_of_its_own_and_the_whole_is_as_bad_as_the_worst(studio, shop):
@@ -190,3 +210,24 @@ async def test_a_status_that_changes_is_told_to_subscribers_incidents_and_the_st
         "TIMELINE_EVENT_ADDED",
         "ALERT_RESOLVED",
     ]
+
+
+async def test_a_prometheus_that_is_away_costs_only_the_objectives_that_it_sees_and_is_said(studio, shop):
+    await studio.do(services.create, NewService(name="shop", telemetry_instances={"prometheus": "near"}))
+    await studio.do(services.create, NewService(name="abroad", telemetry_instances={"prometheus": "far"}))
+    near = await studio.do(slos.create, objective("availability", ERRORS))
+    far = await studio.do(slos.create, replace(objective("availability", ERRORS), service="abroad"))
+    async with Transport(Endpoint(backend="Prometheus", url="http://127.0.0.1:9")) as nowhere:
+        instances = Instances("Prometheus", {"near": shop.client, "far": shop.client})
+        evaluator = SLOEvaluator(studio.database, instances, scrape_interval_seconds=0)
+        await evaluator.cycle(NOW - timedelta(minutes=5), Deadline.after(30))
+        before = await state(studio, far)
+        away = Instances("Prometheus", {"near": shop.client, "far": Prometheus(nowhere)})
+        cycle = await SLOEvaluator(studio.database, away, scrape_interval_seconds=0).cycle(NOW, Deadline.after(30))
+    assert cycle.failure is not None
+    assert (await state(studio, near))["measured_at"] == NOW
+    after = await state(studio, far)
+    assert after.pop("last_error") == cycle.failure
+    assert after == {name: value for name, value in before.items() if name != "last_error"}
+    assert (await evaluator.cycle(NOW, Deadline.after(30))).failure is None
+    assert (await state(studio, far))["last_error"] is None
