@@ -1,7 +1,7 @@
 """Objectives from and to the formats of other tools, for whoever asks."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from actions.slo_definitions import read_definitions
@@ -11,7 +11,8 @@ from domain.errors import Forbidden, NotFound
 from domain.objectives import ObjectiveDefinition
 from domain.time import Deadline
 from engines.slo.adoption.adopting import SERIES_QUERY, adopted
-from engines.slo.adoption.rules import RunningSeries
+from engines.slo.adoption.found import Found
+from engines.slo.adoption.rules import RunningRule, RunningSeries
 from engines.slo.formats.reader import SpecificationFormat, read
 from engines.slo.formats.specifications import Read, Remark, Specification
 from resolvers.context import RequestContext
@@ -33,7 +34,7 @@ async def import_text(
     )
 
 
-async def adopt_running(context: RequestContext, *, instance: str, dry_run: bool) -> Import | Forbidden:
+async def adopt_running(context: RequestContext, *, instance: str | None, dry_run: bool) -> Import | Forbidden:
     """Import what runs in a Prometheus. Raises TelemetryError, DatabaseUnavailable, DeadlineExceeded."""
     try:
         require_role(context.actor, Role.RESPONDER)
@@ -55,12 +56,16 @@ async def running(prometheus: Prometheus, deadline: Deadline) -> Specification:
         for one in series.series
         if one.points and one.points[-1].value is not None
     ]
-    return specification_of(rules, beside)
+    known = [
+        RunningRule(group.name, rule.name, rule.query, rule.kind == "alerting", rule.labels, rule.annotations)
+        for group in rules
+        for rule in group.rules
+    ]
+    return _specification(adopted(known, beside))
 
 
-def specification_of(rules: object, series: list[RunningSeries]) -> Specification:
+def _specification(found: Sequence[Found]) -> Specification:
     """What was found running; what cannot be understood is a notice, and stays as it is where it runs."""
-    found = adopted(rules, series)
     understood = [Read(one.definition, 1, 1) for one in found if one.definition is not None]
     notices = [
         Remark(f'the objective "{one.id}" of {one.origin} is left where it is: {one.reason}')

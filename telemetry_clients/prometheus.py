@@ -176,14 +176,6 @@ class Prometheus:
             answer, "exemplars", lambda data: tuple(found for item in _list(data) for found in exemplars(item))
         )
 
-    async def rules(self, *, deadline: Deadline) -> Mapping[str, Any]:
-        """The rule groups that it evaluates, as it tells of them: `{"groups": [{"name", "rules": [...]}]}`."""
-        answer = await self._transport.get("/api/v1/rules", deadline=deadline)
-        data, _ = self._unwrap(answer)
-        if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
-            raise self._misshapen("rule groups")
-        return data
-
     async def build_info(self, *, deadline: Deadline) -> BuildInfo:
         """Version and revision of the server: a question that costs nothing, to see that it is there."""
         answer = await self._transport.get("/api/v1/status/buildinfo", deadline=deadline)

@@ -18,7 +18,6 @@ from schema.mutations.declarations import input_type, mutation, optional, requir
 from schema.mutations.payloads import Info
 from schema.scalars import JSON
 from schema.slos import SLO
-from telemetry_clients.instances import DEFAULT
 
 MOST_ERRORS = 100
 
@@ -181,12 +180,15 @@ class SLOImportMutations:
         self,
         info: Info,
         dry_run: DryRun = False,
-        instance: Annotated[str, argument(description="Which Prometheus, where several are configured.")] = DEFAULT,
+        instance: Annotated[
+            str | None,
+            argument(description="Which Prometheus, where several are configured; the default one by default."),
+        ] = strawberry.UNSET,
     ) -> ImportPayload:
         """Take over the SLOs that run in a Prometheus under the rules of Sloth or Pyrra, found by these rules and their
         series. The rules stay as they are.
         """
-        came = await adopt_running(info.context, instance=instance, dry_run=dry_run)
+        came = await adopt_running(info.context, instance=or_none(instance), dry_run=dry_run)
         return ImportPayload.of(came, dry_run=dry_run, path=())
 
 

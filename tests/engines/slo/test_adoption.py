@@ -22,7 +22,7 @@ from domain.objectives import (
 )
 from domain.slos import BurnResponse
 from engines.slo.adoption.adopting import adopted
-from engines.slo.adoption.rules import RunningSeries
+from engines.slo.adoption.rules import RunningSeries, running_rules
 from engines.slo.rules import pyrra, sloth
 from engines.slo.rules.groups import AlertingRule, RecordingRule, RuleGroup
 
@@ -56,7 +56,7 @@ def told(groups: tuple[RuleGroup, ...]) -> dict[str, Any]:
 
 
 def only(data: object) -> ObjectiveDefinition:
-    [found] = adopted(data)
+    [found] = adopted(running_rules(data))
     assert found.definition is not None, found.reason
     return found.definition
 
@@ -167,7 +167,7 @@ def test_series_are_enough_where_the_rules_run_elsewhere():
         RunningSeries({"__name__": "slo:objective:ratio", **ids}, 0.9990000000000001),
         RunningSeries({"__name__": "slo:time_period:days", **ids}, 28.0),
     ]
-    [found] = adopted({"groups": []}, series)
+    [found] = adopted([], series)
     assert found.definition is not None
     assert (found.definition.objective, found.definition.window) == (Decimal("0.999"), RollingWindow(28 * 86_400))
     assert found.definition.labels == {"team": "payments"}
@@ -175,7 +175,7 @@ def test_series_are_enough_where_the_rules_run_elsewhere():
 
 def test_what_cannot_be_understood_is_named():
     rule = {"type": "recording", "name": "x:burnrate5m", "query": "vector(1)", "labels": {"slo": "odd"}}
-    [found] = adopted({"groups": [{"name": "odd", "rules": [rule]}]})
+    [found] = adopted(running_rules({"groups": [{"name": "odd", "rules": [rule]}]}))
     assert (found.definition, found.id) == (None, "odd")
     assert "its expression is none of Pyrra's: vector(1)" in found.reason
 
@@ -192,5 +192,5 @@ values = st.recursive(
 @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(values, st.text(st.sampled_from('()[]{}/*-+1or >"$window5m'), max_size=40))
 def test_no_answer_makes_adopting_fail(data: object, query: str):
-    adopted(data)
-    adopted(running_sloth(query.replace("{", "{{").replace("}", "}}") + "{0}"))
+    adopted(running_rules(data))
+    adopted(running_rules(running_sloth(query.replace("{", "{{").replace("}", "}}") + "{0}")))
