@@ -5,6 +5,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
@@ -19,6 +20,9 @@ from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, Indicator
 from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
 from domain.traces import SpanOrder, TraceOrder
+from engines.slo.formats.reader import SpecificationFormat
+from engines.slo.rules.files import RuleDialect
+from engines.slo.rules.groups import RuleFormat
 
 
 def describe(enum: type[StrEnum], name: str | None = None, /, **descriptions: str) -> None:
@@ -186,6 +190,29 @@ describe(
     AdjustmentKind,
     EXCLUSION="Time that counts for nothing.",
     CORRECTION="Events that are added or taken away.",
+)
+describe(
+    SpecificationFormat,
+    OPENSLO="OpenSLO v1 or v1alpha.",
+    SLOTH="Sloth: prometheus/v1, or a PrometheusServiceLevel.",
+    PYRRA="Pyrra: a ServiceLevelObjective.",
+)
+describe(
+    SLOImportOutcomeKind,
+    CREATED="It was not there before.",
+    UPDATED="It was there, and something about it changed.",
+    UNCHANGED="It was there already, just as it is said.",
+    REFUSED="It cannot be.",
+)
+describe(
+    RuleFormat,
+    PLAIN="A rule file of Prometheus.",
+    PROMETHEUS_RULE="A PrometheusRule object, for the operator in Kubernetes.",
+)
+describe(
+    RuleDialect,
+    SLOTH="The names and labels of Sloth.",
+    PYRRA="The names and labels of Pyrra, for SLOs that plainly select metrics.",
 )
 describe(BurnResponse, PAGE="Wake somebody.", TICKET="Let somebody look at it in working hours.")
 describe(

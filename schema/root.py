@@ -36,6 +36,7 @@ from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.mutations.silences import SilenceMutations
+from schema.mutations.slo_imports import SLOImportMutations
 from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
@@ -44,6 +45,7 @@ from schema.scalars import CONFIG
 from schema.services import Service
 from schema.silences import all_silences
 from schema.slo_explanation import SLOTrial
+from schema.slo_formats import SLOFormatQueries
 from schema.slo_trials import TestSLOInput, tried_slo
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
@@ -71,7 +73,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(TraceQueries):
+class Query(TraceQueries, SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -177,7 +179,9 @@ class Query(TraceQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations, SLOMutations):
+class Mutation(
+    IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations, SLOMutations, SLOImportMutations
+):
     """Everything that can be changed."""
 
 

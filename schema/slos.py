@@ -17,6 +17,7 @@ from schema.people import User
 from schema.references import ServiceRef
 from schema.scalars import JSON, URL, DateTime
 from schema.slo_explanation import SLOExplanation, explained
+from schema.slo_formats import open_slo_field, prometheus_rules_field
 from schema.telemetry import Needed
 
 BURN_RATE = (
@@ -247,3 +248,5 @@ class SLO(Node):
     budget_exhausts_at: DateTime | None = sql.expression(
         "When the budget will be gone at the present rate.", STATE.format(column="budget_exhausts_at")
     )
+    open_slo: str = open_slo_field()
+    prometheus_rules: str = prometheus_rules_field()

@@ -121,13 +121,15 @@ def selectors(query: str) -> list[Selector]:
     at = 0
     while at < len(tokens):
         token = tokens[at]
-        following = tokens[at + 1].text if at + 1 < len(tokens) else ""
+        following = tokens[at + 1].text.lower() if at + 1 < len(tokens) else ""
         if token.kind == "word" and token.text.lower() in _LABEL_LISTS:
             at = _after(tokens, at + 1, "(", ")") if following == "(" else at + 1
         elif token.kind == "word" and token.text.lower() == "offset":
             at += 2
         elif token.text == "[":
             at = _after(tokens, at, "[", "]")
+        elif token.kind == "word" and following in ("by", "without"):  # sum by (team) (...)
+            at += 1
         elif (token.kind == "word" and following != "(" and token.text.lower() not in _WORDS) or token.text == "{":
             selector, at = _selector(query, tokens, at)
             found.append(selector)

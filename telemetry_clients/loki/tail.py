@@ -23,10 +23,10 @@ from telemetry_clients.errors import (
     TelemetryTimeout,
     TelemetryUnavailable,
 )
-from telemetry_clients.loki import MOST_LINES, Loki
-from telemetry_clients.loki_answers import Labels, LogLine, log_lines
-from telemetry_clients.loki_paging import Direction, in_order
-from telemetry_clients.loki_refusals import refused_query, spoken_reason
+from telemetry_clients.loki.answers import Labels, LogLine, log_lines
+from telemetry_clients.loki.client import MOST_LINES, Loki
+from telemetry_clients.loki.paging import Direction, in_order
+from telemetry_clients.loki.refusals import refused_query, spoken_reason
 
 _LATE_NS = 5_000_000_000
 """Lines of several streams do not arrive in the order of their times; this late ones are still found."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from telemetry_clients.samples import labels
+from telemetry_clients.prometheus.samples import labels
 
 
 @dataclass(frozen=True, slots=True)

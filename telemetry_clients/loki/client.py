@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from domain.time import Deadline
-from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryBadResponse, TelemetryLimited
-from telemetry_clients.loki_answers import (
+from telemetry_clients.loki import logql
+from telemetry_clients.loki.answers import (
     DetectedField,
     DetectedLabel,
     IndexStats,
@@ -25,8 +25,8 @@ from telemetry_clients.loki_answers import (
     string_map,
     volumes,
 )
-from telemetry_clients.loki_paging import Direction, Pager, in_order
-from telemetry_clients.loki_refusals import longest_range_seconds, most_lines, refusal
+from telemetry_clients.loki.paging import Direction, Pager, in_order
+from telemetry_clients.loki.refusals import longest_range_seconds, most_lines, refusal
 from telemetry_clients.transport import Answer, Transport
 
 MOST_LINES = 5_000

@@ -10,21 +10,14 @@ from typing import Final
 
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryLimited, TelemetryTimeout
-from telemetry_clients.loki import Loki
+from telemetry_clients.loki.client import Loki
+from telemetry_clients.services import Service
 
 SERVICE_LABELS: Final = ("service_name", "service", "app", "job", "container")
 """The labels that may hold a service's name, the preferred first; `job` also as `namespace/name`."""
 
 _LOOKBACK: Final = timedelta(hours=6)
 _MOST_VALUES: Final = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service as the catalog has it. `labels` are the declared ones, none where nobody declared any."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

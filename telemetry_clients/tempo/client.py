@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from domain.time import Deadline
 from domain.traces import Span, moment
-from telemetry_clients import otlp
 from telemetry_clients.errors import (
     TelemetryBadQuery,
     TelemetryBadResponse,
@@ -19,6 +18,7 @@ from telemetry_clients.errors import (
     TelemetryLimited,
     TelemetryNotConfigured,
 )
+from telemetry_clients.tempo import otlp
 from telemetry_clients.transport import Answer, Parameters, Transport
 
 USUAL_LONGEST_SEARCH_SECONDS = 168 * 3600

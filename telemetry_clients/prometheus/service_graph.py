@@ -6,8 +6,8 @@ from datetime import datetime
 
 from domain.service_graph import ServiceCall
 from domain.time import Deadline
-from telemetry_clients import promql
-from telemetry_clients.prometheus import Prometheus, QueryResult
+from telemetry_clients.prometheus import promql
+from telemetry_clients.prometheus.client import Prometheus, QueryResult
 
 REQUESTS = "traces_service_graph_request_total"
 FAILURES = "traces_service_graph_request_failed_total"

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from domain.time import Deadline
-from telemetry_clients import promql, samples
 from telemetry_clients.errors import (
     TelemetryBadQuery,
     TelemetryBadResponse,
@@ -18,9 +17,10 @@ from telemetry_clients.errors import (
     TelemetryTimeout,
     TelemetryUnavailable,
 )
-from telemetry_clients.prometheus_inventory import Exemplar, MetricMetadata, Target, exemplars, metric_metadata, target
-from telemetry_clients.prometheus_rules import ActiveAlert, RuleGroup, active_alert, rule_group
-from telemetry_clients.samples import Point, Series
+from telemetry_clients.prometheus import promql, samples
+from telemetry_clients.prometheus.inventory import Exemplar, MetricMetadata, Target, exemplars, metric_metadata, target
+from telemetry_clients.prometheus.rules import ActiveAlert, RuleGroup, active_alert, rule_group
+from telemetry_clients.prometheus.samples import Point, Series
 from telemetry_clients.transport import Answer, Transport
 
 __all__ = ["MAX_POINTS", "BuildInfo", "Point", "Prometheus", "QueryResult", "Series", "range_step_seconds"]

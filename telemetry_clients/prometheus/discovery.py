@@ -14,11 +14,12 @@ from typing import Final
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryLimited, TelemetryTimeout
-from telemetry_clients.golden_signals import USUAL_SOURCES, Source, Sources
-from telemetry_clients.prometheus import Prometheus
-from telemetry_clients.request_metrics import CPU_SECONDS, MEMORY, REQUESTS, STATUS_LABELS
+from telemetry_clients.prometheus import promql
+from telemetry_clients.prometheus.client import Prometheus
+from telemetry_clients.prometheus.golden_signals import USUAL_SOURCES, Source, Sources
+from telemetry_clients.prometheus.request_metrics import CPU_SECONDS, MEMORY, REQUESTS, STATUS_LABELS
+from telemetry_clients.services import Service
 
 SERVICE_LABELS: Final = ("service", "service_name", "job", "app")
 
@@ -30,14 +31,6 @@ _METRIC_NAMES: Final = (
 _LATENCIES: Final = {GoldenSignal.LATENCY_P50, GoldenSignal.LATENCY_P95, GoldenSignal.LATENCY_P99}
 _NO_NAMES: Final = STATUS_LABELS | {"__name__"}
 _SERVICES_PER_QUERY: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service as the catalog has it. `labels` are the declared ones, none where nobody declared any."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

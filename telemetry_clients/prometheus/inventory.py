@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from telemetry_clients.samples import Point, labels, points
+from telemetry_clients.prometheus.samples import Point, labels, points
 
 
 @dataclass(frozen=True, slots=True)

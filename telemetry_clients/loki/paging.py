@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from telemetry_clients.errors import TelemetryLimited
-from telemetry_clients.loki_answers import LogLine
+from telemetry_clients.loki.answers import LogLine
 
 LineKey = tuple[int, str, frozenset[tuple[str, str]]]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.prometheus import promql
 
 Operator = Literal["=", "!=", "=~", "!~"]
 LabelValues = str | Collection[str]

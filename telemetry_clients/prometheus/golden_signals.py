@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.telemetry import GoldenSignal
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryBadQuery
-from telemetry_clients.request_metrics import CPU_SECONDS, MEMORY, REQUESTS, Form, MemoryMetric, RequestMetric
+from telemetry_clients.prometheus import promql
+from telemetry_clients.prometheus.request_metrics import (
+    CPU_SECONDS,
+    MEMORY,
+    REQUESTS,
+    Form,
+    MemoryMetric,
+    RequestMetric,
+)
 
 Selector = Mapping[str, promql.LabelValues]
 
