@@ -17,7 +17,7 @@ from actions.slo_composites import composite_slices
 from actions.slo_questions import Answers, Moments, ask
 from actions.slo_records import PROMETHEUS_INSTANCE, read_all
 from actions.slo_slices import ALL, Key, Stretch, group_key, read_slices, store, summed
-from actions.slo_states import Evaluated, write_absence, write_states
+from actions.slo_states import Evaluated, write_absence, write_broken, write_states
 from actions.slo_watch import Watch
 from db.database import Database
 from db.services import services
@@ -130,7 +130,9 @@ class SLOEvaluator:
         for first in range(0, len(stale), _LOADED_AT_ONCE):
             part = stale[first : first + _LOADED_AT_ONCE]
             await self._load(part, {id: _seconds(known[id].evaluated_through) for id in part})
-        return {id for id in stale if self._watches[id].through is not None} if stale else set()
+        if broken := [id for id in stale if id not in self._watches]:
+            await self._database.transact(partial(write_broken, ids=broken), now=now)
+        return {id for id in stale if id in self._watches and self._watches[id].through is not None}
 
     def _is_stale(self, row: Any) -> bool:
         watch = self._watches.get(row.id)
@@ -140,12 +142,11 @@ class SLOEvaluator:
 
     async def _load(self, ids: Sequence[UUID], throughs: Mapping[UUID, int | None]) -> None:
         async with self._database.reading() as connection:
-            kept = await read_all(connection, ids)
-            for one in kept:
-                if one.id in self._watches:
-                    self._forget(self._watches[one.id])
-                self._watches[one.id] = Watch(one, throughs[one.id])
-            watches = [self._watches[one.id] for one in kept]
+            for id in ids:
+                if id in self._watches:
+                    self._forget(self._watches.pop(id))
+            watches = [Watch(one, throughs[one.id]) for one in await read_all(connection, ids)]
+            self._watches |= {watch.kept.id: watch for watch in watches}
             read = await read_slices(connection, [_whole(watch) for watch in watches if watch.through is not None])
         for (id, group), slices in read.items():
             self._take_in(self._watches[id], group, slices)

@@ -6,12 +6,14 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from actions import services, slos
 from actions.evaluate_slos import SLOEvaluator
 from actions.services import NewService
 from db.alerts import alerts
 from db.slos import slo_group_states, slo_states
+from db.slos import slos as slos_table
 from domain.alerts import AlertStatus
 from domain.objectives import (
     Alerting,
@@ -195,3 +197,17 @@ async def test_a_prometheus_that_is_away_costs_only_the_objectives_that_it_sees_
     assert after == {name: value for name, value in before.items() if name != "last_error"}
     assert (await evaluator.cycle(NOW, Deadline.after(30))).failure is None
     assert (await state(studio, far))["last_error"] is None
+
+
+async def test_an_objective_that_somebody_wrote_by_hand_costs_no_other_its_evaluation(studio, shop):
+    fine = await studio.do(slos.create, objective("availability", ERRORS))
+    broken = await studio.do(slos.create, objective("broken", ERRORS))
+    async with studio.database.writing(NOW) as tx:
+        await tx.execute(update(slos_table).where(slos_table.c.id == broken).values(indicator={"of": "whom"}))
+    await evaluated(studio, shop)
+    assert (await state(studio, fine))["measured_at"] == NOW
+    found = await state(studio, broken)
+    assert (found["status"], found["last_error"]) == (
+        SLOStatus.ERROR,
+        "It is not kept as a whole: say its indicator anew",
+    )
