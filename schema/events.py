@@ -20,7 +20,10 @@ _CURSOR = CARRYING_CURSOR_SQL.format(position="position", seq="seq", last="{last
 ON_A_PAGE = f"(select *, {_CURSOR} as cursor, null::text as previous from event_log)"
 """With the cursors of whoever polls, who may have begun with a snapshot (see the parts of EVENT_ORDER's cursors)."""
 SUBJECT = "{it}.id = {parent}.subject_id"
-STATUS = "({{it}}.payload->'changes'->0->>'{which}')::slo_status"
+STATUS = (
+    "(select label from unnest(enum_range(null::slo_status)) label"
+    " where label::text = {{it}}.payload->'changes'->0->>'{which}')"
+)
 
 EVENT_TYPES = {
     EventType.INCIDENT_CREATED: "IncidentCreated",
