@@ -26,7 +26,7 @@ from db.slos import slo_states, slos
 from domain.objectives import Composite
 from domain.time import Deadline
 from engines.slo.batches import Counted, Question, good_events
-from engines.slo.budgets import Measurement, windows_of
+from engines.slo.budgets import Measurement
 from engines.slo.ledger import EXCLUDED, Ledger
 from engines.slo.series import judge, measure
 from engines.slo.slices import Slices, unknown
@@ -372,7 +372,7 @@ class SLOEvaluator:
                 read = await read_slices(connection, [watch.stretch(watch.through)])
             at = datetime.fromtimestamp(watch.through, UTC)
             for key, slices in read.items():
-                measured[key] = measure(judge(slices, watch.kept.record), watch.kept.record.promise, at)
+                measured[key] = measure(judge(slices, watch.kept.record), watch.promise, at)
         return measured
 
     async def _measure_composites(self, now: datetime) -> dict[Key, Measurement]:
@@ -387,7 +387,7 @@ class SLOEvaluator:
             async with self._database.reading() as connection:
                 judged = await composite_slices(connection, watch.kept, watch.needed_since(end), end)
             at = datetime.fromtimestamp(end, UTC)
-            measured[watch.kept.id, ALL] = measure(judged, watch.kept.record.promise, at)
+            measured[watch.kept.id, ALL] = measure(judged, watch.promise, at)
             watch.through = end
         return measured
 
@@ -448,5 +448,4 @@ def _seconds(moment: datetime | None) -> int | None:
 
 def _recent_days(watch: Watch) -> int:
     """How many days of slices its burn rates look back over."""
-    longest = max(windows_of([watch.kept.record.promise]), default=0)
-    return max(_RECENT_DAYS, -(-longest // DAY_SECONDS))
+    return max(_RECENT_DAYS, -(-watch.longest_seconds // DAY_SECONDS))

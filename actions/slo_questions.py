@@ -1,7 +1,7 @@
 """Asking Prometheus for the events of many objectives, so that a bad query among them costs only itself."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from domain.errors import ValidationFailed
 from domain.time import Deadline
 from engines.slo.batches import MOST_OBJECTIVES, Counted, Question, Sample, answers, batches, query
+from engines.slo.recorded import Selection, selected_answers, selections
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError, TelemetryLimited, TelemetryTimeout
 from telemetry_clients.prometheus import Prometheus, QueryResult
 
@@ -54,7 +55,9 @@ async def ask(
     is alone; its failure is part of the answer. Raises TelemetryError when Prometheus cannot be asked at all.
     """
     asking = _Asking(prometheus, moments, timeout_seconds, deadline)
-    tasks = [asyncio.create_task(asking.ask(batch)) for batch in batches(questions, size)]
+    selected, others = selections(questions) if moments.is_one else ([], questions)
+    tasks = [asyncio.create_task(asking.select(selection)) for selection in selected]
+    tasks += [asyncio.create_task(asking.ask(batch)) for batch in batches(others, size)]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -74,34 +77,44 @@ class _Asking:
 
     async def ask(self, batch: Sequence[Question]) -> None:
         """Ask some questions together, or in halves where that fails."""
-        failure = await self._attempt(batch)
-        if failure is None:
+        result = await self._attempt(query(batch))
+        if not isinstance(result, TelemetryError):
+            self._keep(answers(batch, _samples(result)))
             return
         if len(batch) == 1:
-            self.found.failed[batch[0].number] = failure.message
+            self.found.failed[batch[0].number] = result.message
             return
         half = len(batch) // 2
         await self.ask(batch[:half])
         await self.ask(batch[half:])
 
-    async def _attempt(self, batch: Sequence[Question]) -> TelemetryError | None:
+    async def select(self, selection: Selection) -> None:
+        """Read recorded series with one selector; one after the other where that fails."""
+        result = await self._attempt(selection.expression)
+        if isinstance(result, TelemetryError):
+            await self.ask([question for question, _ in selection.questions])
+        else:
+            self._keep(selected_answers(selection, _samples(result)))
+
+    async def _attempt(self, expression: str) -> QueryResult | TelemetryError:
         """Ask once. The error that may be the fault of a single question is returned, any other raised."""
         async with self._turns:
             self.found.queries += 1
             try:
-                result = await self._evaluate(query(batch))
+                return await self._evaluate(expression)
             except (TelemetryBadQuery, TelemetryLimited) as error:
                 return error
             except TelemetryTimeout as error:
                 if self._deadline.expired:
                     raise
                 return error
-        for number, answer in answers(batch, _samples(result)).items():
+
+    def _keep(self, found: Mapping[int, Counted | ValidationFailed]) -> None:
+        for number, answer in found.items():
             if isinstance(answer, ValidationFailed):
                 self.found.failed[number] = answer.message
             else:
                 self.found.counted[number] = answer
-        return None
 
     async def _evaluate(self, expression: str) -> QueryResult:
         allowed = Deadline.after(min(self._timeout_seconds, self._deadline.remaining_seconds()))

@@ -14,6 +14,7 @@ from domain.slos import AdjustmentKind, BudgetingMethod
 from engines.slo import budgets
 from engines.slo.adjustments import adjusted, exclusions
 from engines.slo.batches import Question
+from engines.slo.budgets import Promise
 from engines.slo.indicators import Events, events
 from engines.slo.ledger import Plan
 from engines.slo.series import slice_objective
@@ -42,12 +43,17 @@ class Watch:
     events: Events | None = None
     plan: Plan | None = None
     """How the ledger judges it; None where that takes more than one judgement for all of its slices."""
+    promise: Promise = field(init=False)
+    longest_seconds: int = field(init=False)
+    """How long its burn rates look back."""
 
     def __post_init__(self) -> None:
         definition = self.kept.definition
+        self.promise = self.kept.record.promise
+        self.longest_seconds = max(budgets.windows_of([self.promise]), default=0)
         if not isinstance(definition.indicator, Composite):
             self.events = events(definition.indicator, self.kept.slice_seconds, group_by=definition.group_by)
-            self.plan = _plan(self.kept)
+            self.plan = _plan(self.kept, self.promise)
 
     @property
     def seconds(self) -> int:
@@ -75,10 +81,8 @@ class Watch:
 
     def needed_since(self, at: int) -> int:
         """The start of the day from which its slices count at `at`: its window's, or that of its longest burn rate."""
-        promise = self.kept.record.promise
-        begins = start(promise.window, datetime.fromtimestamp(at, UTC)).timestamp()
-        longest = max(budgets.windows_of([promise]), default=0)
-        return int(min(begins, at - longest)) // DAY_SECONDS * DAY_SECONDS
+        begins = start(self.promise.window, datetime.fromtimestamp(at, UTC)).timestamp()
+        return int(min(begins, at - self.longest_seconds)) // DAY_SECONDS * DAY_SECONDS
 
     def stretch(self, at: int) -> Stretch:
         """The slices that count at `at`."""
@@ -96,7 +100,7 @@ class Watch:
         return bool(np.any(flags))
 
 
-def _plan(kept: Kept) -> Plan | None:
+def _plan(kept: Kept, promise: Promise) -> Plan | None:
     record, definition = kept.record, kept.definition
     promises: Sequence[tuple[object, object]] = [(one.objective, one.slice_objective) for one in record.versions]
     is_corrected = any(one.kind is AdjustmentKind.CORRECTION for one in record.adjustments)
@@ -106,4 +110,4 @@ def _plan(kept: Kept) -> Plan | None:
     )
     if len(set(promises)) > 1 or is_corrected or is_judged_together:
         return None
-    return Plan(record.promise, definition.budgeting.method, definition.objective, slice_objective(definition))
+    return Plan(promise, definition.budgeting.method, definition.objective, slice_objective(definition))

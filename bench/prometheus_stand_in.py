@@ -20,7 +20,9 @@ def answer(path: str, form: dict[str, list[str]]) -> bytes:
     expression = form["query"][0]
     labels = [({"slo_id": number + part}, VALUES[part]) for number, part in MARK.findall(expression)]
     for names in RECORDED.findall(expression):
-        labels += [({"__name__": "slo:sli_error:ratio_rate5m", "sloth_id": name}, "0.007") for name in names.split("|")]
+        labels += [
+            ({"__name__": "slo:sli_error:ratio_rate5m", "sloth_id": name}, "0.0001") for name in names.split("|")
+        ]
     if path.endswith("query_range"):
         start, end, step = (float(form[name][0]) for name in ("start", "end", "step"))
         times = [start + step * n for n in range(int((end - start) / step) + 1)]

@@ -33,6 +33,8 @@ from telemetry_clients.prometheus import Prometheus
 
 MOST_POINTS: Final = 1_000
 LONGEST_RANGE_SECONDS: Final = 400 * DAY_SECONDS
+_OLDEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
+_LAST_YEAR: Final = 9000
 _USUAL_POINTS: Final = 240
 _MARGIN_SECONDS: Final = 0.5
 
@@ -242,6 +244,8 @@ def _needed(record: Record, begins: datetime) -> datetime:
 
 
 def _require_range(begins: datetime, ends: datetime) -> None:
+    if not begins >= _OLDEST or ends.year > _LAST_YEAR:
+        raise ValidationFailed("`range` lies where no metric was ever kept", ["range"])
     if begins >= ends:
         raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
     if (ends - begins).total_seconds() > LONGEST_RANGE_SECONDS:

@@ -41,6 +41,8 @@ class Events:
     total: str
     good: str | None = None
     bad: str | None = None
+    recorded: str | None = None
+    """The selector of a series that is the part already, where all is one event (a recorded ratio)."""
 
     @property
     def part(self) -> str:
@@ -82,7 +84,10 @@ def events(
         case RawRatioIndicator():
             ratio = _expression(promql.with_window(indicator.ratio, window), group_by)
             total = f"0 * ({ratio}) + 1"
-            return Events(total, good=ratio) if indicator.is_good else Events(total, bad=ratio)
+            recorded = indicator.ratio if promql.is_selector(indicator.ratio) else None
+            if indicator.is_good:
+                return Events(total, good=ratio, recorded=recorded)
+            return Events(total, bad=ratio, recorded=recorded)
         case LatencyIndicator():
             return _latency(indicator, window, group_by, as_counts)
         case AvailabilityIndicator():

@@ -8,6 +8,7 @@ Recent slices are kept as bad and all events in single precision: 10 000 rows fi
 more than a 16-millionth of itself.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -155,9 +156,8 @@ class Ledger(Generic[Key]):
         burns = dict(zip(windows, map(budgets.rows, sums), strict=True))
         begins = [int(start(row.plan.promise.window, at).timestamp()) for row in rows]
         periods = _periods(recent, last, begins)
-        older = np.array(
-            [self._older(row, since, first_days.get(key)) for key, row, since in zip(keys, rows, begins, strict=True)]
-        )
+        older = np.array([self._older(row, since) for row, since in zip(rows, begins, strict=True)])
+        older += _cut([first_days.get(key) for key in keys], [row.plan for row in rows], begins, self._start)
         whole = budgets.rows(periods + Tally(*older.T))
         return {
             key: budgets.measure(row.plan.promise, at, period, {seconds: burn[i] for seconds, burn in burns.items()})
@@ -197,13 +197,11 @@ class Ledger(Generic[Key]):
         sums = _sums(_judged_rows(Slices(older.start, self.seconds, *parts), [plan] * days), 0, self._per_day)
         row.older_since, row.older = older.start, sums
 
-    def _older(self, row: _Row[Key], begins: int, first_day: Slices | None) -> Numbers:
-        """The sums over what is older than the slices that are kept, from the beginning of the window."""
+    def _older(self, row: _Row[Key], begins: int) -> Numbers:
+        """The sums over the whole days that are older than the slices that are kept, from the start of the window."""
         if begins >= self._start:
             return np.zeros(_SUMS)
-        first_whole = begins if begins == _day(begins) else _day(begins) + DAY_SECONDS
-        whole = row.between(first_whole, self._start, self._per_day)
-        return whole + _cut(row.plan, begins, first_whole, first_day)
+        return row.between(_next_midnight(begins), self._start, self._per_day)
 
     def _grow(self) -> None:
         if len(self._rows) > len(self._bad):
@@ -240,12 +238,24 @@ def _periods(recent: Judged, last: int, begins: Sequence[int]) -> Tally:
     return Tally(*parts.T)
 
 
-def _cut(plan: Plan, begins: int, end: int, first_day: Slices | None) -> Numbers:
-    """The sums of the day that a window begins in the middle of."""
-    if first_day is None:
-        return np.zeros(_SUMS)
-    part = first_day.between(begins, end)
-    cut: Numbers = _sums(_judged_rows(part, [plan]), 0, part.total.shape[1])[0]
+def _cut(days: Sequence[Slices | None], plans: Sequence[Plan], begins: Sequence[int], kept_since: int) -> Numbers:
+    """The sums of the day that each row's window begins in the middle of."""
+    alike: dict[tuple[int, int, int], list[tuple[int, Slices]]] = defaultdict(list)
+    for place, (day, since) in enumerate(zip(days, begins, strict=True)):
+        if day is not None and since < kept_since:
+            part = day.between(since, _next_midnight(since))
+            alike[part.start, part.seconds, part.total.shape[1]].append((place, part))
+    cut = np.zeros((len(days), _SUMS))
+    for (start_, seconds, columns), parts in alike.items():
+        places = [place for place, _ in parts]
+        together = Slices(
+            start_,
+            seconds,
+            np.vstack([part.good for _, part in parts]),
+            np.vstack([part.total for _, part in parts]),
+            np.vstack([part.excluded for _, part in parts]),
+        )
+        cut[places] = _sums(_judged_rows(together, [plans[place] for place in places]), 0, columns)
     return cut
 
 
@@ -255,6 +265,11 @@ def _sums(judged: Judged, first: int, last: int) -> Numbers:
     return np.stack(
         [sums.bad, sums.total, sums.allowed, sums.events_bad, sums.events, sums.known, sums.expected], axis=1
     )
+
+
+def _next_midnight(seconds: int) -> int:
+    """The start of the next day, of a day itself when it is one."""
+    return -(-seconds // DAY_SECONDS) * DAY_SECONDS
 
 
 def _day(seconds: int) -> int:
