@@ -109,12 +109,12 @@ def _needing_resolver(source: Needs, sources: Sources, field: GraphQLField, sche
     declaration = field.extensions.get(_BACKREF)
     if not isinstance(declaration, StrawberryField) or declaration.base_resolver is None:
         raise TypeError("A field that needs something has no resolver to use it")
-    answer = declaration.base_resolver.wrapped_func
+    answer: Resolver = declaration.base_resolver.wrapped_func  # type: ignore[assignment]  # never a class method here
     parent = declaration.base_resolver.parent_parameter
     if parent is None:
         raise TypeError(f"{declaration.python_name} does not say as what it takes that which it needs")
     name = parent.name
-    converting = {"config": schema.config, "scalar_registry": schema.schema_converter.scalar_registry}
+    scalars = schema.schema_converter.scalar_registry
 
     async def resolve(parent: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         if isinstance(parent, Prefetched):
@@ -122,11 +122,11 @@ def _needing_resolver(source: Needs, sources: Sources, field: GraphQLField, sche
         else:
             needs = await read_needs(parent, source, sources, info)
         context: RequestContext = info.context
-        about: strawberry.Info[Any] = schema.config.info_class(_raw_info=info, _field=declaration)
+        about: strawberry.Info[Any] = strawberry.Info(_raw_info=info, _field=declaration)
         key = (id(source), id(info.field_nodes[0]))  # Both live longer than the request.
         converted = context.converted_arguments.get(key)
         if converted is None:
-            converted = convert_arguments(arguments, declaration.arguments, info=about, **converting)
+            converted = convert_arguments(arguments, declaration.arguments, scalars, schema.config, about)
             context.converted_arguments[key] = converted
         return await answer(**{name: needs, "info": about}, **converted)
 

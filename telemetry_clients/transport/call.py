@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote_plus, urlencode
 
 Parameters = Mapping[str, str | list[str]]
@@ -56,4 +57,9 @@ def form_content(form: Parameters) -> bytes:
 
 def _quoted(text: str) -> str:
     """As `quote_plus`, which looks at every character by itself; queries for many services are long."""
-    return _OTHERS.sub(lambda found: quote_plus(found[0]), text)
+    return _OTHERS.sub(lambda found: _escaped(found[0]), text)
+
+
+@lru_cache(maxsize=1024)
+def _escaped(text: str) -> str:
+    return quote_plus(text)
