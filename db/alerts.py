@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Identity,
@@ -28,7 +29,7 @@ from db.columns import (
     url,
 )
 from db.metadata import metadata
-from domain.alerts import AlertDisposition, AlertStatus
+from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
 from domain.incidents import Severity
 
 alerts = Table(
@@ -45,11 +46,12 @@ alerts = Table(
     timestamp("ends_at", nullable=True),
     *url("generator_url"),
     *name("source"),
+    *prose("group_key", nullable=True),
     reference("service_id", "services.id", on_delete="SET NULL", nullable=True),
     reference("incident_id", "incidents.id", on_delete="SET NULL", nullable=True),
     Column("occurrences", Integer, nullable=False, server_default=text("1")),
     *changed(),
-    UniqueConstraint("fingerprint", "starts_at"),
+    UniqueConstraint("source", "fingerprint"),
     CheckConstraint("status <> 'RESOLVED' or ends_at is not null", name="ends_at_when_resolved"),
     CheckConstraint("ends_at >= starts_at", name="ends_after_start"),
     CheckConstraint("occurrences > 0", name="occurrences_positive"),
@@ -69,7 +71,15 @@ alert_occurrences = Table(
     reference("alert_id", "alerts.id", on_delete="CASCADE"),
     timestamp("starts_at"),
     timestamp("ends_at", nullable=True),
-    Index(None, "alert_id", "starts_at", "id"),
+    # An end that was told; `ends_at` alone may be one that its source expects.
+    Column("is_over", Boolean, nullable=False, server_default=text("false")),
+    # Whether a firing was told, and not only the end.
+    Column("has_fired", Boolean, nullable=False, server_default=text("true")),
+    reference("incident_id", "incidents.id", on_delete="SET NULL", nullable=True),
+    UniqueConstraint("alert_id", "starts_at"),
+    CheckConstraint("ends_at >= starts_at", name="ends_after_start"),
+    CheckConstraint("not is_over or ends_at is not null", name="ends_at_when_over"),
+    Index(None, "incident_id", "alert_id"),
 )
 
 alert_deliveries = Table(
@@ -77,9 +87,15 @@ alert_deliveries = Table(
     metadata,
     id_column(),
     *name("source"),
+    enum("kind", WebhookKind, default=WebhookKind.GENERIC),
     timestamp("received_at"),
     timestamp("processed_at", nullable=True),
     Column("body", LargeBinary, nullable=False),
+    # What the body alone does not say: the headers of a binary CloudEvent.
+    *json_object("headers"),
+    # Alerts that the source has and did not send.
+    Column("left_out", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("alert_count", Integer, nullable=False),
     CheckConstraint("alert_count >= 0", name="alert_count_counted"),
     Index(None, "received_at", "id"),
