@@ -15,7 +15,7 @@ from domain.webhooks.incoming import IncomingAlert
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One firing. `has_fired` is False where only its end was told; `ends_at` may lie ahead, as far as its source knows."""
+    """One firing. `has_fired` is False where only its end was told; `ends_at` may lie ahead."""
 
     starts_at: datetime
     ends_at: datetime | None
@@ -63,9 +63,7 @@ def start_of(alert: IncomingAlert, state: AlertState | None, received_at: dateti
     return state.newest.starts_at if state is not None and is_known else received_at
 
 
-def tell(
-    state: AlertState | None, known: Occurrence | None, alert: IncomingAlert, *, received_at: datetime
-) -> Outcome:
+def tell(state: AlertState | None, known: Occurrence | None, alert: IncomingAlert, *, received_at: datetime) -> Outcome:
     """What an alert changes. `known` is the occurrence that begins at `start_of` it, where there is one already."""
     start = start_of(alert, state, received_at)
     if alert.starts_at is None and alert.status is AlertStatus.RESOLVED and known is None:
@@ -76,11 +74,9 @@ def tell(
         return Outcome(AlertDisposition.CREATED, "", _described(alert, merged, 1), merged)
     is_newest = start >= state.newest.starts_at
     occurrences = state.occurrences + (known is None)
-    after = (
-        _described(alert, merged, occurrences)
-        if is_newest and _says_more(known, told)
-        else replace(state, occurrences=occurrences)
-    )
+    after = replace(state, newest=merged if is_newest else state.newest, occurrences=occurrences)
+    if is_newest and _says_more(known, told):
+        after = _described(alert, merged, occurrences)
     if merged == known and after == state:
         return Outcome(AlertDisposition.DUPLICATE, "It says nothing new")
     if not is_newest:
