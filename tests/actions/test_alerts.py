@@ -71,7 +71,7 @@ async def test_an_alert_is_one_row_with_its_occurrences(studio: Studio):
     changes = await processed(studio)
     [alert] = await studio.rows(alerts)
     assert (alert["status"], alert["starts_at"], alert["ends_at"]) == ("FIRING", EARLIER + timedelta(minutes=10), None)
-    assert (alert["occurrences"], alert["fingerprint"], alert["source"]) == (2, "18ddda4fd14b2eb4", "alertmanager")
+    assert (alert["occurrences"], alert["fingerprint"], alert["source"]) == (2, "ece26c7972e04ff0", "alertmanager")
     occurrences = await studio.rows(alert_occurrences, alert_id=alert["id"])
     assert {(row["starts_at"], row["is_over"]) for row in occurrences} == {
         (EARLIER, True),
