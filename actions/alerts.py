@@ -115,6 +115,28 @@ async def accept(tx: Transaction, received: Received) -> Delivery:
     return delivery
 
 
+async def tell_internal(tx: Transaction, *, source: str, alerts: Sequence[IncomingAlert]) -> UUID | None:
+    """Tell of alerts that a part of this program made, in the transaction of whatever made it so.
+
+    They take the way of all others right after it has committed: a start and a fingerprint tell firings apart, so that
+    what is told twice changes nothing. Returns the receipt, or None where there is nothing to tell.
+    """
+    if not alerts:
+        return None
+    id = new_id()
+    await tx.execute(
+        alert_deliveries.insert().values(
+            id=id,
+            source=source,
+            kind=WebhookKind.DETECTION,
+            received_at=tx.now,
+            body=orjson.dumps({"alerts": [generic.written(alert) for alert in alerts]}),
+            alert_count=len(alerts),
+        )
+    )
+    return id
+
+
 async def process(tx: Transaction) -> list[AlertChange] | None:
     """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to a batch of them.
 

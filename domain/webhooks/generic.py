@@ -91,6 +91,23 @@ def read_one(alert: Any, *, received_at: datetime) -> IncomingAlert | Rejected:
     )
 
 
+def written(alert: IncomingAlert) -> dict[str, Any]:
+    """An alert as `read_one` reads it."""
+    said = {
+        "name": alert.name,
+        "fingerprint": alert.fingerprint,
+        "status": alert.status,
+        "severity": alert.severity,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "starts_at": alert.starts_at,
+        "ends_at": alert.ends_at,
+        "url": alert.generator_url,
+        "group_key": alert.group_key,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _tags(alert: Mapping[str, Any]) -> Mapping[str, Any]:
     labels, tags = alert.get("labels"), alert.get("tags")
     if labels is None and isinstance(tags, list):

@@ -9,11 +9,13 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from actions.alerts import AlertChange, Received, accept, process
+from actions.alerts import AlertChange, Received, accept, process, tell_internal
 from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts
 from db.identifiers import new_id
-from domain.alerts import WebhookKind
+from domain.alerts import AlertStatus, WebhookKind
 from domain.errors import ValidationFailed
+from domain.incidents import Severity
+from domain.webhooks.incoming import IncomingAlert
 from tests.actions.conftest import NOON, Studio
 
 EARLIER = NOON - timedelta(hours=1)
@@ -117,3 +119,32 @@ async def test_a_large_backlog_is_worked_off_in_batches_and_in_order(studio: Stu
             )
         ).one()
     assert received == disposed == 30
+
+
+async def test_what_a_part_of_the_program_tells_goes_the_way_of_all_alerts(studio: Studio):
+    burning = IncomingAlert(
+        name="Checkout burns its budget",
+        fingerprint="slo:checkout",
+        status=AlertStatus.FIRING,
+        severity=Severity.CRITICAL,
+        labels={"service": "checkout"},
+        annotations={"summary": "Budget gone in two hours"},
+        starts_at=EARLIER,
+        ends_at=None,
+    )
+    for _ in range(2):
+        async with studio.database.writing(studio.now) as tx:
+            assert await tell_internal(tx, source="slo", alerts=[burning]) is not None
+            assert await tell_internal(tx, source="slo", alerts=[]) is None
+    await processed(studio)
+    [alert] = await studio.rows(alerts)
+    told = {column: alert[column] for column in ("name", "fingerprint", "status", "severity", "labels", "starts_at")}
+    assert told == {
+        "name": burning.name,
+        "fingerprint": "slo:checkout",
+        "status": "FIRING",
+        "severity": "CRITICAL",
+        "labels": {"service": "checkout"},
+        "starts_at": EARLIER,
+    }
+    assert [row["disposition"] for row in await studio.rows(alert_dispositions)] == ["CREATED", "DUPLICATE"]
