@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import RowMapping, text
 
-from db.alerts import (
+from db.alert_statements import (
     ALERTS_LOCK,
     KNOWN_ALERTS_SQL,
     KNOWN_OCCURRENCES_SQL,
@@ -22,11 +22,11 @@ from db.alerts import (
     WRITE_ALERTS_SQL,
     WRITE_DISPOSITIONS_SQL,
     WRITE_OCCURRENCES_SQL,
-    alert_deliveries,
 )
+from db.alerts import alert_deliveries
 from db.database import Transaction
 from db.identifiers import new_id
-from domain.alert_history import AlertState, Occurrence, Outcome, start_of, tell
+from domain.alert_history import AlertChange, AlertState, Occurrence, Outcome, start_of, tell
 from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
 from domain.errors import ValidationFailed
 from domain.incidents import Severity
@@ -63,20 +63,6 @@ class Received:
                 return cloud_events.read(self.body, self.headers, received_at=self.at)
             case WebhookKind.GENERIC | WebhookKind.DETECTION:
                 return generic.read(json_body(self.body), received_at=self.at)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertChange:
-    """What a delivery changed about an alert. `has_fired`: a firing was told that was not known; `is_over`: its end."""
-
-    alert_id: UUID
-    source: str
-    alert: IncomingAlert
-    state: AlertState
-    occurrence: Occurrence
-    is_new: bool
-    has_fired: bool
-    is_over: bool
 
 
 @dataclass(slots=True)
