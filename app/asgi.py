@@ -2,6 +2,9 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from socket import gethostname
+from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,6 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.alert_intake import AlertIntake
+from app.alert_works import alert_works
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -26,15 +31,18 @@ from app.http.rest import rest_routes
 from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.jobs import Workers
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
-from app.settings import GraphQLHTTPProfile, Settings
+from app.settings import GraphQLHTTPProfile, Settings, tokens_of
 from app.version import VERSION
 from db.database import Database
 from domain.access import Actor, Role
 from domain.errors import DomainError
+from domain.grouping import GroupingRules
 from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
@@ -55,8 +63,8 @@ async def application(
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
-    Without workers it only serves: relaying events and forgetting old ones is left to other processes. Raises
-    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
+    processes. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     database = await open_database(settings, database_url)
     try:
@@ -66,6 +74,8 @@ async def application(
             health = Health([database_dependency(database), *backends.dependencies], now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
+            rules = _grouping_rules(settings)
+            alerts = AlertIntake(database, rules=rules, now=now)
             app = create_app(
                 settings,
                 operations,
@@ -73,12 +83,16 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                alerts=alerts,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
+                kinds = alert_works(database, rules, now=now, upkeep_seconds=settings.alert_upkeep_seconds)
+                workers = Workers(database, kinds, name=f"{gethostname()}-{uuid4()}", now=now)
+                works |= {"alerts": alerts.run, "jobs": workers.run}
             try:
                 async with in_background(works):
                     yield app
@@ -96,6 +110,7 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    alerts: AlertIntake,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
@@ -147,6 +162,7 @@ def create_app(
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
             *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -175,6 +191,16 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )
+
+
+def _grouping_rules(settings: Settings) -> GroupingRules:
+    return GroupingRules(
+        window=timedelta(seconds=settings.alert_grouping_window_seconds),
+        dependency_window=timedelta(seconds=settings.alert_dependency_window_seconds),
+        hold=timedelta(seconds=settings.alert_hold_seconds),
+        flapping_firings=settings.alert_flapping_firings,
+        flapping_window=timedelta(seconds=settings.alert_flapping_seconds),
     )
 
 

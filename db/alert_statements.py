@@ -66,6 +66,12 @@ from jsonb_to_recordset(cast(:rows as jsonb)) as told(delivery_id uuid, position
   disposition alert_disposition, reason text, alert_id uuid)
 """
 
+COUNT_ATTEMPT_SQL = """
+update alert_deliveries set attempts = attempts + 1
+where id = (select id from alert_deliveries where processed_at is null order by received_at, id limit 1)
+returning id, attempts, alert_count
+"""
+
 MARK_PROCESSED_SQL = """
 update alert_deliveries set processed_at = :now where id = any(cast(:ids as uuid[])) and processed_at is null
 """

@@ -86,7 +86,7 @@ class ServiceIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """A firing alert that looks for its incident. `incident_id` is where it, or its last occurrence, belongs already."""
+    """A firing alert that looks for its incident. `incident_id` is the one that it, or its last firing, belongs to."""
 
     alert_id: UUID
     source: str
