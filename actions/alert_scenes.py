@@ -154,11 +154,13 @@ class Scene:
         return Scope(incident_id, tuple(ordered), incident.severity)
 
 
-async def load_scene(tx: Transaction, told: Sequence[Told], alert_ids: Sequence[UUID]) -> Scene:
-    """Everything that decides where these firings belong. Services that they name for the first time are added."""
-    places = {row.id: row for row in await tx.execute(text(PLACES_SQL), {"ids": [*{*alert_ids}]})}
+async def load_scene(tx: Transaction, told: Sequence[Told], labels: Mapping[UUID, Mapping[str, str]]) -> Scene:
+    """Everything that decides where these firings belong. `labels` are those of all alerts that something is told of,
+    by id; services that they name for the first time are added to the catalog.
+    """
+    places = {row.id: row for row in await tx.execute(text(PLACES_SQL), {"ids": [*labels]})}
     service_ids: dict[UUID, UUID | None] = {id: place.service_id for id, place in places.items()}
-    service_ids |= await _services_of(tx, told)
+    service_ids |= await _services_of(tx, labels)
     ids = {id for id in service_ids.values() if id is not None}
     edges = [(row.service_id, row.depends_on_id) for row in await tx.execute(text(EDGES_SQL), {"ids": [*ids]})]
     around = ids.union(*edges)
@@ -176,23 +178,21 @@ async def load_scene(tx: Transaction, told: Sequence[Told], alert_ids: Sequence[
     return scene
 
 
-async def _services_of(tx: Transaction, told: Sequence[Told]) -> dict[UUID, UUID | None]:
-    if not told:
-        return {}
-    labels = (*SERVICE_LABELS, *HINTING_LABELS)
-    names = {it.labels[label].strip().lower() for it in told for label in labels if label in it.labels}
+async def _services_of(tx: Transaction, labels: Mapping[UUID, Mapping[str, str]]) -> dict[UUID, UUID | None]:
+    telling = (*SERVICE_LABELS, *HINTING_LABELS)
+    names = {it[label].strip().lower() for it in labels.values() for label in telling if label in it}
     index = ServiceIndex(
         KnownService(row.id, row.name, tuple(it for it in (row.prometheus, row.loki) if it))
         for row in await tx.execute(text(CATALOG_SQL), {"names": [*names]})
     )
-    found = {it.alert_id: index.find(it.labels) for it in told}
+    found = {alert_id: index.find(it) for alert_id, it in labels.items()}
     new = {name for known, name in found.values() if known is None and name is not None and _is_name(name)}
     if new:
         wanted = [ServiceReference(name, ("labels",)) for name in sorted(new)]
         actor = Actor(id=None, name="alerts", role=Role.RESPONDER)
         for row in await find_or_discover(tx, wanted, actor=actor):
             index.add(KnownService(row["id"], row["name"]))
-        found = {it.alert_id: index.find(it.labels) for it in told}
+        found = {alert_id: index.find(it) for alert_id, it in labels.items()}
     return {alert_id: None if known is None else known.id for alert_id, (known, _) in found.items()}
 
 

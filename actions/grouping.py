@@ -68,7 +68,7 @@ async def group(tx: Transaction, changes: Sequence[AlertChange], rules: Grouping
     Returns why alerts were suppressed, by where they were told.
     """
     fired = told_by(changes)
-    scene = await load_scene(tx, fired, [change.alert_id for change in changes])
+    scene = await load_scene(tx, fired, {change.alert_id: change.state.labels for change in changes})
     work = await _place(tx, scene, fired, rules)
     ends = [it for it in changes if it.occurrence.has_fired and it.occurrence.is_over and (it.is_over or it.has_fired)]
     placed = {(told.alert_id, told.starts_at): incident_id for told, incident_id in work.placed}
@@ -84,7 +84,7 @@ async def group(tx: Transaction, changes: Sequence[AlertChange], rules: Grouping
 
 async def group_loose(tx: Transaction, loose: Sequence[Told], rules: GroupingRules) -> int:
     """Give alerts that fire and belong nowhere a place, unless they are still suppressed; return how many have one."""
-    scene = await load_scene(tx, loose, [told.alert_id for told in loose])
+    scene = await load_scene(tx, loose, {told.alert_id: told.labels for told in loose})
     work = await _place(tx, scene, loose, rules)
     placed = {(told.alert_id, told.starts_at): incident_id for told, incident_id in work.placed}
     _tell_joined(scene, work, placed)
@@ -176,6 +176,12 @@ async def _write(tx: Transaction, scene: Scene, work: _Work) -> None:
     alerts += [
         {"alert_id": told.alert_id, "service_id": scene.service_ids.get(told.alert_id), "incident_id": None}
         for told, _ in work.suppressed
+    ]
+    known = {row["alert_id"] for row in alerts}
+    alerts += [
+        {"alert_id": id, "service_id": service_id, "incident_id": scene.places[id].incident_id}
+        for id, service_id in scene.service_ids.items()
+        if service_id != scene.places[id].service_id and id not in known
     ]
     occurrences = [
         {"alert_id": told.alert_id, "starts_at": told.starts_at, "incident_id": incident_id}

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
-from app.alert_works import alert_works
+from app.alert_works import AlertMetrics, AlertWorks
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -74,6 +74,7 @@ async def application(
             health = Health([database_dependency(database), *backends.dependencies], now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
+            metrics = Metrics(VERSION)
             rules = _grouping_rules(settings)
             alerts = AlertIntake(database, rules=rules, now=now)
             app = create_app(
@@ -83,6 +84,7 @@ async def application(
                 hub=hub,
                 backends=backends,
                 health=health,
+                metrics=metrics,
                 alerts=alerts,
                 log_request=log_request,
             )
@@ -90,7 +92,14 @@ async def application(
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
-                kinds = alert_works(database, rules, now=now, upkeep_seconds=settings.alert_upkeep_seconds)
+                upkeep = AlertWorks(
+                    database,
+                    rules,
+                    AlertMetrics(metrics.registry),
+                    now=now,
+                    retention_days=settings.alert_delivery_retention_days,
+                )
+                kinds = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
                 workers = Workers(database, kinds, name=f"{gethostname()}-{uuid4()}", now=now)
                 works |= {"alerts": alerts.run, "jobs": workers.run}
             try:
@@ -110,11 +119,11 @@ def create_app(
     hub: Hub,
     backends: Backends,
     health: Health,
+    metrics: Metrics,
     alerts: AlertIntake,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
-    metrics = Metrics(VERSION)
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:

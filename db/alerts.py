@@ -25,6 +25,7 @@ from db.columns import (
     json_object,
     key,
     name,
+    number,
     prose,
     reference,
     timestamp,
@@ -167,6 +168,26 @@ silences = Table(
     *prose("comment"),
     timestamp("seen_at"),
     Index(None, "ends_at", "starts_at"),
+)
+
+alert_audits = Table(
+    "alert_audits",
+    metadata,
+    id_column(),
+    timestamp("audited_at"),
+    *(
+        Column(counted, Integer, nullable=False)
+        for counted in (
+            "deliveries",
+            "received",
+            *(disposition.lower() for disposition in AlertDisposition),
+            "unaccounted",
+            "waiting",
+            "ungrouped",
+        )
+    ),
+    *number("oldest_waiting_seconds", nullable=True),
+    Index(None, "audited_at"),
 )
 
 alert_groups = Table(

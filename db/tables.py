@@ -1,6 +1,7 @@
 """Every table of the database. Importing this module fills `metadata`."""
 
 from db.alerts import (
+    alert_audits,
     alert_deliveries,
     alert_dispositions,
     alert_group_keys,
@@ -29,6 +30,7 @@ from db.slos import slo_adjustments, slo_slices, slo_states, slo_versions, slos
 from db.timeline import timeline_events
 
 __all__ = [
+    "alert_audits",
     "alert_deliveries",
     "alert_dispositions",
     "alert_group_keys",

@@ -24,6 +24,19 @@ _KIND = ENUM(
     create_type=False,
 )
 _SUPPRESSION_KIND = ENUM("MAINTENANCE", "SILENCE", "INHIBITION", "MUTE", name="suppression_kind", create_type=False)
+_COUNTED = (
+    "deliveries",
+    "received",
+    "created",
+    "updated",
+    "duplicate",
+    "suppressed",
+    "stale",
+    "rejected",
+    "unaccounted",
+    "waiting",
+    "ungrouped",
+)
 _NEWEST_OF_EACH = """
 create temporary table merged_alerts on commit drop as
 select id, first_value(id) over (partition by source, fingerprint order by starts_at desc, id desc) as kept from alerts
@@ -107,6 +120,22 @@ def _create_suppressions() -> None:
         sa.CheckConstraint("char_length(comment) between 0 and 20000", name="comment_length"),
     )
     op.create_index("ix_silences_ends_at_starts_at", "silences", ["ends_at", "starts_at"])
+    _create_audits()
+
+
+def _create_audits() -> None:
+    op.create_table(
+        "alert_audits",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("audited_at", sa.DateTime(timezone=True), nullable=False),
+        *(sa.Column(counted, sa.Integer, nullable=False) for counted in _COUNTED),
+        sa.Column("oldest_waiting_seconds", sa.Float(53)),
+        sa.CheckConstraint(
+            "oldest_waiting_seconds > '-Infinity' and oldest_waiting_seconds < 'Infinity'",
+            name="oldest_waiting_seconds_finite",
+        ),
+    )
+    op.create_index("ix_alert_audits_audited_at", "alert_audits", ["audited_at"])
 
 
 def _change_occurrences() -> None:
@@ -149,7 +178,7 @@ def _change_occurrences() -> None:
 
 def downgrade() -> None:
     """Bring the database back to the revision before."""
-    for table in ("alert_group_keys", "alert_groups", "alert_suppressions", "silences"):
+    for table in ("alert_audits", "alert_group_keys", "alert_groups", "alert_suppressions", "silences"):
         op.drop_table(table)
     _SUPPRESSION_KIND.drop(op.get_bind())
     op.drop_index("ix_alerts_loose", table_name="alerts")

@@ -5,13 +5,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
 from sqlalchemy import text
 
 from actions.alerts import process, tell_internal
 from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts
-from db.identifiers import new_id
 from domain.alerts import AlertStatus
 from domain.errors import ValidationFailed
 from domain.incidents import Severity
