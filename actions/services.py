@@ -30,7 +30,7 @@ from domain.errors import Conflict, NotFound
 from domain.feed import EventType
 from domain.json_values import labels
 from domain.references import optional_id
-from domain.services import selectors, service_name, tier
+from domain.services import selectors, service_name, telemetry_instances, tier
 from domain.unset import UNSET, Unset
 
 
@@ -48,6 +48,7 @@ class NewService:
     runbook_url: str | None = None
     labels: Any = field(default_factory=dict)
     selectors: Any = field(default_factory=dict)
+    telemetry_instances: Any = field(default_factory=dict)
     depends_on: Sequence[UUID | str] = ()
 
 
@@ -65,6 +66,7 @@ class ServiceChanges:
     runbook_url: str | Unset | None = UNSET
     labels: Any = UNSET
     selectors: Any = UNSET
+    telemetry_instances: Any = UNSET
     depends_on: Sequence[UUID | str] | Unset | None = UNSET
 
 
@@ -79,6 +81,7 @@ _CHECKS: Final[Checks] = {
     "runbook_url": lambda value: text.optional_url(value, "Runbook URL", "runbookUrl"),
     "labels": lambda value: labels(value, "Labels", "labels"),
     "selectors": lambda value: selectors(value, "selectors"),
+    "telemetry_instances": lambda value: telemetry_instances(value, "telemetryInstances"),
 }
 
 

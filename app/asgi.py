@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from socket import gethostname
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,21 +32,26 @@ from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.jobs import Workers
+from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
+from app.service_graph import KIND as SERVICE_GRAPH
+from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings, tokens_of
 from app.version import VERSION
 from db.database import Database
+from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.grouping import GroupingRules
 from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
-from feed.relay import Relay
+from feed.relay import Relay, RelayState
 from resolvers.compile.catalog import check_catalog
 from resolvers.context import RequestContext
+from resolvers.log_tails import LogTails
 from resolvers.operations import Operations
 from resolvers.subscriptions import Subscriptions
 from schema.root import build_schema
@@ -70,11 +73,18 @@ async def application(
     try:
         operations = Operations(build_schema())
         await check_catalog(database, operations.schema, operations.sources)
-        async with open_backends(settings) as backends:
-            health = Health([database_dependency(database), *backends.dependencies], now=now)
+        metrics = Metrics(VERSION)
+        async with open_backends(settings, metrics.telemetry) as backends:
+            dependencies = [database_dependency(database), *backends.dependencies]
+            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
+                backends.telemetry.prometheus or backends.telemetry.tempo
+            )
+            if has_service_graph:
+                dependencies.append(service_graph_dependency(database))
+            health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
-            metrics = Metrics(VERSION)
+            relay = Relay(database_url, event_log) if with_workers else None
             rules = _grouping_rules(settings)
             alerts = AlertIntake(database, rules=rules, now=now)
             app = create_app(
@@ -85,13 +95,14 @@ async def application(
                 backends=backends,
                 health=health,
                 metrics=metrics,
+                relay=None if relay is None else relay.state,
                 alerts=alerts,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
-            if with_workers:
+            if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": Relay(database_url).run, "retention": retention.run}
+                works |= {"relay": relay.run, "retention": retention.run, "alerts": alerts.run}
                 upkeep = AlertWorks(
                     database,
                     rules,
@@ -99,9 +110,17 @@ async def application(
                     now=now,
                     retention_days=settings.alert_delivery_retention_days,
                 )
-                kinds = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
-                workers = Workers(database, kinds, name=f"{gethostname()}-{uuid4()}", now=now)
-                works |= {"alerts": alerts.run, "jobs": workers.run}
+                jobs = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
+                if has_service_graph:
+                    graph = ServiceGraph(
+                        database,
+                        backends.telemetry,
+                        now=now,
+                        interval_seconds=settings.service_graph_interval_seconds,
+                        retention_hours=settings.traced_dependency_retention_hours,
+                    )
+                    jobs[SERVICE_GRAPH] = graph.work
+                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app
@@ -121,9 +140,11 @@ def create_app(
     health: Health,
     metrics: Metrics,
     alerts: AlertIntake,
+    relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
+    log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
@@ -137,6 +158,7 @@ def create_app(
             request_id=id,
             now=now(),
             health=health.report,
+            log_tails=log_tails,
         )
 
     endpoint = GraphQLEndpoint(
@@ -154,16 +176,23 @@ def create_app(
         make_context,
         timeout_seconds=settings.operation_timeout_seconds,
     )
-    admission = Admission(settings.max_streams_per_address)
-    sockets = WebSocketEndpoint(runner, admission, origins, _socket_limits(settings), path=graphql.PATH)
+    admission = Admission(
+        most=settings.max_streams,
+        most_per_address=settings.max_streams_per_address,
+        most_per_user=settings.max_streams_per_user,
+    )
+    sockets = WebSocketEndpoint(runner, admission, _actor, origins, _socket_limits(settings), path=graphql.PATH)
     streams = EventStreams(
         endpoint,
         runner,
         admission,
+        _actor,
         timeout_seconds=settings.operation_timeout_seconds,
         keep_alive_seconds=settings.stream_keep_alive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
     )
+    live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
+    metrics.add(live, sample=live.sample)
     routes = Starlette(
         routes=[
             Route("/", _welcome),

@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.server import CannotListen, listen
-from app.settings import LogFormat, Settings, SettingsError, load_settings, markdown_table
+from app.setting import SettingsError
+from app.settings import LogFormat, Settings, load_settings, markdown_table
 from app.terminal import show_error
 from app.version import VERSION
 
 if TYPE_CHECKING:
-    from app.check import Finding
+    from app.check import Finding, Report
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -114,9 +115,28 @@ def migrate(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio migrate
     """
     settings = _settings(env_file, data_dir=data_dir)
+    from app.batch_jobs import reported
     from app.postgres import migrate_configured
 
-    _run(migrate_configured(settings))
+    _run(reported(settings, "migrate", migrate_configured(settings)))
+
+
+@cli.command(name="new-epoch")
+def new_epoch(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
+    """After restoring a backup: let the event log know that it is not the one that went on meanwhile.
+
+    Subscribers that saw events which the backup does not have are told so (INVALID_CURSOR), instead of missing those
+    that get their places; all others go on. A database that was restored by pg_restore, recovered to a point in time
+    or promoted is recognised by itself. One whose files were put back as they were is not: run this before `serve`.
+
+    [bold]Example[/]
+
+      reliability-studio new-epoch
+    """
+    settings = _settings(env_file, data_dir=data_dir)
+    from app.postgres import begin_configured_epoch
+
+    _run(begin_configured_epoch(settings))
 
 
 @cli.command()
@@ -130,9 +150,10 @@ def demo(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
       reliability-studio demo
     """
     settings = _settings(env_file, data_dir=data_dir)
+    from app.batch_jobs import reported
     from app.postgres import load_configured_demo
 
-    _run(load_configured_demo(settings))
+    _run(reported(settings, "demo", load_configured_demo(settings)))
 
 
 @cli.command()
@@ -163,9 +184,10 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     settings = _settings(env_file, data_dir=data_dir)
     from app.check import check as check_everything
 
-    findings = _run(check_everything(settings))
-    _show(findings)
-    if any(finding.is_fatal for finding in findings):
+    report = _run(check_everything(settings))
+    _show(report.findings)
+    _show_signals(report)
+    if any(finding.is_fatal for finding in report.findings):
         raise typer.Exit(1)
 
 
@@ -183,6 +205,27 @@ def _show(findings: "list[Finding]") -> None:
         latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
         table.add_row(finding.subject, word, escape(finding.version or ""), latency, escape(finding.remark))
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _show_signals(report: "Report") -> None:
+    """Which golden signals each service has, and where they are."""
+    if not report.signals:
+        return
+    table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
+    for finding in report.signals:
+        by_place: dict[str, list[str]] = {}
+        for signal, place in finding.found.items():
+            by_place.setdefault(place, []).append(signal.lower())
+        lacking = by_place.pop("", [])
+        lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
+        if lines and lacking:
+            lines.append(f"not found: {', '.join(lacking)}")
+        table.add_row(escape(finding.service), escape(finding.problem or "; ".join(lines) or "none found"))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(table)
+    if report.services_left_out:
+        console.print(f"{report.services_left_out} more services were not looked for.")
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -10,10 +11,12 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import DomainError
-from domain.health import ComponentHealth, HealthStatus, SystemHealth
+from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
-from telemetry_clients.errors import TelemetryError
+from telemetry_clients.errors import TelemetryBadResponse, TelemetryError
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Transport
 
 
@@ -21,12 +24,14 @@ from telemetry_clients.transport import Transport
 class Dependency:
     """Something that we depend on. `ask` returns its version ("" when unknown) or raises DomainError, TelemetryError.
 
-    Without an essential one nothing works; without another one, only what comes from it is missing.
+    Without an essential one nothing works; without another one, only what comes from it is missing. `circuit_state`
+    says whether calls to it pass, where a circuit breaker decides that.
     """
 
     name: str
     ask: Callable[[Deadline], Awaitable[str]]
     is_essential: bool = False
+    circuit_state: Callable[[], CircuitState] | None = None
 
 
 class Health:
@@ -91,7 +96,14 @@ class Health:
         else:
             status = HealthStatus.UNHEALTHY if dependency.is_essential else HealthStatus.DEGRADED
         return ComponentHealth(
-            dependency.name, status, message if error else None, version or None, latency_seconds, self._now(), error
+            dependency.name,
+            status,
+            message if error else None,
+            version or None,
+            latency_seconds,
+            self._now(),
+            error,
+            None if dependency.circuit_state is None else dependency.circuit_state(),
         )
 
 
@@ -114,13 +126,38 @@ def prometheus_dependency(prometheus: Prometheus) -> Dependency:
     return Dependency("prometheus", ask)
 
 
-def grafana_dependency(name: str, transport: Transport) -> Dependency:
-    """Loki or Tempo, by the readiness that they report."""
+def tempo_dependency(tempo: Tempo) -> Dependency:
+    """Tempo, by the readiness that it reports; what it was built from where it says so."""
 
     async def ask(deadline: Deadline) -> str:
-        answer = await transport.get("/ready", deadline=deadline)
-        if not answer.succeeded:
-            raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
+        await tempo.require_ready(deadline=deadline)
+        with suppress(TelemetryBadResponse):  # what speaks Tempo's API need not tell what it was built from
+            return (await tempo.build_info(deadline=deadline)).version
         return ""
+
+    return Dependency("tempo", ask)
+
+
+def loki_dependency(loki: Loki) -> Dependency:
+    """Loki, by the readiness that it reports and its build information."""
+
+    async def ask(deadline: Deadline) -> str:
+        await loki.require_ready(deadline=deadline)
+        return (await loki.build_info(deadline=deadline)).version
+
+    return Dependency("loki", ask)
+
+
+def status_dependency(name: str, transport: Transport, path: str, *version: str) -> Dependency:
+    """A backend whose status at `path` says its version, below these names."""
+
+    async def ask(deadline: Deadline) -> str:
+        answer = await transport.get(path, deadline=deadline)
+        if not answer.succeeded:
+            raise transport.refusal(answer)
+        found = transport.decode(answer)
+        for member in version:
+            found = found.get(member) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else ""
 
     return Dependency(name, ask)

@@ -16,6 +16,7 @@ from actions import jobs
 from actions.jobs import Job
 from db.database import Database, Transaction
 from domain.errors import Conflict, DomainError
+from telemetry_clients.errors import TelemetryError
 
 log = structlog.get_logger("reliability_studio.jobs")
 
@@ -200,7 +201,7 @@ def _what_went_wrong(job: Job, doing: asyncio.Task[None]) -> str | None:
     if isinstance(error, TimeoutError):
         log.warning("a job took too long", kind=job.kind, subject=job.subject, attempt=job.attempt)
         return "It took too long"
-    if isinstance(error, DomainError):
+    if isinstance(error, DomainError | TelemetryError):
         log.warning("a job failed", kind=job.kind, subject=job.subject, attempt=job.attempt, reason=error.message)
         return error.message
     log.error("a job failed unexpectedly", kind=job.kind, subject=job.subject, attempt=job.attempt, exc_info=error)

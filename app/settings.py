@@ -6,7 +6,6 @@ and a variable that is one slip of the keyboard away from a setting.
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
@@ -14,17 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-
-class SettingsError(Exception):
-    """The settings are wrong; one line for each, with its name, its value and what is allowed. Holds no secret."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+from app.backend_settings import (
+    DEFAULT,
+    Backend,
+    BackendSettings,
+    BackendVariables,
+    backend_of_variables,
+    read_telemetry_config,
+)
+from app.setting import SettingsError, allowed_values, problem, setting
 
 
 class LogFormat(StrEnum):
@@ -82,17 +83,6 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _http_url(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("it does not start with http:// or https:// and a host")
-    if url.query or url.fragment:
-        raise ValueError("it has a query or a fragment")
-    if url.username is not None or url.password is not None:
-        raise ValueError("it holds credentials")
-    return value.rstrip("/")
-
-
 def _webhook_tokens(value: SecretStr | None) -> SecretStr | None:
     """`name=token` pairs. Raises ValueError, which does not say the token."""
     tokens_of(value)
@@ -124,20 +114,15 @@ def _origin(value: str) -> str:
 _SOURCE_CHARACTERS = 100
 
 PostgresURL = Annotated[SecretStr, AfterValidator(_postgres_url)]
-HTTPURL = Annotated[str, AfterValidator(_http_url)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
 POSTGRES_URL = "`postgresql://user:password@host:5432/database`, with `?sslmode=...` if wanted"
-HTTP_URL = "`http://` or `https://`, a host, a path prefix if there is one, no credentials"
 
 
-def setting(default: Any, description: str, allowed: str, **constraints: Any) -> Any:
-    """A setting: its default, what it does, and its allowed values in words (both in Markdown)."""
-    return Field(default=default, description=description, json_schema_extra={"allowed": allowed}, **constraints)
-
-
-class Settings(BaseSettings):
+class Settings(BackendVariables):
     """What the process is told. Durations are in seconds, sizes in bytes."""
+
+    _backends: dict[Backend, dict[str, BackendSettings]] = PrivateAttr(default_factory=dict)
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True, validate_default=False
@@ -176,12 +161,6 @@ class Settings(BaseSettings):
         "a path",
     )
 
-    prometheus_url: HTTPURL | None = setting(None, "Where to ask for metrics.", HTTP_URL)
-    prometheus_username: str | None = setting(None, "User for basic authentication with Prometheus.", "text")
-    prometheus_password: SecretStr | None = setting(None, "That user's password.", "text")
-    prometheus_bearer_token: SecretStr | None = setting(
-        None, "Token for Prometheus, instead of user and password.", "text"
-    )
     prometheus_scrape_interval_seconds: float = setting(
         15,
         "How often Prometheus scrapes the services, which rates have to span several times.",
@@ -189,11 +168,44 @@ class Settings(BaseSettings):
         ge=1,
         le=3600,
     )
-    loki_url: HTTPURL | None = setting(None, "Where logs are; `/api/health` and `check` watch it.", HTTP_URL)
-    tempo_url: HTTPURL | None = setting(None, "Where traces are; `/api/health` and `check` watch it.", HTTP_URL)
+    tempo_longest_search_hours: float = setting(
+        168,
+        "Longest range of a search, as Tempo's own `search.max_duration`; longer ones are refused.",
+        "1 to 87600",
+        ge=1,
+        le=87_600,
+    )
+
+    service_graph_interval_seconds: float = setting(
+        300,
+        "How often what calls what is read from Prometheus or Tempo; 0 for never.",
+        "0 to 86400",
+        ge=0,
+        le=86_400,
+    )
+    traced_dependency_retention_hours: float = setting(
+        168, "How long a dependency that is no longer seen in traces is kept.", "1 to 8760", ge=1, le=8_760
+    )
+    telemetry_config: Path | None = setting(
+        None,
+        "File with further instances of telemetry backends: `prometheus: {eu: {url: https://..., tenant: shop}}`, the "
+        "names as in `<BACKEND>_...` in lower case. Files that it names are looked for beside it.",
+        "a path to a YAML file",
+    )
+    telemetry_cache_seconds: float = setting(
+        0, "How long answers to range queries are kept for others who ask the same; 0 for not at all.", "0 to 300",
+        ge=0, le=300,
+    )  # fmt: skip
+    telemetry_cache_max_bytes: int = setting(
+        33_554_432, "How much of them is kept, for each instance of a backend.", "65536 to 1073741824 (1 GiB)",
+        ge=65_536, le=1_073_741_824,
+    )  # fmt: skip
 
     operation_timeout_seconds: float = setting(
         15, "Time for one request, from its headers to its answer.", "0.1 to 300", ge=0.1, le=300
+    )
+    header_timeout_seconds: float = setting(
+        10, "Time that a client gets to send the headers of a request.", "0.1 to 300", ge=0.1, le=300
     )
     shutdown_timeout_seconds: float = setting(
         20, "Time that running requests get to finish when the server is told to stop.", "1 to 600", ge=1, le=600
@@ -233,8 +245,14 @@ class Settings(BaseSettings):
     alert_delivery_retention_days: float = setting(
         30, "How long deliveries of alerts are kept as they came.", "1 to 3650", ge=1, le=3650
     )
+    max_streams: int = setting(
+        10_000, "Most WebSockets and event streams that are open together.", "1 to 1000000", ge=1, le=1_000_000
+    )
     max_streams_per_address: int = setting(
-        1000, "Most WebSockets and event streams that one address may hold open.", "1 to 100000", ge=1, le=100_000
+        1000, "Most of them that one address may hold open.", "1 to 100000", ge=1, le=100_000
+    )
+    max_streams_per_user: int = setting(
+        100, "Most of them that one user who has signed in may hold open.", "1 to 100000", ge=1, le=100_000
     )
     max_operations_per_socket: int = setting(
         100, "Most operations, subscriptions included, that run on one WebSocket.", "1 to 10000", ge=1, le=10_000
@@ -286,13 +304,38 @@ class Settings(BaseSettings):
             )
         if self.database_url is None:
             problems += self._lonely_database_settings()
-        if (self.prometheus_username is None) != (self.prometheus_password is None):
-            problems.append("PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD belong together. Set both or neither.")
-        if self.prometheus_username is not None and self.prometheus_bearer_token is not None:
-            problems.append("PROMETHEUS_USERNAME and PROMETHEUS_BEARER_TOKEN exclude each other. Set one of them.")
+        problems += self._find_backends()
         if problems:
             raise SettingsError(problems)
         return self
+
+    def backends(self, backend: Backend) -> Mapping[str, BackendSettings]:
+        """The instances of a backend, by their names."""
+        return self._backends.get(backend, {})
+
+    def _find_backends(self) -> list[str]:
+        """Put together what the variables and the file say of the backends; return what is wrong with it."""
+        problems: list[str] = []
+        found: dict[Backend, dict[str, BackendSettings]] = {}
+        for backend in Backend:
+            one, wrong = backend_of_variables(backend, self)
+            problems += wrong
+            if one is not None:
+                found[backend] = {DEFAULT: one}
+        if self.telemetry_config is not None:
+            try:
+                configured = read_telemetry_config(self.telemetry_config)
+            except SettingsError as error:
+                return [*problems, *error.problems]
+            for backend, instances in configured.items():
+                if DEFAULT in instances and DEFAULT in found.get(backend, {}):
+                    problems.append(
+                        f"TELEMETRY_CONFIG {self.telemetry_config}: {backend}.{DEFAULT} is configured by "
+                        f"{backend.upper()}_URL as well. Give it another name, or unset the variable."
+                    )
+                found[backend] = {**found.get(backend, {}), **instances}
+        self._backends = found
+        return problems
 
     def _lonely_database_settings(self) -> Iterable[str]:
         given = [
@@ -341,21 +384,18 @@ def data_home() -> Path | None:
 
 def markdown_table() -> str:
     """The settings as the table of the README."""
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in BackendVariables.model_fields}
+    fields |= {f"<BACKEND>_{name}": field for name, field in BackendSettings.model_fields.items()}
     rows = ["| setting | default | allowed | what it does |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        rows.append(f"| `{name.upper()}` | {_default(field)} | {_allowed(field)} | {field.description} |")
+    for name, field in fields.items():
+        rows.append(f"| `{name.upper()}` | {_default(field)} | {allowed_values(field)} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is None or field.default == ():
+    if field.default in (None, (), {}):
         return ""
-    return f"`{field.default}`"
-
-
-def _allowed(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    return str(extra["allowed"]) if isinstance(extra, Mapping) else ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _problem(detail: Any, env_file: Path | None) -> str:
@@ -366,17 +406,7 @@ def _problem(detail: Any, env_file: Path | None) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return f"{name.upper()} in {env_file} is not a setting.{_suggestion(name.upper())}"
-    secret = "SecretStr" in str(field.annotation)
-    value = "" if secret else f"={_given(detail)!r}"
-    because = f": {detail['ctx']['error']}" if detail["type"] == "value_error" else ""
-    return f"{name.upper()}{value} is not allowed{because}. Allowed: {_allowed(field).replace('`', '')}."
-
-
-def _given(detail: Any) -> str:
-    """The value that was refused, without the credentials that a URL may hold."""
-    value = detail["input"]
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return re.sub(r"//[^@/]*@", "//***@", text)
+    return problem(name.upper(), field, detail)
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

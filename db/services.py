@@ -38,6 +38,7 @@ services = Table(
     *url("runbook_url"),
     *json_object("labels"),
     *json_object("selectors"),
+    *json_object("telemetry_instances"),
     timestamp("discovered_at", nullable=True),
     Column("version", Integer, nullable=False, server_default=text("1")),
     *changed(),
@@ -62,6 +63,7 @@ service_dependencies = Table(
     timestamp("last_seen_at", nullable=True),
     *number("request_rate", nullable=True),
     *ratio("error_ratio", nullable=True),
+    *number("latency_p95_seconds", nullable=True),
     CheckConstraint("service_id <> depends_on_id", name="no_self_loop"),
     Index(None, "depends_on_id"),
 )

@@ -13,6 +13,14 @@ class HealthStatus(StrEnum):
     UNHEALTHY = "UNHEALTHY"
 
 
+class CircuitState(StrEnum):
+    """Whether a circuit breaker lets calls pass: all of them, one to try, or none."""
+
+    CLOSED = "CLOSED"
+    HALF_OPEN = "HALF_OPEN"
+    OPEN = "OPEN"
+
+
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
     """What became of asking one dependency. `message` says what is wrong, in words for everybody."""
@@ -25,6 +33,8 @@ class ComponentHealth:
     checked_at: datetime
     error: Exception | None = None
     """For the operator: its `__cause__` may name hosts."""
+    circuit_state: CircuitState | None = None
+    """Whether calls to it pass, where a circuit breaker decides that."""
 
 
 @dataclass(frozen=True, slots=True)

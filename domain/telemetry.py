@@ -1,6 +1,14 @@
 """Words for other people's data: metrics, logs and traces."""
 
+import re
 from enum import StrEnum
+from typing import Final
+
+DEFAULT_INSTANCE: Final = "default"
+"""The instance of a backend that is asked about services that name none."""
+
+INSTANCE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+"""How the instances of a backend may be called."""
 
 
 class TelemetryBackend(StrEnum):
@@ -9,6 +17,23 @@ class TelemetryBackend(StrEnum):
     PROMETHEUS = "PROMETHEUS"
     LOKI = "LOKI"
     TEMPO = "TEMPO"
+
+
+class PrometheusResultKind(StrEnum):
+    """What a PromQL expression gives."""
+
+    VECTOR = "VECTOR"
+    MATRIX = "MATRIX"
+    SCALAR = "SCALAR"
+    STRING = "STRING"
+
+
+class SilenceState(StrEnum):
+    """Whether a silence holds."""
+
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    EXPIRED = "EXPIRED"
 
 
 class GoldenSignal(StrEnum):
@@ -35,3 +60,15 @@ _UNITS = {
     GoldenSignal.LATENCY_P99: "s",
     GoldenSignal.SATURATION: "1",
 }
+
+
+class LogLevel(StrEnum):
+    """How bad a line of a log says it is, from the least to the worst (OpenTelemetry's severities, log data model)."""
+
+    TRACE = "TRACE"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"

@@ -15,7 +15,9 @@ from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth
 from domain.time import Deadline
 from feed.log import EventLog
+from resolvers.batching import Batcher
 from resolvers.compile.documents import PreparedOperation
+from resolvers.log_tails import LogTails
 from telemetry_clients.instances import Telemetry
 
 
@@ -36,6 +38,15 @@ class Running:
     shape: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a backend remarked about the answer to a field that it nevertheless gave."""
+
+    path: tuple[str | int, ...]
+    backend: str
+    message: str
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One operation's surroundings. `now` is the time of the request, for everything in it."""
@@ -51,6 +62,9 @@ class RequestContext:
     health: Callable[[], Awaitable[SystemHealth]] | None = None
     reading: Reading | None = None
     running: Running | None = None
+    batcher: Batcher = field(default_factory=Batcher)
+    log_tails: LogTails = field(default_factory=LogTails)
+    remarks: dict[Remark, None] = field(default_factory=dict)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

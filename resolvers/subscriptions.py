@@ -1,6 +1,5 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode, execute
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode
 from sqlalchemy import select
 
 from db.incidents import incidents
@@ -16,20 +15,21 @@ from domain.errors import DatabaseUnavailable, DomainError, NotFound
 from domain.feed import EventType
 from domain.incidents import Severity
 from domain.time import Deadline
-from feed.cursor import Cursor, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Frame, Hub, Place, Sink
+from feed.hub import Hub
 from feed.log import EventLog
+from feed.stream import Frame, Place, Sink
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, EventPlaces, identifier
 from resolvers.compile.selection import collect
-from resolvers.compile.sources import Sources, Stream
+from resolvers.compile.sources import Live, Sources, Stream
 from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
-from resolvers.errors import field_error
-from resolvers.execution import Executor
+from resolvers.execution import answer_to_event, execute
+from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
 RENDER_SECONDS = 15.0
@@ -53,16 +53,19 @@ class Asked:
     key: str
     definition: GraphQLField
     nodes: Sequence[FieldNode]
-    source: Stream
+    source: Stream | Live
     arguments: Mapping[str, Argument]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One that is open: `start` is the cursor that its frames come after. Close the frames when done."""
+    """One that is open. Close the frames when done.
 
-    start: str
-    frames: AsyncGenerator[Frame]
+    `start` is the cursor that its frames come after, None for one that cannot be resumed.
+    """
+
+    start: str | None
+    frames: AsyncGenerator[Frame] | AsyncGenerator[LiveFrame]
 
 
 class Subscriptions:
@@ -93,27 +96,28 @@ class Subscriptions:
         except Uncoercible as error:
             raise _variable_error(prepared, given) from error
         asked = self._asked(prepared, variables)
+        running = Running(prepared, variables, shape)
+        if isinstance(asked.source, Live):
+            arguments = {name: argument.value for name, argument in asked.arguments.items()}
+            name = asked.nodes[0].name.value
+            return Subscription(None, live_frames(asked.source, name, running, arguments, context))
         try:
-            filter_ = await _filter(asked, context)
-            epoch = await self._epoch(context)
+            filter_ = await _filter(asked, asked.source.types, context)
             after = resume_after if resume_after is not None else _after(asked)
-            if after is None:
-                start = Cursor(epoch, self._hub.log.position)
-            else:
-                start = decode(after)
-                await self._hub.log.require(start)
+            start = await self._now(context) if after is None else await self._hub.log.require(decode(after))
         except DomainError as error:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
-        renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
-        key = (query, prepared.name, _without_after(asked, given), filter_)
+        renderer = self._renderer(prepared, running, asked, context)
+        # Whoever has other rights may be told other things.
+        key = (query, prepared.name, _without_after(asked, given), filter_, context.actor.role)
         return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
-    async def _epoch(self, context: RequestContext) -> UUID:
-        try:
-            async with asyncio.timeout(context.deadline.remaining_seconds()):
-                return await self._hub.log.started()
-        except TimeoutError as error:
-            raise DatabaseUnavailable from error
+    async def _now(self, context: RequestContext) -> Cursor:
+        """The place that has everything before it that has been committed, and nothing else."""
+        text = await context.read(f"select {AS_OF_CURSOR_SQL}", [])
+        if text is None:
+            raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
+        return decode(text.decode())
 
     def _asked(self, prepared: PreparedOperation, variables: Mapping[str, Any]) -> Asked:
         root = prepared.lookup.schema.subscription_type
@@ -123,8 +127,8 @@ class Subscriptions:
         ((key, nodes),) = selections.items()
         name = nodes[0].name.value
         source = self._sources.fields[root.name, name]
-        if not isinstance(source, Stream):
-            raise TypeError(f"{name} is no stream of events")
+        if not isinstance(source, Stream | Live):
+            raise TypeError(f"{name} is no stream")
         definition = root.fields[name]
         return Asked(key, definition, nodes, source, field_arguments(definition, nodes[0], variables))
 
@@ -177,7 +181,7 @@ class Compiled:
     async def _render(self, statement: Statement, places: Sequence[Place]) -> list[bytes]:
         values = statement.values(Bindings(self._variables, self._clock(), _columns(places)))
         text = await self._reads.fetch_text(statement.sql, values, timeout_seconds=RENDER_SECONDS)
-        return (text or b"").split(b"\n")
+        return text.split(b"\n") if text is not None else []
 
 
 class Executed:
@@ -209,27 +213,18 @@ class Executed:
 
     async def _execute(self, place: Place, table: str) -> bytes:
         context = replace(
-            self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
+            self._context,
+            now=self._clock(),
+            deadline=Deadline.after(RENDER_SECONDS),
+            running=self._running,
+            remarks={},
         )
         schema = self._running.prepared.lookup.schema
         events = await read_events(self._sources, context, schema, table, _columns([place]))
         if not events:
             await _require(self._log, [place])
         (event,) = events
-        executing = execute(
-            schema,
-            self._running.prepared.document,
-            {self._asked.nodes[0].name.value: event},
-            context,
-            dict(self._running.variables),
-            self._running.prepared.name,
-            executor_class=Executor,
-        )
-        result = executing if isinstance(executing, ExecutionResult) else await executing
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body["errors"] = [field_error(error, context.request_id) for error in result.errors]
-        return orjson.dumps(body)
+        return orjson.dumps(await answer_to_event(self._asked.nodes[0].name.value, event, self._running, context))
 
 
 def _columns(places: Sequence[Place]) -> EventPlaces:
@@ -249,7 +244,7 @@ def _after(asked: Asked) -> str | None:
     return None if after is None else after.value
 
 
-async def _filter(asked: Asked, context: RequestContext) -> EventFilter:
+async def _filter(asked: Asked, of_source: frozenset[str] | None, context: RequestContext) -> EventFilter:
     """What is asked, checked. Raises NotFound for incidents and services that do not exist."""
     given = asked.arguments.get("filter")
     parts = {name: part.value for name, part in ((given and given.fields) or {}).items() if part.value is not None}
@@ -257,8 +252,8 @@ async def _filter(asked: Asked, context: RequestContext) -> EventFilter:
     if (own := asked.arguments.get("incidentId")) is not None and own.value is not None:
         wanted.append(own.value)
     types = None if "types" not in parts else frozenset(EventType(type_) for type_ in parts["types"])
-    if asked.source.types is not None:
-        own_types = frozenset(EventType(type_) for type_ in asked.source.types)
+    if of_source is not None:
+        own_types = frozenset(EventType(type_) for type_ in of_source)
         types = own_types if types is None else types & own_types
     ids = {await _incident(id_, context) for id_ in wanted}
     if len(ids) > 1:
@@ -308,9 +303,7 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
 
 def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(
-        prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name, executor_class=Executor
-    )
+    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")

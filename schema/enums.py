@@ -9,14 +9,15 @@ from domain.access import Role
 from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, WebhookKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
-from domain.health import HealthStatus
+from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 from domain.suppressions import SuppressionKind
-from domain.telemetry import GoldenSignal, TelemetryBackend
+from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
+from domain.traces import SpanOrder, TraceOrder
 
 
 def describe(enum: type[StrEnum], **descriptions: str) -> None:
@@ -231,6 +232,19 @@ describe(
     TEMPO="Traces.",
 )
 describe(
+    PrometheusResultKind,
+    VECTOR="A value of each series at one time.",
+    MATRIX="Values of each series over time.",
+    SCALAR="A number: one series without labels.",
+    STRING="A text.",
+)
+describe(
+    SilenceState,
+    PENDING="Not yet.",
+    ACTIVE="It holds now.",
+    EXPIRED="It has ended.",
+)
+describe(
     GoldenSignal,
     REQUEST_RATE="Requests per second.",
     ERROR_RATIO="Failed requests of all requests, 0 to 1.",
@@ -239,6 +253,16 @@ describe(
     LATENCY_P99="The duration that 99 % of the requests stay below, in seconds.",
     SATURATION="How full the service is, 0 to 1.",
 )
+describe(
+    LogLevel,
+    TRACE="Every step.",
+    DEBUG="What helps to find mistakes.",
+    INFO="What happens as it should.",
+    WARN="Something that may become a problem.",
+    ERROR="Something failed.",
+    FATAL="The process, or all of what it does, failed.",
+    UNKNOWN="It does not say.",
+)
 
 
 describe(
@@ -246,6 +270,12 @@ describe(
     HEALTHY="It serves.",
     DEGRADED="It serves, and something is missing.",
     UNHEALTHY="It does not serve.",
+)
+describe(
+    CircuitState,
+    CLOSED="Calls pass.",
+    HALF_OPEN="One call passes, to see whether it answers again.",
+    OPEN="No call passes for a while, because too many failed.",
 )
 describe(
     Role,
@@ -263,3 +293,14 @@ class OrderDirection(StrEnum):
 
 
 describe(OrderDirection, ASC="The smallest or earliest first.", DESC="The greatest or latest first.")
+describe(
+    TraceOrder,
+    START="The latest first.",
+    DURATION="The slowest first.",
+)
+describe(
+    SpanOrder,
+    START="A parent before its children, children by their start.",
+    DURATION="The longest first.",
+    SELF_TIME="The longest self time first.",
+)

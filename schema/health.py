@@ -3,7 +3,7 @@
 import strawberry
 
 from domain import health
-from domain.health import HealthStatus
+from domain.health import CircuitState, HealthStatus
 from schema.scalars import DateTime
 
 
@@ -17,6 +17,9 @@ class ComponentHealth:
     version: str | None = strawberry.field(description="Its version, where it says so.")
     latency_seconds: float | None = strawberry.field(description="How long its answer took.")
     checked_at: DateTime = strawberry.field(description="When it was asked.")
+    circuit_breaker: CircuitState | None = strawberry.field(
+        description="Whether calls to it pass; null where no circuit breaker decides that."
+    )
 
 
 @strawberry.type(description="How well the server serves: as well as the worst of what it depends on lets it.")
@@ -39,6 +42,7 @@ def system_health(report: health.SystemHealth) -> SystemHealth:
                 version=component.version,
                 latency_seconds=component.latency_seconds,
                 checked_at=DateTime(component.checked_at),
+                circuit_breaker=component.circuit_state,
             )
             for component in report.components
         ],

@@ -1,6 +1,7 @@
 """The roots of the schema, and the schema."""
 
 import strawberry
+from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
 from feed.cursor import AS_OF_CURSOR_SQL
@@ -11,7 +12,7 @@ from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, A
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.errors import MUTATION_ERRORS
-from schema.events import ALL_EVENTS, ON_A_STREAM, Event
+from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
     ALERT_ORDER,
     EVENT_ORDER,
@@ -29,19 +30,24 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
+from schema.logs import loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.silences import SilenceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
+from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.silences import all_silences
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
 from schema.timeline import TimelineEvent, timeline
+from schema.traces import TraceQueries
 
 NODE_TABLES = {
     "Incident": "incidents",
@@ -65,7 +71,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query:
+class Query(TraceQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -147,8 +153,8 @@ class Query:
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
     events: Connection[Event] = sql.connection(
-        "What happened, oldest first, for clients that poll.",
-        ON_A_STREAM + " {it}",
+        "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
+        ON_A_PAGE + " {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,
@@ -168,6 +174,14 @@ class Query:
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    loki = strawberry.field(
+        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+    )
+    silences = strawberry.field(
+        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+    )
+
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -175,7 +189,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(AlertMutations, IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(AlertMutations, IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
     """Everything that can be changed."""
 
 
@@ -183,10 +197,13 @@ def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=(*ALL_EVENTS, *MUTATION_ERRORS),
         config=CONFIG,
     )
+    # Strawberry's own switch would promise `@stream` as well.
+    schema._schema.directives += (GraphQLDeferDirective,)
+    return schema

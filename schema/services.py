@@ -6,16 +6,19 @@ from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from resolvers import sql
 from resolvers.compile.sources import Order, OrderKey
 from schema.filters import ALERT_ORDER, INCIDENT_ORDER, AlertFilter, IncidentFilter, IncidentOrder
+from schema.logs import LogEntry, LogPattern, service_log_patterns, service_logs
 from schema.nodes import Connection, Node
 from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
 from schema.scalars import JSON, URL, DateTime
 from schema.telemetry import MetricSeries, service_metrics
+from schema.traces import Trace, service_traces
 
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 
 
 PROMETHEUS_SELECTOR = "coalesce(nullif({it}.selectors->'prometheus', 'null'), jsonb_build_object('service', {it}.name))"
+TEMPO_SELECTOR = "coalesce({it}.selectors->>'tempo', {it}.name)"
 
 
 @sql.type(deployments)
@@ -43,6 +46,9 @@ class ServiceDependency:
     last_seen_at: DateTime | None = sql.column("When it was last seen in traces.")
     request_rate: float | None = sql.column("Requests per second along it, when last seen.")
     error_ratio: float | None = sql.column("Failed requests of all along it, 0 to 1, when last seen.")
+    latency_p95_seconds: float | None = sql.column(
+        "How long 95 % of the requests along it took at most, by the clock of the service that answers, when last seen."
+    )
 
 
 @sql.type()
@@ -50,14 +56,20 @@ class ServiceSelectors:
     """How a service is named in each backend."""
 
     prometheus: JSON = sql.expression(
-        "Label matchers: label names and their values.",
+        "Label matchers: label names and their values. Where none are declared, Prometheus is asked which of "
+        "`service`, `service_name`, `job` and `app` has the service's name as its value.",
         PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
-        "Label matchers of its log streams.",
+        "Label matchers of its log streams. Where none are declared, Loki is asked which of the labels `service_name`, "
+        "`service`, `app`, `job` and `container` has the service's name.",
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
-    tempo: str = sql.expression("The `service.name` of its traces.", "coalesce({it}.selectors->>'tempo', {it}.name)")
+    tempo: str = sql.expression("The `service.name` of its traces.", TEMPO_SELECTOR)
+    signals: JSON = sql.expression(
+        "PromQL that is asked for some golden signals, by signal, instead of looking for the usual metrics.",
+        "coalesce(nullif({it}.selectors->'signals', 'null'), '{{}}')",
+    )
 
 
 @sql.type(services)
@@ -75,6 +87,9 @@ class Service(Node):
     runbook_url: URL | None = sql.column("What to do when it hurts.")
     labels: JSON = sql.column("Labels, a flat object of strings.")
     selectors: ServiceSelectors = sql.embedded("How it is named in each backend.")
+    telemetry_instances: JSON = sql.column(
+        "Which instance of each backend knows it; the default one of those that are missing."
+    )
     discovered_at: DateTime | None = sql.column("When it was first heard of, where nobody declared it.")
     version: int = sql.column("Counts its changes.")
     created_at: DateTime = sql.column("When it was added.")
@@ -112,7 +127,29 @@ class Service(Node):
         "Its golden signals over a time range, from Prometheus.",
         service_metrics,
         name="{it}.name",
-        selector=PROMETHEUS_SELECTOR,
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'prometheus'",
+    )
+    traces: list[Trace] | None = sql.elsewhere(
+        "Traces with spans of it, from Tempo.",
+        service_traces,
+        selector=TEMPO_SELECTOR,
+        instance="{it}.telemetry_instances->>'tempo'",
+    )
+    logs: list[LogEntry] | None = sql.elsewhere(
+        "Its lines over a time range, the latest first, from Loki.",
+        service_logs,
+        name="{it}.name",
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
+    )
+    log_patterns: list[LogPattern] | None = sql.elsewhere(
+        "Its lines over a time range in groups that look alike, the largest first, from Loki. Where Loki finds none "
+        "itself, or only some levels are wanted, they are found among the latest 2000 lines.",
+        service_log_patterns,
+        name="{it}.name",
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

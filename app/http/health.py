@@ -29,6 +29,7 @@ def health_routes(health: Health, metrics: Metrics, *, version: str) -> list[Rou
                 "version": component.version,
                 "latency_seconds": round(component.latency_seconds, 6),
                 "checked_at": component.checked_at,
+                **({"circuit_breaker": component.circuit_state.lower()} if component.circuit_state else {}),
             }
             for component in report.components
         }
@@ -37,7 +38,7 @@ def health_routes(health: Health, metrics: Metrics, *, version: str) -> list[Rou
 
     async def exposition(request: Request) -> Response:
         """The metrics of this process."""
-        content_type, text = metrics.exposition(request.headers.get("accept", ""))
+        content_type, text = await metrics.exposition(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": content_type})
 
     return [

@@ -32,7 +32,7 @@ from resolvers.compile.filters import conditions_of
 from resolvers.compile.json_text import concatenate
 from resolvers.compile.parameters import Parameters
 from resolvers.compile.selection import Document
-from resolvers.compile.sources import Leaf, Member, Page, RowType, Sources, Stream, Switch
+from resolvers.compile.sources import Leaf, Live, Member, Page, RowType, Sources, Stream, Switch
 from resolvers.compile.statement import Compiler
 
 TIMEOUT_SECONDS = 30.0
@@ -126,7 +126,7 @@ def _statements(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[str, 
     document = Document(schema, {})
     for (type_name, field_name), source in sources.fields.items():
         row = sources.rows.get(type_name)
-        if isinstance(source, Member | Stream) or (row is not None and row.is_part):
+        if isinstance(source, Member | Stream | Live) or (row is not None and row.is_part):
             continue  # Read as a part of what holds it.
         place = f"{type_name}.{field_name}"
         definition = _field(schema, type_name, field_name)
@@ -140,7 +140,9 @@ def _statements(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[str, 
 
 def _page_statements(source: Page, row: RowType | None) -> Iterator[tuple[str, str]]:
     """Every condition and every order of a list."""
-    table, where = source.table.format(it="it"), source.where.format(it="it", parent="t0")
+    cursors = source.order.cursors
+    parts = {} if cursors is None else {name: f"null::{pg_type}" for name, (_, pg_type) in cursors.parts.items()}
+    table, where = source.table.format(it="it", **parts), source.where.format(it="it", parent="t0")
     conditions = {**source.conditions, **source.arguments}
     for name, condition in conditions.items():
         for answer in (True, False) if isinstance(condition, Switch) else (True,):
@@ -151,6 +153,9 @@ def _page_statements(source: Page, row: RowType | None) -> Iterator[tuple[str, s
     for name, key in source.order.keys.items():
         order = f"{key.sql}, {source.order.tiebreak.sql}".format(it="it")
         yield name, f"select exists (select from {table} where {where} order by {order}){_from(row)}"
+    if cursors is not None:
+        is_after, refusal = (sql.format(it="it", **parts) for sql in (cursors.is_after, cursors.refusal))
+        yield "after", f"select exists (select from {table} where {is_after} and {refusal} is null){_from(row)}"
 
 
 def _from(row: RowType | None) -> str:

@@ -25,6 +25,10 @@ from schema.mutations.payloads import DeletePayload, Info, Payload
 from schema.scalars import JSON, URL, DateTime
 from schema.services import Deployment, Service
 
+TELEMETRY_INSTANCES = (
+    'Which instance of each backend knows it, as in `{"prometheus": "eu"}`; the default one where none is given.'
+)
+
 
 @payload_type
 class ServicePayload(Payload):
@@ -51,6 +55,10 @@ class ServiceSelectorsInput:
     prometheus: JSON | None = optional("Label matchers: label names and their values.")
     loki: JSON | None = optional("Label matchers of its log streams.")
     tempo: str | None = optional("The `service.name` of its traces.")
+    signals: JSON | None = optional(
+        "PromQL for golden signals, an object by signal. `$selector` stands for the label matchers without braces, "
+        "`$window` for the range of a rate, as in `sum(rate(jobs_total{$selector}[$window]))`."
+    )
 
 
 @input_type
@@ -67,6 +75,7 @@ class CreateServiceInput:
     runbook_url: URL | None = optional("What to do when it hurts.")
     labels: JSON | None = optional("Labels, a flat object of strings.")
     selectors: ServiceSelectorsInput | None = optional("How it is named in each backend.")
+    telemetry_instances: JSON | None = optional(TELEMETRY_INSTANCES)
     depends_on: list[str] | None = optional(
         "The services that it depends on, by name or id; a new name is added to the catalog."
     )
@@ -89,6 +98,7 @@ class UpdateServiceInput:
     runbook_url: URL | None = optional("What to do when it hurts.")
     labels: JSON | None = optional("Labels, a flat object of strings, instead of the present ones.")
     selectors: ServiceSelectorsInput | None = optional("How it is named in each backend, instead of the present names.")
+    telemetry_instances: JSON | None = optional(f"{TELEMETRY_INSTANCES} Instead of the present ones.")
     depends_on: list[str] | None = optional(
         "The services that it depends on, by name or id, instead of those declared so far."
     )

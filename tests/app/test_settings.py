@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import GraphQLHTTPProfile, LogLevel, Settings, SettingsError, load_settings, markdown_table
+from app.setting import SettingsError
+from app.settings import GraphQLHTTPProfile, LogLevel, Settings, load_settings, markdown_table
 from tests.servers import ROOT, run_command
 
 SECRET = "hunter2"
@@ -44,7 +45,10 @@ def test_without_any_setting_there_is_a_default_for_everything() -> None:
         ("DB_POOL_MAX_CONNECTIONS", "5", "DB_POOL_KEPT_CONNECTIONS=10 is more than DB_POOL_MAX_CONNECTIONS=5."),
         ("DB_USER", "me", "DB_USER is set, but neither DB_HOST nor DATABASE_URL is."),
         ("DB_HOST", "db", "DB_HOST is set, but DB_USER is not."),
-        ("PROMETHEUS_USERNAME", "me", "PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD belong together."),
+        ("PROMETHEUS_USERNAME", "me", "PROMETHEUS_USERNAME is set, but PROMETHEUS_URL is not."),
+        ("LOKI_HEADERS", "X-Shop", "LOKI_HEADERS is not allowed: a header is without `=`."),
+        ("TEMPO_MAX_CONNECTIONS", "0", "TEMPO_MAX_CONNECTIONS='0' is not allowed. Allowed: 1 to 1000."),
+        ("ALERTMANAGER_TLS_INSECURE_SKIP_VERIFY", "maybe", "Allowed: true, false."),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(

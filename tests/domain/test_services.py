@@ -14,6 +14,7 @@ from domain.services import (
     selectors,
     service_name,
     status_under,
+    telemetry_instances,
     tier,
 )
 
@@ -79,6 +80,28 @@ def test_selectors_are_kept_per_backend_and_label_values_may_hold_anything():
     }
     assert selectors(given, "selectors") == given
     assert selectors({"prometheus": {"job": "a"}, "tempo": None}, "selectors") == {"prometheus": {"job": "a"}}
+
+
+def test_telemetry_instances_are_kept_per_backend():
+    given = {"prometheus": "eu", "loki": "eu-1", "tempo": None}
+    assert telemetry_instances(given, "telemetryInstances") == {"prometheus": "eu", "loki": "eu-1"}
+    assert telemetry_instances(None, "telemetryInstances") == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("eu", ("telemetryInstances",)),
+        ({"graphite": "eu"}, ("telemetryInstances",)),
+        ({"prometheus": ["eu"]}, ("telemetryInstances", "prometheus")),
+        ({"loki": "EU West"}, ("telemetryInstances", "loki")),
+        ({"tempo": "a" * 64}, ("telemetryInstances", "tempo")),
+    ],
+)
+def test_instances_that_nobody_could_configure_are_refused(given, path):
+    with pytest.raises(ValidationFailed) as refusal:
+        telemetry_instances(given, "telemetryInstances")
+    assert refusal.value.path == path
 
 
 @pytest.mark.parametrize(

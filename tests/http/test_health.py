@@ -1,11 +1,13 @@
 """What load balancers, container platforms and Prometheus ask."""
 
+import math
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from db.embedded import EmbeddedPostgres
+from tests.http.scrape import sample
 from tests.postgres import FORGETFUL
 from tests.servers import ServerProcess
 from tests.waiting import until
@@ -27,7 +29,9 @@ async def test_a_server_that_can_serve_is_healthy(http: httpx.AsyncClient) -> No
 async def test_a_dead_telemetry_backend_degrades_and_nothing_more(database_url: str) -> None:
     nobody = "http://127.0.0.1:9"
     async with (
-        ServerProcess(DATABASE_URL=database_url, PROMETHEUS_URL=nobody, LOKI_URL=nobody) as server,
+        ServerProcess(
+            DATABASE_URL=database_url, PROMETHEUS_URL=nobody, LOKI_URL=nobody, SERVICE_GRAPH_INTERVAL_SECONDS="0"
+        ) as server,
         httpx.AsyncClient(base_url=server.url) as http,
     ):
         response = await http.get("/api/health")
@@ -56,6 +60,7 @@ async def test_without_its_database_a_server_lives_but_cannot_serve_until_it_is_
         assert await status_is(200)
         await postgres.stop()
         await until(lambda: status_is(503))
+        assert math.isnan(await sample(http, "reliability_studio_relay_lag_seconds"))
         assert (await http.get("/health")).status_code == 200
         refused = await http.get("/api/incidents")
         assert refused.status_code == 503

@@ -42,6 +42,7 @@ def _catalog(made: Rows, chance: random.Random) -> None:
             "documentation_url": at(LINKS, n + 1),
             "labels": at(OBJECTS, n),
             "selectors": at(selectors, n),
+            "telemetry_instances": at(({}, {"prometheus": "eu", "tempo": "eu"}, {"prometheus": None}), n),
             "discovered_at": None if n % 2 else at(TIMES, n),
         }
         for n in range(5)
@@ -57,6 +58,7 @@ def _catalog(made: Rows, chance: random.Random) -> None:
             "last_seen_at": at(TIMES, here) if here else None,
             "request_rate": at(NUMBERS, there) if there else None,
             "error_ratio": at(RATIOS, there) if there else None,
+            "latency_p95_seconds": at(NUMBERS, here) if there else None,
         }
         for here, there in edges
     )

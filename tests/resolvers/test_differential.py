@@ -1,7 +1,9 @@
 """The compiler is held against ordinary execution: the same document on the same data gives the same answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import product
 
 import orjson
 import pytest
@@ -11,12 +13,15 @@ from hypothesis import strategies as st
 from resolvers.compile.arguments import Uncompilable
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Endpoint, Transport
 from tests.resolvers.awkward_rows import awkward_rows
+from tests.resolvers.awkward_values import TIMES
 from tests.resolvers.client import Client, ordered
 from tests.resolvers.documents import requests
 from tests.resolvers.values import Values
-from tests.telemetry_clients.local_server import answering, http_answer, local_server
+from tests.telemetry_clients.local_server import Request, http_answer, local_server
+from tests.telemetry_clients.tempo_server import StoredTrace, TempoServer, trace_id
 
 NOTHING_TO_READ = "Nothing here comes from the database"
 MIXED_INTERFACE = "An interface with values of other backends"
@@ -25,15 +30,35 @@ EXAMPLES = settings.default.max_examples
 
 @pytest.fixture(scope="session")
 async def telemetry() -> AsyncIterator[Telemetry]:
-    """A Prometheus that has heard of every service, whatever it is asked."""
+    """A Prometheus that has heard of every service, whatever it is asked, and a Tempo with traces of each."""
     names = [row["name"] for row in awkward_rows()["services"]]
-    series = [{"metric": {"service": name}, "values": [[1772323200, "0.5"]]} for name in names]
-    body = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+    metric = "http_server_request_duration_seconds_count"
+    known = [{"metric": {"__name__": metric, "service": name, "code": "200"}, "value": [1, "1"]} for name in names]
+    series = [{"metric": {"service": name}, "values": [[1772323200.5, "0.5"], [1772323215, "NaN"]]} for name in names]
+    vector = orjson.dumps({"status": "success", "data": {"resultType": "vector", "result": known}})
+    matrix = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+
+    services = [(row["selectors"] or {}).get("tempo") or row["name"] for row in awkward_rows()["services"]]
+    traces = [
+        StoredTrace(trace_id(number), time.timestamp(), number * 40, [service, "x"], frozenset(["x"][: number % 2]))
+        for number, (service, time) in enumerate(product(services, TIMES), start=1)
+    ]
+
+    async def behaviour(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(http_answer(matrix if request.path.endswith("query_range") else vector))
+
     async with (
-        local_server(answering(http_answer(body))) as server,
+        local_server(behaviour) as server,
+        local_server(TempoServer(traces)) as tempo_server,
         Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
+        Transport(Endpoint(backend="Tempo", url=tempo_server.url)) as tempo_transport,
     ):
-        yield Telemetry(prometheus=Instances("Prometheus", {DEFAULT: Prometheus(transport)}))
+        prometheus = Prometheus(transport)
+        tempo = Tempo(tempo_transport, longest_search_seconds=1e12)
+        yield Telemetry(
+            prometheus=Instances("Prometheus", {DEFAULT: prometheus, "eu": prometheus}),
+            tempo=Instances("Tempo", {DEFAULT: tempo, "eu": tempo}),
+        )
 
 
 @settings(max_examples=EXAMPLES * 3)

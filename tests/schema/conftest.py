@@ -16,6 +16,7 @@ from domain.time import Deadline
 from resolvers.context import Reading, RequestContext
 from resolvers.operations import OperationRequest, Operations
 from schema.root import build_schema
+from telemetry_clients.instances import Telemetry
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ERRORS = "errors { __typename message code path ... on ConflictError { currentVersion } }"
@@ -31,6 +32,7 @@ class Api:
         self.now = NOON
         self.timeout_seconds = 10.0
         self.reading: Reading | None = None
+        self.telemetry = Telemetry()
 
     async def __call__(self, document: str, **variables: Any) -> dict[str, Any]:
         context = RequestContext(
@@ -40,6 +42,7 @@ class Api:
             request_id="request-1",
             now=self.now,
             reading=self.reading,
+            telemetry=self.telemetry,
         )
         request = OperationRequest(document, variables=variables)
         answer = await self.operations.execute(request, context, allowed={"query", "mutation"})

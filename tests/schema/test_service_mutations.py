@@ -17,6 +17,7 @@ async def test_a_declared_service_is_answered_with_all_that_was_given(api, team)
         "runbookUrl": "https://wiki.example.org/checkout",
         "labels": {"region": "eu"},
         "selectors": {"prometheus": {"job": "checkout"}, "loki": {"app": "checkout"}, "tempo": "shop-checkout"},
+        "telemetryInstances": {"prometheus": "eu", "loki": "logs-1"},
         "dependsOn": ["payments", "carts"],
         "idempotencyKey": "declare-checkout",
     }
@@ -143,6 +144,7 @@ async def test_a_service_that_cannot_be_is_refused_with_the_field(api):
         ({"selectors": {"prometheus": {"job-name": "x"}}}, ["selectors", "prometheus"]),
         ({"selectors": {"loki": "app"}}, ["selectors", "loki"]),
         ({"selectors": {"tempo": "\0"}}, ["selectors", "tempo"]),
+        ({"telemetryInstances": {"prometheus": "EU"}}, ["telemetryInstances", "prometheus"]),
         ({"dependsOn": ["carts", NOWHERE]}, ["dependsOn", "1"]),
         ({"dependsOn": ["checkout"]}, ["dependsOn", "0"]),
         ({"dependsOn": [f"service-{number}" for number in range(10_000)]}, ["dependsOn"]),

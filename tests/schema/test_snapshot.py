@@ -26,17 +26,6 @@ CONTRACT = ROOT.parent / "shared" / "design" / "contract.graphql"
 
 # What the contract promises and later work brings. What has come goes from here.
 LATER = {
-    "Incident.logs",
-    "Incident.traces",
-    "Service.logs",
-    "Service.logPatterns",
-    "Service.traces",
-    "LogLevel",
-    "LogEntry",
-    "LogPattern",
-    "Trace",
-    "Span",
-    "Subscription.logTail",
     "SLO.history",
     "SLO.openSlo",
     "SLO.prometheusRules",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ class Request:
     path: str
     parameters: dict[str, list[str]]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 Behaviour = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
@@ -35,7 +37,7 @@ class LocalServer:
 
     @property
     def address(self) -> str:
-        return self.url.removeprefix("http://")
+        return self.url.partition("://")[2]
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -56,12 +58,12 @@ class LocalServer:
 
 
 @contextlib.asynccontextmanager
-async def local_server(behaviour: Behaviour) -> AsyncIterator[LocalServer]:
+async def local_server(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[LocalServer]:
     """Serve on a free port of 127.0.0.1; every connection is closed at the end."""
     server = LocalServer(behaviour)
-    listener = await asyncio.start_server(server._converse, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server._converse, "127.0.0.1", 0, ssl=tls)
     host, port = listener.sockets[0].getsockname()
-    server.url = f"http://{host}:{port}"
+    server.url = f"{'http' if tls is None else 'https'}://{host}:{port}"
     try:
         yield server
     finally:
@@ -91,6 +93,16 @@ def answering(answer: bytes) -> Behaviour:
     return behaviour
 
 
+def answering_in_turn(*answers: bytes) -> Behaviour:
+    """The behaviour that says one after the other, and the last one from then on."""
+    left = list(answers)
+
+    async def behaviour(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(left.pop(0) if len(left) > 1 else left[0])
+
+    return behaviour
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Hang up with a TCP reset instead of a goodbye."""
     connection = writer.get_extra_info("socket")
@@ -108,5 +120,6 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     url = urlsplit(target)
-    sent = "&".join(filter(None, (url.query, body.decode())))
-    return Request(method, url.path, parse_qs(sent, keep_blank_values=True), headers)
+    is_form = headers.get("content-type") == "application/x-www-form-urlencoded"
+    sent = "&".join(filter(None, (url.query, body.decode() if is_form else "")))
+    return Request(method, url.path, parse_qs(sent, keep_blank_values=True), headers, body)

@@ -1,0 +1,209 @@
+"""HTTP/1.1 to one endpoint: one exchange after another, each bounded in size. The only module that knows httpx."""
+
+import re
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+from opentelemetry import propagate, trace
+
+from telemetry_clients.errors import (
+    TelemetryBadResponse,
+    TelemetryError,
+    TelemetryLimited,
+    TelemetryNotConfigured,
+    TelemetryTimeout,
+    TelemetryUnavailable,
+)
+from telemetry_clients.transport.answer import Answer
+from telemetry_clients.transport.call import Call
+from telemetry_clients.transport.credentials import Credentials
+from telemetry_clients.transport.endpoint import Endpoint
+from telemetry_clients.transport.retries import Transient
+from telemetry_clients.transport.tls import tls_context
+
+_CERTIFICATE_REFUSED = re.compile("ALERT_(CERTIFICATE|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS)")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketTarget:
+    """Where a WebSocket to the backend leads, and what its opening handshake needs.
+
+    `ssl` is None for `ws://`. `server_name` is the name to check the certificate for, where it is not the URL's host.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    ssl: ssl.SSLContext | None
+    server_name: str | None
+
+
+class HTTPClient:
+    """Exchanges with one endpoint. Leaves no connection busy however an exchange ends, if its task is not cancelled."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Check the endpoint and prepare; connects to nothing. Raises TelemetryNotConfigured."""
+        self._endpoint = endpoint
+        self.backend = endpoint.backend
+        url = _checked_url(endpoint)
+        bare_url = url.copy_with(username=None, password=None)
+        self.address = str(bare_url).rstrip("/")
+        self.name = f"{self.backend} at {self.address}"
+        self._credentials = Credentials(endpoint, (url.username, url.password) if url.userinfo else None)
+        self._tls = self._tls_context(url)
+        self._extensions = {"sni_hostname": endpoint.tls.server_name} if endpoint.tls.server_name else {}
+        self._client = httpx.AsyncClient(
+            base_url=bare_url,
+            timeout=httpx.Timeout(
+                endpoint.read_timeout_seconds,
+                connect=endpoint.connect_timeout_seconds,
+                pool=None,
+            ),
+            limits=httpx.Limits(
+                max_connections=None,  # bounded further up: calls that wait inside httpcore can leak their connections
+                max_keepalive_connections=endpoint.max_connections,
+                keepalive_expiry=30.0,
+            ),
+            verify=self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            follow_redirects=False,
+            trust_env=False,  # proxies and .netrc would be configuration behind the settings' back
+        )
+
+    async def exchange(self, call: Call, *, remaining_seconds: float) -> Answer:
+        """One request and its whole answer. Raises TelemetryError, or Transient around one that may pass."""
+        parameters, content = call.within(remaining_seconds)
+        headers = {"Accept": call.accept, **self._credentials.headers()}
+        if call.content_type is not None:
+            headers["Content-Type"] = call.content_type
+        if trace.get_current_span().get_span_context().is_valid:
+            propagate.inject(headers)
+        try:
+            async with self._client.stream(
+                call.method,
+                call.path,
+                params=parameters or None,
+                content=content,
+                headers=headers,
+                extensions=self._extensions,
+            ) as response:
+                return await self._receive(response)
+        except (httpx.HTTPError, ssl.SSLError) as error:  # httpcore lets alerts after the handshake through as they are
+            raise self._translate(error) from error
+
+    def websocket_target(self, path: str, parameters: tuple[tuple[str, str], ...]) -> WebSocketTarget:
+        """Where a WebSocket to `path` below the endpoint's URL leads. Raises TelemetryNotConfigured."""
+        url = self._client.base_url
+        raw_path = url.raw_path.rstrip(b"/") + b"/" + path.lstrip("/").encode()
+        target = url.copy_with(scheme="wss" if url.scheme == "https" else "ws", raw_path=raw_path)
+        if parameters:
+            target = target.copy_merge_params(parameters)
+        server_name = self._endpoint.tls.server_name
+        return WebSocketTarget(str(target), self._credentials.headers(), self._tls, server_name)
+
+    def busy_connections(self) -> int:
+        """Connections that a call holds or waits for, as opposed to idle ones that are kept for the next."""
+        pool = self._client._transport._pool  # type: ignore[attr-defined]  # httpx shows its pool to nobody
+        waiting = sum(request.connection is None for request in pool._requests)
+        return waiting + sum(not connection.is_idle() for connection in pool.connections)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _receive(self, response: httpx.Response) -> Answer:
+        """The whole body, never holding more of it than is allowed: a small gzip can unpack into gigabytes."""
+        limit = self._endpoint.max_response_bytes
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise TelemetryBadResponse(self.backend, f"{self.name} answered in {encoding!r}, which was not asked for.")
+        announced = response.headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:18]) > limit:
+            raise self._too_large(limit)
+        gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == "gzip" else None
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                body += gzip.decompress(chunk, limit + 1 - len(body)) if gzip else chunk
+                if len(body) > limit:
+                    raise self._too_large(limit)
+        except (httpx.RemoteProtocolError, zlib.error) as error:
+            raise self._cut_short(response.status_code) from error
+        if gzip and body and not gzip.eof:
+            raise self._cut_short(response.status_code)
+        headers = dict(response.headers)
+        return Answer(response.status_code, headers.get("content-type", ""), bytes(body), headers)
+
+    def _too_large(self, limit: int) -> TelemetryError:
+        return TelemetryLimited(
+            self.backend,
+            f"{self.name} answered with more than {limit} bytes. "
+            "Ask for a shorter range, a larger step or fewer series.",
+        )
+
+    def _cut_short(self, status: int) -> TelemetryError:
+        return TelemetryBadResponse(
+            self.backend, f"{self.name} answered HTTP {status} with a body that breaks off or is damaged. Try again."
+        )
+
+    def _translate(self, error: httpx.HTTPError | ssl.SSLError) -> TelemetryError | Transient:
+        match error:
+            case httpx.ConnectTimeout():
+                seconds = self._endpoint.connect_timeout_seconds
+                return Transient(
+                    TelemetryTimeout(
+                        self.backend,
+                        f"{self.name} accepted no connection within {seconds:g} s. Check host and firewall.",
+                    )
+                )
+            case httpx.TimeoutException():
+                seconds = self._endpoint.read_timeout_seconds
+                return TelemetryTimeout(self.backend, f"{self.name} fell silent for {seconds:g} s. Try again.")
+            case _ if _CERTIFICATE_REFUSED.search(str(error)):
+                return TelemetryNotConfigured(
+                    self.backend,
+                    f"{self.name} refuses to talk TLS with us, as servers do that want another client certificate, or "
+                    f"one at all ({error}). Check the certificate and key that are configured for {self.backend}.",
+                )
+            case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return TelemetryUnavailable(
+                    self.backend,
+                    f"{self.name} cannot be reached ({error}): its certificate is not trusted. "
+                    f"Configure the CA that signed it, and the name that it is for, for {self.backend}.",
+                )
+            case httpx.ConnectError():
+                return Transient(
+                    TelemetryUnavailable(
+                        self.backend, f"{self.name} cannot be reached ({error}). Check the URL and that it is running."
+                    )
+                )
+            case httpx.RemoteProtocolError() if "disconnected" not in str(error):
+                return TelemetryBadResponse(self.backend, f"{self.name} does not speak HTTP. Check host and port.")
+            case _:
+                return Transient(TelemetryUnavailable(self.backend, f"{self.name} closed the connection. Try again."))
+
+    def _tls_context(self, url: httpx.URL) -> ssl.SSLContext | None:
+        if url.scheme != "https":
+            return None
+        return tls_context(self._endpoint, httpx.create_ssl_context(trust_env=False))
+
+
+def _checked_url(endpoint: Endpoint) -> httpx.URL:
+    """The URL as configured. What is wrong with it is said without repeating it, because it may hold a password."""
+    try:
+        url = httpx.URL(endpoint.url)
+    except httpx.InvalidURL as error:
+        raise _misconfigured(endpoint, "is not a URL") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _misconfigured(endpoint, "does not start with http:// or https:// and a host")
+    if url.query or url.fragment:
+        raise _misconfigured(endpoint, "has a query or a fragment")
+    return url
+
+
+def _misconfigured(endpoint: Endpoint, what: str) -> TelemetryNotConfigured:
+    return TelemetryNotConfigured(
+        endpoint.backend,
+        f"The URL configured for {endpoint.backend} {what}. Give it as in http://127.0.0.1:9090.",
+    )
