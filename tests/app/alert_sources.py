@@ -58,7 +58,7 @@ class AlertSources:
         ]
         text = "groups:\n  - name: studio\n    rules:\n" + "".join(rules)
         await asyncio.to_thread((self._folder / "rules.yml").write_text, text)
-        answer = await self._prometheus.post_form("/-/reload", parameters={}, deadline=Deadline.after(10))
+        answer = await self._prometheus.post("/-/reload", form={}, deadline=Deadline.after(10))
         assert answer.succeeded, answer.body
 
 
