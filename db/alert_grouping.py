@@ -72,6 +72,17 @@ select incident_id, key from jsonb_to_recordset(cast(:rows as jsonb)) as told(in
 on conflict do nothing
 """
 
+MOVE_STARTS_SQL = """
+update incidents set started_at = told.started_at, updated_at = :now, version = incidents.version + 1
+from (
+  select incidents.id, incidents.started_at as before, told.started_at
+  from jsonb_to_recordset(cast(:rows as jsonb)) as told(incident_id uuid, started_at timestamptz)
+  join incidents on incidents.id = told.incident_id and incidents.started_at > told.started_at
+) told
+where incidents.id = told.id
+returning incidents.id, told.before, incidents.started_at
+"""
+
 FLAPPING_SQL = """
 select alerts.incident_id, alerts.id, alerts.name, count(*) as firings
 from alerts join alert_occurrences on alert_occurrences.alert_id = alerts.id

@@ -93,7 +93,7 @@ async def outcome(database: Database, deliveries: Sequence[Sequence[dict[str, An
             id=new_id(), source="alertmanager", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=NOON
         )
         async with database.writing(NOON) as tx:
-            await accept(tx, received)
+            await accept(tx, received, received.read())
         if not at_once:
             await work_off(database)
     await work_off(database)
@@ -134,7 +134,7 @@ async def test_any_number_of_parallel_webhooks_for_one_key_make_one_incident(dat
             received = Received(
                 id=new_id(), source="alertmanager", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=NOON
             )
-            await database.transact(partial(accept, received=received), now=NOON)
+            await database.transact(partial(accept, received=received, delivery=received.read()), now=NOON)
             # Whoever gets to it: in a fleet, several processes try.
             await database.transact(partial(process, most=5), now=NOON)
 
