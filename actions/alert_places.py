@@ -1,11 +1,14 @@
 """Where people say that alerts belong."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text, update
+from sqlalchemy import RowMapping, select, text, update
 
 from actions.grouping import as_rows
+from actions.impacts import set_service_impact
+from actions.incidents import IncidentChanges
+from actions.incidents import update as update_incident
 from actions.recording import Scope, record, scope_of
 from actions.rows import lock
 from actions.service_status import follow_incidents
@@ -13,13 +16,15 @@ from db.alert_grouping import PLACE_OCCURRENCES_SQL, WRITE_GROUPS_SQL
 from db.alert_statements import ALERTS_LOCK
 from db.alerts import alerts
 from db.database import Transaction
-from db.incidents import incidents
+from db.incidents import incidents, incidents_services
 from domain import narration
 from domain.access import Actor
 from domain.alerts import AlertStatus
 from domain.changes import Change
 from domain.errors import Conflict, ValidationFailed
-from domain.incidents import IncidentStatus
+from domain.incidents import ImpactLevel, IncidentStatus, Severity
+
+_ORDER: Final = tuple(Severity)
 
 
 async def move(tx: Transaction, alert_id: UUID, incident_id: UUID, *, actor: Actor) -> UUID:
@@ -34,6 +39,7 @@ async def move(tx: Transaction, alert_id: UUID, incident_id: UUID, *, actor: Act
     await _place(tx, alert, incident_id, is_pinned=True, apart_from=apart)
     groups = [{"incident_id": incident_id, "last_fired_at": alert["starts_at"]}]
     await tx.execute(text(WRITE_GROUPS_SQL), {"rows": as_rows(groups)})
+    await _hurt(tx, alert, incident, actor)
     await _tell(tx, alert, alert["incident_id"], f"was moved to INC-{incident['number']} by {actor.name}", actor)
     await _tell(tx, alert, incident_id, f"was moved here by {actor.name}", actor)
     await _record(tx, alert, incident_id, "alert.move", actor)
@@ -53,6 +59,20 @@ async def detach(tx: Transaction, alert_id: UUID, *, actor: Actor) -> UUID:
     await _tell(tx, alert, former, f"was detached by {actor.name}: it stands alone from now on", actor)
     await _record(tx, alert, None, "alert.detach", actor)
     return alert_id
+
+
+async def _hurt(tx: Transaction, alert: RowMapping, incident: RowMapping, actor: Actor) -> None:
+    """The incident is as severe as the alert at least while that fires, and hurts its service."""
+    if alert["status"] is AlertStatus.FIRING and _ORDER.index(alert["severity"]) > _ORDER.index(incident["severity"]):
+        await update_incident(tx, incident["id"], IncidentChanges(severity=alert["severity"]), actor=actor)
+    if alert["service_id"] is None:
+        return
+    impact = incidents_services.c
+    known = select(impact.level).where(impact.incident_id == incident["id"], impact.service_id == alert["service_id"])
+    if (await tx.execute(known)).first() is None:
+        await set_service_impact(
+            tx, incident["id"], alert["service_id"], ImpactLevel.SECONDARY, since=alert["starts_at"], actor=actor
+        )
 
 
 async def _lock(tx: Transaction, alert_id: UUID) -> RowMapping:

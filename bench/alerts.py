@@ -42,6 +42,7 @@ PACE_BATCH: Final = 10
 STORM_BATCH: Final = 50
 JSON: Final = {"content-type": "application/json"}
 WEBHOOK: Final = "/api/webhooks/alertmanager"
+WAITING: Final = "select count(*) from alert_deliveries where processed_at is null"
 NAMES: Final = ("HighErrorRatio", "HighLatency", "PodCrashLooping", "QueueGrows", "SaturatedPool")
 
 
@@ -208,8 +209,8 @@ class Server:
                     raise RuntimeError(f"a notification was refused: {answer.status_code}")
 
         await asyncio.gather(*(post() for _ in range(CONNECTIONS)))
-        while await self.count("select count(*) from alert_deliveries where processed_at is null"):
-            await asyncio.sleep(0.02)  # another process works on it
+        while await self.count(WAITING):  # noqa: ASYNC110  # another process works on it
+            await asyncio.sleep(0.02)
         return time.perf_counter() - started
 
     async def pace(self, seconds: float) -> list[float]:

@@ -1,6 +1,6 @@
 """Writes about alerts: where they belong, and when nobody is to be told of them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import argument
@@ -8,6 +8,7 @@ from strawberry import argument
 from actions import alert_places, maintenance
 from actions.maintenance import NewWindow, WindowChanges
 from domain.references import required_id
+from domain.unset import UNSET
 from resolvers import sql
 from resolvers.mutations import given, or_none
 from schema.alerts import Alert
@@ -66,6 +67,21 @@ class UpdateMaintenanceWindowInput:
     ends_at: DateTime | None = optional("Until when; now, to end it.")
 
 
+def _plain(given: list[LabelMatcherInput] | None, otherwise: Any = None) -> Any:
+    """Matchers as actions take them, or something else where they were left out."""
+    if given is strawberry.UNSET:
+        return otherwise
+    return [
+        {
+            "name": matcher.name,
+            "value": matcher.value,
+            "is_regex": or_none(matcher.is_regex),
+            "is_equal": or_none(matcher.is_equal),
+        }
+        for matcher in given or ()
+    ]
+
+
 @strawberry.type
 class AlertMutations:
     """Writes about alerts."""
@@ -108,7 +124,10 @@ class AlertMutations:
         return await MaintenanceWindowPayload.of(
             info,
             lambda tx, actor: maintenance.create(
-                tx, given(NewWindow, input), idempotency_key=or_none(input.idempotency_key), actor=actor
+                tx,
+                given(NewWindow, input, matchers=_plain(input.matchers)),
+                idempotency_key=or_none(input.idempotency_key),
+                actor=actor,
             ),
             "input",
         )
@@ -123,7 +142,10 @@ class AlertMutations:
         return await MaintenanceWindowPayload.of(
             info,
             lambda tx, actor: maintenance.update(
-                tx, required_id(input.id, "maintenance window", "id"), given(WindowChanges, input), actor=actor
+                tx,
+                required_id(input.id, "maintenance window", "id"),
+                given(WindowChanges, input, matchers=_plain(input.matchers, otherwise=UNSET)),
+                actor=actor,
             ),
             "input",
         )
