@@ -175,7 +175,7 @@ class Chronicle:
             {
                 "id": id,
                 "name": name,
-                "fingerprint": fingerprint(name, scenario.service, incident.blanks["region"]),
+                "fingerprint": fingerprint(name, scenario.service, incident.blanks["region"], self._place),
                 "status": AlertStatus.RESOLVED,
                 "severity": incident.severity_at_first,
                 "labels": {"alertname": name, "service": scenario.service, "region": incident.blanks["region"]},

@@ -127,6 +127,23 @@ insert into incident_tasks (id, incident_id, title, assignee_id, created_at, upd
 select pg_temp.id('k', n), pg_temp.id('i', n), 'do it', pg_temp.id('U', n % 100), pg_temp.at(n * 5), pg_temp.at(n * 5)
 from generate_series(1, 50000) n;
 
+insert into alert_deliveries (id, source, kind, received_at, processed_at, body, alert_count)
+select pg_temp.id('D', n), 'source-' || n % 50, (select enum_range(null::webhook_kind))[1 + n % 7], pg_temp.at(n * 5),
+       case when n < 49990 then pg_temp.at(n * 5) end, '', 1
+from generate_series(1, 50000) n;
+
+insert into alert_dispositions (delivery_id, position, disposition, alert_id, created_at)
+select pg_temp.id('D', n), 0, (select enum_range(null::alert_disposition))[1 + n % 6], pg_temp.id('a', n), pg_temp.at(n * 5)
+from generate_series(1, 50000) n;
+
+insert into alert_suppressions (id, alert_id, kind, by, starts_at, created_at)
+select pg_temp.id('z', n), pg_temp.id('a', n), 'SILENCE', 'silence', pg_temp.at(n * 5), pg_temp.at(n * 5)
+from generate_series(1, 50000) n;
+
+insert into alert_audits (id, audited_at, deliveries, received, created, updated, duplicate, suppressed, stale, rejected,
+  unaccounted, waiting, ungrouped)
+select pg_temp.id('q', n), pg_temp.at(n * 5), 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0 from generate_series(1, 10000) n;
+
 insert into event_log (position, xid, seq, type, incident_id, service_ids, severity, subject_id, occurred_at, recorded_at)
 select n, '1', n, (select enum_range(null::event_type))[1 + n % 14], pg_temp.id('i', n), array[pg_temp.id('s', n % 300)],
        (select enum_range(null::severity))[1 + n % 4], pg_temp.id('i', n), pg_temp.at(n * 5), pg_temp.at(n * 5)
