@@ -1,0 +1,44 @@
+"""Statistics that outliers and missing values do not move."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+
+MAD_TO_DEVIATION = 1.4826
+"""What makes the median absolute deviation of a normal distribution its standard deviation (Rousseeuw, Croux 1993)."""
+
+
+def medians(values: Floats) -> Floats:
+    """The median of each row, over what is no NaN; NaN where there is nothing. Rows may have any leading axes."""
+    count = np.sum(~np.isnan(values), axis=-1)
+    ordered = np.sort(values, axis=-1)  # NaN last
+    if ordered.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    lower = np.maximum(count - 1, 0) // 2
+    upper = np.minimum(count // 2, ordered.shape[-1] - 1)
+    middle = np.stack([lower, upper], axis=-1)
+    found: Floats = np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1)
+    return found
+
+
+def deviations(values: Floats, centres: Floats) -> Floats:
+    """How far the values of each row usually lie from its centre: 0 for a flat row, NaN for an empty one."""
+    return MAD_TO_DEVIATION * medians(np.abs(values - centres[..., np.newaxis]))
+
+
+def wilson_bounds(ratios: Floats, counts: Floats, z: float) -> tuple[Floats, Floats]:
+    """Between what the true ratio lies when `ratios` of `counts` trials were seen, `z` deviations to either side.
+
+    Wilson (1927), which holds for few trials and for ratios near 0 and 1, unlike the normal approximation. NaN without
+    trials.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        trials = np.where(counts > 0, counts, np.nan)
+        square = z * z / trials
+        centre = (ratios + square / 2) / (1 + square)
+        spread = z / (1 + square) * np.sqrt(ratios * (1 - ratios) / trials + square / (4 * trials))
+    return centre - spread, centre + spread
