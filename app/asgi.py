@@ -45,6 +45,7 @@ from feed.log import EventLog
 from feed.relay import Relay
 from resolvers.compile.catalog import check_catalog
 from resolvers.context import RequestContext
+from resolvers.log_tails import LogTails
 from resolvers.operations import Operations
 from resolvers.subscriptions import Subscriptions
 from schema.root import build_schema
@@ -122,6 +123,7 @@ def create_app(
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
+    log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
@@ -135,6 +137,7 @@ def create_app(
             request_id=id,
             now=now(),
             health=health.report,
+            log_tails=log_tails,
         )
 
     endpoint = GraphQLEndpoint(

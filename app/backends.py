@@ -9,11 +9,13 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from app.backend_settings import DEFAULT, Backend, BackendSettings
-from app.health import Dependency, prometheus_dependency, ready_dependency, tempo_dependency
+from app.health import Dependency, loki_dependency, prometheus_dependency, status_dependency, tempo_dependency
 from app.settings import Settings
 from domain.health import CircuitState
+from telemetry_clients.alertmanager import Alertmanager
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.instances import Instances, Telemetry
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import TLS, Endpoint, Observer, Transport
@@ -24,10 +26,14 @@ Transports = Mapping[Backend, Mapping[str, Transport]]
 # How each backend is asked whether it is there.
 _QUESTIONS: Mapping[Backend, Callable[[Transport], Dependency]] = {
     Backend.PROMETHEUS: lambda transport: prometheus_dependency(Prometheus(transport)),
-    Backend.LOKI: lambda transport: ready_dependency("loki", transport, "/ready"),
+    Backend.LOKI: lambda transport: loki_dependency(Loki(transport)),
     Backend.TEMPO: lambda transport: tempo_dependency(Tempo(transport)),
-    Backend.PUSHGATEWAY: lambda transport: ready_dependency("pushgateway", transport, "/-/ready"),
-    Backend.ALERTMANAGER: lambda transport: ready_dependency("alertmanager", transport, "/-/ready"),
+    Backend.PUSHGATEWAY: lambda transport: status_dependency(
+        "pushgateway", transport, "/api/v1/status", "data", "build_information", "version"
+    ),
+    Backend.ALERTMANAGER: lambda transport: status_dependency(
+        "alertmanager", transport, "/api/v2/status", "versionInfo", "version"
+    ),
 }
 
 
@@ -55,6 +61,8 @@ async def open_backends(settings: Settings, observer: Observer | None = None) ->
                 Backend.TEMPO,
                 partial(Tempo, longest_search_seconds=settings.tempo_longest_search_hours * 3600),
             ),
+            loki=_instances(transports, Backend.LOKI, Loki),
+            alertmanager=_instances(transports, Backend.ALERTMANAGER, Alertmanager),
         )
         yield Backends(telemetry, _dependencies(transports))
 

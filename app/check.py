@@ -10,6 +10,7 @@ from app.failures import diagnose
 from app.health import Dependency, Health, database_dependency
 from app.postgres import postgres
 from app.settings import Settings
+from app.signal_survey import Catalog, SignalFinding, catalog, survey
 from db.embedded import EmbeddedPostgresError
 from domain.errors import DatabaseUnavailable
 from domain.health import ComponentHealth, HealthStatus
@@ -31,25 +32,39 @@ class Finding:
     is_fatal: bool = False
 
 
-async def check(settings: Settings) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was found, and which golden signals Prometheus has of the services (no more than some)."""
+
+    findings: list[Finding]
+    signals: list[SignalFinding]
+    services_left_out: int
+
+
+async def check(settings: Settings) -> Report:
     """Ask the database and each telemetry backend. Only a database that fails is fatal."""
-    return [Finding("settings", True), *await _check_database(settings), *await _check_backends(settings)]
+    database, known = await _check_database(settings)
+    backends, signals = await _check_backends(settings, known)
+    return Report([Finding("settings", True), *database, *backends], signals, known.left_out)
 
 
-async def _check_database(settings: Settings) -> list[Finding]:
+async def _check_database(settings: Settings) -> tuple[list[Finding], Catalog]:
+    known = Catalog()
     try:
         async with postgres(settings) as found:
             database = await open_database(settings, found.url)
             try:
                 [component] = await _ask(database_dependency(database))
+                revision = await current(found.url)
+                if revision == head():
+                    known = await catalog(database)
             finally:
                 await database.close()
-            revision = await current(found.url)
     except EmbeddedPostgresError as error:
-        return [Finding("database", False, remark=str(error), is_fatal=True)]
+        return [Finding("database", False, remark=str(error), is_fatal=True)], known
     except (DatabaseUnavailable, ValueError) as error:
         remark = diagnose(error) if isinstance(error, DatabaseUnavailable) else str(error)
-        return [Finding("database", False, remark=remark, is_fatal=True)]
+        return [Finding("database", False, remark=remark, is_fatal=True)], known
     if component.status is HealthStatus.HEALTHY and revision != head():
         return [
             _finding(component, remark=found.description),
@@ -59,24 +74,27 @@ async def _check_database(settings: Settings) -> list[Finding]:
                 version=revision or "none",
                 remark=f"This version needs revision {head()}. Run: reliability-studio migrate (serve does so)",
             ),
-        ]
-    return [_finding(component, remark=found.description), Finding("tables", True, version=revision)]
+        ], known
+    return [_finding(component, remark=found.description), Finding("tables", True, version=revision)], known
 
 
-async def _check_backends(settings: Settings) -> list[Finding]:
+async def _check_backends(settings: Settings, known: Catalog) -> tuple[list[Finding], list[SignalFinding]]:
     findings = {
         str(name): Finding(name, None, remark=f"Not configured. To use it, set {name.upper()}_URL")
         for name in Backend
         if not settings.backends(name)
     }
+    signals: list[SignalFinding] = []
     try:
         async with open_backends(settings) as backends:
             for component in await _ask(*backends.dependencies):
                 findings[component.name] = _finding(component)
+            if backends.telemetry.prometheus:
+                signals = await survey(backends.telemetry, known)
     except TelemetryNotConfigured as error:
         name = error.backend.lower()
         findings[name] = Finding(name, False, remark=error.message)
-    return list(findings.values())
+    return list(findings.values()), signals
 
 
 async def _ask(*dependencies: Dependency) -> tuple[ComponentHealth, ...]:

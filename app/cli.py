@@ -17,7 +17,7 @@ from app.terminal import show_error
 from app.version import VERSION
 
 if TYPE_CHECKING:
-    from app.check import Finding
+    from app.check import Finding, Report
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -115,9 +115,10 @@ def migrate(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio migrate
     """
     settings = _settings(env_file, data_dir=data_dir)
+    from app.batch_jobs import reported
     from app.postgres import migrate_configured
 
-    _run(migrate_configured(settings))
+    _run(reported(settings, "migrate", migrate_configured(settings)))
 
 
 @cli.command()
@@ -131,9 +132,10 @@ def demo(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
       reliability-studio demo
     """
     settings = _settings(env_file, data_dir=data_dir)
+    from app.batch_jobs import reported
     from app.postgres import load_configured_demo
 
-    _run(load_configured_demo(settings))
+    _run(reported(settings, "demo", load_configured_demo(settings)))
 
 
 @cli.command()
@@ -164,9 +166,10 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     settings = _settings(env_file, data_dir=data_dir)
     from app.check import check as check_everything
 
-    findings = _run(check_everything(settings))
-    _show(findings)
-    if any(finding.is_fatal for finding in findings):
+    report = _run(check_everything(settings))
+    _show(report.findings)
+    _show_signals(report)
+    if any(finding.is_fatal for finding in report.findings):
         raise typer.Exit(1)
 
 
@@ -184,6 +187,27 @@ def _show(findings: "list[Finding]") -> None:
         latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
         table.add_row(finding.subject, word, escape(finding.version or ""), latency, escape(finding.remark))
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _show_signals(report: "Report") -> None:
+    """Which golden signals each service has, and where they are."""
+    if not report.signals:
+        return
+    table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
+    for finding in report.signals:
+        by_place: dict[str, list[str]] = {}
+        for signal, place in finding.found.items():
+            by_place.setdefault(place, []).append(signal.lower())
+        lacking = by_place.pop("", [])
+        lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
+        if lines and lacking:
+            lines.append(f"not found: {', '.join(lacking)}")
+        table.add_row(escape(finding.service), escape(finding.problem or "; ".join(lines) or "none found"))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(table)
+    if report.services_left_out:
+        console.print(f"{report.services_left_out} more services were not looked for.")
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

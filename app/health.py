@@ -14,6 +14,7 @@ from domain.errors import DomainError
 from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryBadResponse, TelemetryError
+from telemetry_clients.loki import Loki
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Transport
@@ -137,13 +138,26 @@ def tempo_dependency(tempo: Tempo) -> Dependency:
     return Dependency("tempo", ask)
 
 
-def ready_dependency(name: str, transport: Transport, path: str) -> Dependency:
-    """A backend that says at `path` whether it is ready."""
+def loki_dependency(loki: Loki) -> Dependency:
+    """Loki, by the readiness that it reports and its build information."""
+
+    async def ask(deadline: Deadline) -> str:
+        await loki.require_ready(deadline=deadline)
+        return (await loki.build_info(deadline=deadline)).version
+
+    return Dependency("loki", ask)
+
+
+def status_dependency(name: str, transport: Transport, path: str, *version: str) -> Dependency:
+    """A backend whose status at `path` says its version, below these names."""
 
     async def ask(deadline: Deadline) -> str:
         answer = await transport.get(path, deadline=deadline)
         if not answer.succeeded:
-            raise transport.refusal(answer, answer.body[:200].decode(errors="replace").strip())
-        return ""
+            raise transport.refusal(answer)
+        found = transport.decode(answer)
+        for member in version:
+            found = found.get(member) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else ""
 
     return Dependency(name, ask)

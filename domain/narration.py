@@ -178,3 +178,22 @@ def deployed(service: str, deployment: Mapping[Any, Any], *, at: datetime | None
         metadata={"deploymentId": deployment["id"], "version": version, "environment": environment, "outcome": outcome},
         occurred_at=at,
     )
+
+
+def silence_created(silence_id: UUID, conditions: Sequence[str], *, ends_at: datetime, comment: str) -> Entry:
+    """Alerts are silenced. `conditions` are the matchers, as Alertmanager writes them."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"Silenced until {ends_at:%Y-%m-%d %H:%M} UTC: {', '.join(conditions)}",
+        description=comment,
+        metadata={"silence_id": silence_id, "matchers": [*conditions], "ends_at": ends_at},
+    )
+
+
+def silence_expired(silence_id: UUID, conditions: Sequence[str]) -> Entry:
+    """A silence was ended before its time."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"No longer silenced: {', '.join(conditions)}",
+        metadata={"silence_id": silence_id, "matchers": [*conditions]},
+    )

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from string import Template
 from typing import Final
+
+import promql_parser
 
 from domain.errors import ValidationFailed
 from domain.incidents import ImpactLevel, Severity
@@ -13,7 +16,7 @@ from domain.json_values import JSON, labels
 from domain.limits import LABEL_VALUE_CHARACTERS
 from domain.moments import past_moment
 from domain.references import parse_id
-from domain.telemetry import INSTANCE_NAME
+from domain.telemetry import INSTANCE_NAME, GoldenSignal
 from domain.text import line, name
 
 
@@ -44,6 +47,7 @@ class DeploymentOutcome(StrEnum):
 
 # A deployment this long before an incident is not shown on its timeline by itself.
 DEPLOYMENT_RELEVANCE: Final = timedelta(days=1)
+_QUERY_CHARACTERS: Final = 4000
 TELEMETRY_BACKENDS: Final = ("prometheus", "loki", "tempo", "alertmanager")
 SELECTOR_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -91,7 +95,8 @@ def tier(value: object, *path: str) -> int | None:
 
 def selectors(value: object, *path: str) -> dict[str, JSON]:
     """How telemetry backends name a service: `{"prometheus": {label: value}, "loki": {label: value},
-    "tempo": service.name}`, each of them optional; nothing is the empty object. Raises ValidationFailed.
+    "tempo": service.name, "signals": {golden signal: PromQL}}`, each of them optional; nothing is the empty object.
+    Raises ValidationFailed.
     """
     if value is None:
         return {}
@@ -106,8 +111,12 @@ def selectors(value: object, *path: str) -> dict[str, JSON]:
                 kept[backend] = _label_matchers(selector, *path, backend)
             case "tempo":
                 kept[backend] = line(selector, "Tempo selector", *path, backend, limit=LABEL_VALUE_CHARACTERS)
+            case "signals":
+                kept[backend] = _signals(selector, *path, backend)
             case _:
-                raise ValidationFailed(f"Selectors are for prometheus, loki and tempo, not for {backend!r:.100}", path)
+                raise ValidationFailed(
+                    f"Selectors are for prometheus, loki, tempo and signals, not for {backend!r:.100}", path
+                )
     return kept
 
 
@@ -140,6 +149,27 @@ def _label_matchers(value: object, *path: str) -> dict[str, JSON]:
         if not SELECTOR_LABEL.fullmatch(label):
             raise ValidationFailed(f'"{label}" is not a label name: letters, digits and _ only', path)
     return {**matchers}
+
+
+def _signals(value: object, *path: str) -> dict[str, JSON]:
+    """PromQL for golden signals, with `$selector` and `$window`. Raises ValidationFailed."""
+    if not isinstance(value, Mapping):
+        raise ValidationFailed("Signals must be an object of PromQL by golden signal", path)
+    for signal, query in value.items():
+        if signal not in GoldenSignal.__members__:
+            raise ValidationFailed(f"{signal!r:.100} is none of {', '.join(GoldenSignal)}", path)
+        if not isinstance(query, str) or len(query) > _QUERY_CHARACTERS:
+            raise ValidationFailed(f"PromQL must be a text of at most {_QUERY_CHARACTERS} characters", (*path, signal))
+        template = Template(query)
+        if not template.is_valid() or not {"selector"} <= {*template.get_identifiers()} <= {"selector", "window"}:
+            raise ValidationFailed(
+                "PromQL must hold $selector, may hold $window, and writes $$ for a dollar sign", (*path, signal)
+            )
+        try:
+            promql_parser.parse(template.substitute(selector='service="a"', window="5m"))
+        except ValueError as error:
+            raise ValidationFailed(f"PromQL cannot be read: {error}", (*path, signal)) from error
+    return {**value}
 
 
 def deployment_times(

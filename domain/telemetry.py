@@ -19,6 +19,23 @@ class TelemetryBackend(StrEnum):
     TEMPO = "TEMPO"
 
 
+class PrometheusResultKind(StrEnum):
+    """What a PromQL expression gives."""
+
+    VECTOR = "VECTOR"
+    MATRIX = "MATRIX"
+    SCALAR = "SCALAR"
+    STRING = "STRING"
+
+
+class SilenceState(StrEnum):
+    """Whether a silence holds."""
+
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    EXPIRED = "EXPIRED"
+
+
 class GoldenSignal(StrEnum):
     """What is watched of every service (Google SRE book, chapter 6: latency, traffic, errors, saturation)."""
 
@@ -43,3 +60,15 @@ _UNITS = {
     GoldenSignal.LATENCY_P99: "s",
     GoldenSignal.SATURATION: "1",
 }
+
+
+class LogLevel(StrEnum):
+    """How bad a line of a log says it is, from the least to the worst (OpenTelemetry's severities, log data model)."""
+
+    TRACE = "TRACE"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"

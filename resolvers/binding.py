@@ -13,7 +13,7 @@ from strawberry.types.field import StrawberryField
 
 from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.parameters import Bindings
-from resolvers.compile.sources import Leaf, Member, Needs, RowType, Source, Sources, Stream, Variants
+from resolvers.compile.sources import Leaf, Live, Member, Needs, RowType, Source, Sources, Stream, Variants
 from resolvers.context import RequestContext
 from resolvers.prefetched import Prefetched
 from resolvers.rows import RowObject, read_member, read_needs, resolve_row_field
@@ -76,7 +76,7 @@ def _bind_type(type_: Any, sources: Sources) -> None:
         source = sources.fields.get((type_.name, field_name))
         if isinstance(source, Member):
             field.resolve = _member_resolver(source, sources)
-        elif isinstance(source, Stream):
+        elif isinstance(source, Stream | Live):
             field.resolve = lambda root, info, **_: root[info.field_name]
         elif isinstance(source, Needs):
             field.resolve = _needing_resolver(source, sources, field.resolve)

@@ -17,6 +17,7 @@ from domain.time import Deadline
 from feed.log import EventLog
 from resolvers.batching import Batcher
 from resolvers.compile.documents import PreparedOperation
+from resolvers.log_tails import LogTails
 from telemetry_clients.instances import Telemetry
 
 
@@ -37,6 +38,15 @@ class Running:
     shape: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a backend remarked about the answer to a field that it nevertheless gave."""
+
+    path: tuple[str | int, ...]
+    backend: str
+    message: str
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One operation's surroundings. `now` is the time of the request, for everything in it."""
@@ -53,6 +63,8 @@ class RequestContext:
     reading: Reading | None = None
     running: Running | None = None
     batcher: Batcher = field(default_factory=Batcher)
+    log_tails: LogTails = field(default_factory=LogTails)
+    remarks: dict[Remark, None] = field(default_factory=dict)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

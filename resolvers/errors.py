@@ -4,13 +4,15 @@ Every entry has a stable `extensions.code`. What nobody expected is logged under
 too, and is told nothing else.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
 from domain.errors import CursorExpired, DomainError, InvalidCursor, ValidationFailed
-from telemetry_clients.errors import TelemetryError
+from resolvers.context import Remark
+from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
 
 log = structlog.get_logger("reliability_studio.graphql")
 
@@ -18,6 +20,8 @@ PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 BAD_USER_INPUT = "BAD_USER_INPUT"
 INTERNAL = "INTERNAL_SERVER_ERROR"
+
+_MOST_WARNINGS = 100
 
 
 def request_error(error: GraphQLError) -> dict[str, Any]:
@@ -36,6 +40,8 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
             return _entry(error, original.message, original.code, argumentPath=list(original.path))
         case CursorExpired():
             return _entry(error, original.message, original.code, oldestCursor=original.oldest_cursor)
+        case TelemetryBadQuery(line=int(line), column=int(column)):
+            return _entry(error, original.message, original.code, position={"line": line, "column": column})
         case DomainError() | TelemetryError():
             return _entry(error, original.message, original.code)
         case None | GraphQLError():
@@ -43,6 +49,15 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
     log.error("unexpected error", request_id=request_id, path=error.path, exc_info=original)
     message = f"Something went wrong here. Mention {request_id} when you report it."
     return _entry(error, message, INTERNAL, reference=request_id)
+
+
+def warnings(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
+    """What backends remarked about fields, for `extensions.warnings`: as many as somebody will read."""
+    ordered = sorted(remarks, key=lambda remark: ([*map(str, remark.path)], remark.backend, remark.message))
+    return [
+        {"path": [*remark.path], "backend": remark.backend, "message": remark.message}
+        for remark in ordered[:_MOST_WARNINGS]
+    ]
 
 
 def _entry(error: GraphQLError, message: str, code: str, **extensions: Any) -> dict[str, Any]:

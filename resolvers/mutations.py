@@ -32,7 +32,7 @@ Work: TypeAlias = Callable[[Transaction, Actor], Awaitable[UUID]]
 Refusal: TypeAlias = ValidationFailed | NotFound | Conflict | IdempotencyKeyReused | Forbidden
 
 _CURSOR_SECONDS: Final = 2.0
-_REFUSALS: Final = (ValidationFailed, NotFound, Conflict, IdempotencyKeyReused, Forbidden)
+REFUSALS: Final = (ValidationFailed, NotFound, Conflict, IdempotencyKeyReused, Forbidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def write(context: RequestContext, work: Work) -> Written | Refusal:
     try:
         require_role(actor, Role.RESPONDER)
         return await context.database.transact(lambda tx: _written(tx, work, actor), now=context.now)
-    except _REFUSALS as refusal:
+    except REFUSALS as refusal:
         return refusal
 
 

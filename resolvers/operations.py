@@ -18,7 +18,7 @@ from resolvers.compile.documents import Documents, PreparedOperation, Refused
 from resolvers.compile.parameters import Bindings
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running, Snapshot
-from resolvers.errors import field_error, request_error
+from resolvers.errors import field_error, request_error, warnings
 from resolvers.execution import Executor
 from resolvers.prefetched import Prefetched
 
@@ -116,6 +116,8 @@ class Operations:
         body: dict[str, Any] = {"data": result.data}
         if result.errors:
             body = {"errors": [field_error(error, context.request_id) for error in result.errors], **body}
+        if context.remarks:
+            body["extensions"] = {"warnings": warnings(context.remarks)}
         return _answer(body, True, prepared.kind)
 
 

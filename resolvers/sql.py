@@ -9,7 +9,7 @@ A declared field needs no resolver: the compiler reads it, and ordinary executio
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
@@ -27,6 +27,7 @@ from resolvers.compile.sources import (
     Filter,
     Groups,
     Leaf,
+    Live,
     Lookup,
     Many,
     Member,
@@ -169,6 +170,13 @@ def member(description: str, table: str, attribute: str) -> Any:
 def stream(description: str, arguments: Mapping[str, Given], types: Iterable[str] | None = None) -> Any:
     """A subscription to events."""
     return _field(description, Stream(None if types is None else frozenset(types)), arguments)
+
+
+def live(
+    description: str, tell: Callable[[Any, Mapping[str, Any]], AsyncGenerator[Any]], arguments: Mapping[str, Given]
+) -> Any:
+    """A subscription to what another backend tells: `tell` gets the request's surroundings and the arguments."""
+    return _field(description, Live(tell), arguments)
 
 
 def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:

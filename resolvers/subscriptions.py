@@ -24,12 +24,12 @@ from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, EventPlaces, identifier
 from resolvers.compile.selection import collect
-from resolvers.compile.sources import Sources, Stream
+from resolvers.compile.sources import Live, Sources, Stream
 from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
-from resolvers.errors import field_error
-from resolvers.execution import Executor
+from resolvers.execution import Executor, answer_to_event
+from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
 RENDER_SECONDS = 15.0
@@ -53,16 +53,19 @@ class Asked:
     key: str
     definition: GraphQLField
     nodes: Sequence[FieldNode]
-    source: Stream
+    source: Stream | Live
     arguments: Mapping[str, Argument]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One that is open: `start` is the cursor that its frames come after. Close the frames when done."""
+    """One that is open. Close the frames when done.
 
-    start: str
-    frames: AsyncGenerator[Frame]
+    `start` is the cursor that its frames come after, None for one that cannot be resumed.
+    """
+
+    start: str | None
+    frames: AsyncGenerator[Frame] | AsyncGenerator[LiveFrame]
 
 
 class Subscriptions:
@@ -93,8 +96,13 @@ class Subscriptions:
         except Uncoercible as error:
             raise _variable_error(prepared, given) from error
         asked = self._asked(prepared, variables)
+        running = Running(prepared, variables, shape)
+        if isinstance(asked.source, Live):
+            arguments = {name: argument.value for name, argument in asked.arguments.items()}
+            name = asked.nodes[0].name.value
+            return Subscription(None, live_frames(asked.source, name, running, arguments, context))
         try:
-            filter_ = await _filter(asked, context)
+            filter_ = await _filter(asked, asked.source.types, context)
             epoch = await self._epoch(context)
             after = resume_after if resume_after is not None else _after(asked)
             if after is None:
@@ -104,7 +112,7 @@ class Subscriptions:
                 await self._hub.log.require(start)
         except DomainError as error:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
-        renderer = self._renderer(prepared, Running(prepared, variables, shape), asked, context)
+        renderer = self._renderer(prepared, running, asked, context)
         key = (query, prepared.name, _without_after(asked, given), filter_)
         return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
@@ -123,8 +131,8 @@ class Subscriptions:
         ((key, nodes),) = selections.items()
         name = nodes[0].name.value
         source = self._sources.fields[root.name, name]
-        if not isinstance(source, Stream):
-            raise TypeError(f"{name} is no stream of events")
+        if not isinstance(source, Stream | Live):
+            raise TypeError(f"{name} is no stream")
         definition = root.fields[name]
         return Asked(key, definition, nodes, source, field_arguments(definition, nodes[0], variables))
 
@@ -216,20 +224,7 @@ class Executed:
         if not events:
             await _require(self._log, [place])
         (event,) = events
-        executing = execute(
-            schema,
-            self._running.prepared.document,
-            {self._asked.nodes[0].name.value: event},
-            context,
-            dict(self._running.variables),
-            self._running.prepared.name,
-            executor_class=Executor,
-        )
-        result = executing if isinstance(executing, ExecutionResult) else await executing
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body["errors"] = [field_error(error, context.request_id) for error in result.errors]
-        return orjson.dumps(body)
+        return orjson.dumps(await answer_to_event(self._asked.nodes[0].name.value, event, self._running, context))
 
 
 def _columns(places: Sequence[Place]) -> EventPlaces:
@@ -249,7 +244,7 @@ def _after(asked: Asked) -> str | None:
     return None if after is None else after.value
 
 
-async def _filter(asked: Asked, context: RequestContext) -> EventFilter:
+async def _filter(asked: Asked, of_source: frozenset[str] | None, context: RequestContext) -> EventFilter:
     """What is asked, checked. Raises NotFound for incidents and services that do not exist."""
     given = asked.arguments.get("filter")
     parts = {name: part.value for name, part in ((given and given.fields) or {}).items() if part.value is not None}
@@ -257,8 +252,8 @@ async def _filter(asked: Asked, context: RequestContext) -> EventFilter:
     if (own := asked.arguments.get("incidentId")) is not None and own.value is not None:
         wanted.append(own.value)
     types = None if "types" not in parts else frozenset(EventType(type_) for type_ in parts["types"])
-    if asked.source.types is not None:
-        own_types = frozenset(EventType(type_) for type_ in asked.source.types)
+    if of_source is not None:
+        own_types = frozenset(EventType(type_) for type_ in of_source)
         types = own_types if types is None else types & own_types
     ids = {await _incident(id_, context) for id_ in wanted}
     if len(ids) > 1:

@@ -13,7 +13,7 @@ from domain.time import Deadline
 from domain.traces import SpanOrder, TraceOrder
 from engines.traces import SpanNode, TraceTree, trace_tree
 from resolvers.context import RequestContext
-from resolvers.telemetry import MARGIN_SECONDS, all_of
+from resolvers.telemetry import all_of, backend_deadline
 from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id
@@ -107,7 +107,7 @@ async def traces_of_service(
     Services that ask the same at the same time are asked for in one search. Raises TelemetryError.
     """
     tempo = context.telemetry.tempo.get(instance)
-    search = partial(_search_each, tempo, question, _deadline(context))
+    search = partial(_search_each, tempo, question, backend_deadline(context))
     found = await context.batcher.ask(("traces of services", instance, question), service, search)
     return [KeptTrace(trace, instance) for trace in found]
 
@@ -125,7 +125,7 @@ async def traces_of_services(
     tempos = [(instance, context.telemetry.tempo.get(instance), names) for instance, names in by_instance.items()]
     if not tempos:
         context.telemetry.tempo.get()
-    deadline = _deadline(context)
+    deadline = backend_deadline(context)
     answers = await all_of(_search(tempo, names, question, deadline) for _, tempo, names in tempos)
     kept = [
         KeptTrace(trace, instance) for (instance, _, _), traces in zip(tempos, answers, strict=True) for trace in traces
@@ -143,7 +143,7 @@ async def traces_of_query(
     """Traces that meet a query in TraceQL. Raises TelemetryError."""
     tempo = context.telemetry.tempo.get(instance)
     found = await tempo.search(
-        query, start=question.start, end=question.end, limit=question.candidates, deadline=_deadline(context)
+        query, start=question.start, end=question.end, limit=question.candidates, deadline=backend_deadline(context)
     )
     return [KeptTrace(trace, instance) for trace in question.chosen(found)]
 
@@ -161,7 +161,7 @@ async def tree_of_trace(context: RequestContext, trace_id: str, instance: str | 
     TelemetryError, for a trace that could not be fetched and no other.
     """
     tempo = context.telemetry.tempo.get(instance)
-    fetch = partial(_fetch_all, tempo, _deadline(context))
+    fetch = partial(_fetch_all, tempo, backend_deadline(context))
     fetched = await context.batcher.ask(("traces by id", instance), normal_trace_id(trace_id), fetch)
     if isinstance(fetched, TelemetryError):
         raise fetched
@@ -175,7 +175,7 @@ async def tree_anywhere(context: RequestContext, trace_id: str) -> TraceTree | N
     tempos = context.telemetry.tempo
     if not tempos:
         tempos.get()
-    deadline = _deadline(context)
+    deadline = backend_deadline(context)
     wanted = normal_trace_id(trace_id)
     answers = await all_of(_fetch_all(tempo, deadline, [wanted]) for _, tempo in tempos)
     fetched = [answer[wanted] for answer in answers]
@@ -197,11 +197,6 @@ def ordered_spans(tree: TraceTree, order: SpanOrder, *, first: int | None) -> Se
         case SpanOrder.SELF_TIME:
             nodes = sorted(nodes, key=lambda node: -node.self_ns)
     return nodes[:first]
-
-
-def _deadline(context: RequestContext) -> Deadline:
-    """A little before the request's own: an answer that comes too late for the rest of the query is worth nothing."""
-    return Deadline.after(max(0.0, context.deadline.remaining_seconds() - MARGIN_SECONDS))
 
 
 async def _search(

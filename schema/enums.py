@@ -14,7 +14,7 @@ from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severi
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
-from domain.telemetry import GoldenSignal, TelemetryBackend
+from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
 from domain.traces import SpanOrder, TraceOrder
 
@@ -205,6 +205,19 @@ describe(
     TEMPO="Traces.",
 )
 describe(
+    PrometheusResultKind,
+    VECTOR="A value of each series at one time.",
+    MATRIX="Values of each series over time.",
+    SCALAR="A number: one series without labels.",
+    STRING="A text.",
+)
+describe(
+    SilenceState,
+    PENDING="Not yet.",
+    ACTIVE="It holds now.",
+    EXPIRED="It has ended.",
+)
+describe(
     GoldenSignal,
     REQUEST_RATE="Requests per second.",
     ERROR_RATIO="Failed requests of all requests, 0 to 1.",
@@ -212,6 +225,16 @@ describe(
     LATENCY_P95="The duration that 95 % of the requests stay below, in seconds.",
     LATENCY_P99="The duration that 99 % of the requests stay below, in seconds.",
     SATURATION="How full the service is, 0 to 1.",
+)
+describe(
+    LogLevel,
+    TRACE="Every step.",
+    DEBUG="What helps to find mistakes.",
+    INFO="What happens as it should.",
+    WARN="Something that may become a problem.",
+    ERROR="Something failed.",
+    FATAL="The process, or all of what it does, failed.",
+    UNKNOWN="It does not say.",
 )
 
 

@@ -10,10 +10,12 @@ from schema.alerts import Alert
 from schema.correlation import SHOWN, Correlation, IncidentAnalysis
 from schema.filters import ALERT_ORDER
 from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
+from schema.logs import LogEntry, incident_logs
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
-from schema.services import PROMETHEUS_SELECTOR, TEMPO_SELECTOR, Service
+from schema.services import TEMPO_SELECTOR, Service
+from schema.silences import Silence, incident_silences
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
@@ -21,7 +23,7 @@ from schema.traces import Trace, incident_traces
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 HURT_SELECTORS = (
-    f"(select coalesce(json_object_agg(hurt.name, {PROMETHEUS_SELECTOR.replace('{it}', 'hurt')}), '{{{{}}}}')"
+    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 HURT_INSTANCES = (
@@ -31,6 +33,10 @@ HURT_INSTANCES = (
 HURT_IN_TRACES = (
     f"(select coalesce(json_agg(json_build_array(hurt.telemetry_instances->>'tempo',"
     f" {TEMPO_SELECTOR.replace('{it}', 'hurt')}) order by hurt.name), '[]')"
+    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+)
+HURT_LOKI_INSTANCES = (
+    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'loki'), '{{}}')"
     " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
@@ -162,4 +168,15 @@ class Incident(Node):
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         services=HURT_IN_TRACES,
+    )
+    logs: list[LogEntry] | None = sql.elsewhere(
+        "The lines of the services that it hurts, the latest first, from Loki.",
+        incident_logs,
+        started_at="{it}.started_at",
+        resolved_at="{it}.resolved_at",
+        selectors=HURT_SELECTORS,
+        instances=HURT_LOKI_INSTANCES,
+    )
+    silences: list[Silence] | None = sql.elsewhere(
+        "The silences for it, from Alertmanager; those that end last first.", incident_silences, number="{it}.number"
     )

@@ -28,13 +28,17 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
+from schema.logs import loki_query
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
+from schema.mutations.silences import SilenceMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
+from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
+from schema.silences import all_silences
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -139,6 +143,14 @@ class Query(TraceQueries):
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    loki = strawberry.field(
+        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+    )
+    silences = strawberry.field(
+        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+    )
+
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -146,7 +158,7 @@ class Query(TraceQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations):
+class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
     """Everything that can be changed."""
 
 

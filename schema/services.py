@@ -6,6 +6,7 @@ from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from resolvers import sql
 from resolvers.compile.sources import Order, OrderKey
 from schema.filters import ALERT_ORDER, INCIDENT_ORDER, AlertFilter, IncidentFilter, IncidentOrder
+from schema.logs import LogEntry, LogPattern, service_log_patterns, service_logs
 from schema.nodes import Connection, Node
 from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
@@ -55,14 +56,20 @@ class ServiceSelectors:
     """How a service is named in each backend."""
 
     prometheus: JSON = sql.expression(
-        "Label matchers: label names and their values.",
+        "Label matchers: label names and their values. Where none are declared, Prometheus is asked which of "
+        "`service`, `service_name`, `job` and `app` has the service's name as its value.",
         PROMETHEUS_SELECTOR,
     )
     loki: JSON = sql.expression(
-        "Label matchers of its log streams.",
+        "Label matchers of its log streams. Where none are declared, Loki is asked which of the labels `service_name`, "
+        "`service`, `app`, `job` and `container` has the service's name.",
         "coalesce(nullif({it}.selectors->'loki', 'null'), jsonb_build_object('service_name', {it}.name))",
     )
     tempo: str = sql.expression("The `service.name` of its traces.", TEMPO_SELECTOR)
+    signals: JSON = sql.expression(
+        "PromQL that is asked for some golden signals, by signal, instead of looking for the usual metrics.",
+        "coalesce(nullif({it}.selectors->'signals', 'null'), '{{}}')",
+    )
 
 
 @sql.type(services)
@@ -120,7 +127,7 @@ class Service(Node):
         "Its golden signals over a time range, from Prometheus.",
         service_metrics,
         name="{it}.name",
-        selector=PROMETHEUS_SELECTOR,
+        selectors="{it}.selectors",
         instance="{it}.telemetry_instances->'prometheus'",
     )
     traces: list[Trace] | None = sql.elsewhere(
@@ -128,6 +135,21 @@ class Service(Node):
         service_traces,
         selector=TEMPO_SELECTOR,
         instance="{it}.telemetry_instances->>'tempo'",
+    )
+    logs: list[LogEntry] | None = sql.elsewhere(
+        "Its lines over a time range, the latest first, from Loki.",
+        service_logs,
+        name="{it}.name",
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
+    )
+    log_patterns: list[LogPattern] | None = sql.elsewhere(
+        "Its lines over a time range in groups that look alike, the largest first, from Loki. Where Loki finds none "
+        "itself, or only some levels are wanted, they are found among the latest 2000 lines.",
+        service_log_patterns,
+        name="{it}.name",
+        selectors="{it}.selectors",
+        instance="{it}.telemetry_instances->'loki'",
     )
     deployments: Connection[Deployment] = sql.connection(
         "What was deployed, the latest first.",

@@ -3,17 +3,21 @@
 import strawberry
 
 from domain.feed import EventType
+from domain.telemetry import LogLevel
 from resolvers import sql
 from resolvers.sql import Given
 from schema.events import Event
 from schema.filters import EventFilter
+from schema.logs import LogEntry, tail_service
 
 AFTER = Given(str | None, "Only what comes after this cursor. Without it, what happens from now on.")
 FILTER = Given(EventFilter | None, "Which of them.")
 INCIDENT_ID = Given(strawberry.ID | None, "Only those about this incident.")
 
 
-@strawberry.type(description="What happens, as it happens: every event once, in order, and resumable.")
+@strawberry.type(
+    description="What happens, as it happens: every event once, in order, and resumable; and lines of logs, live."
+)
 class Subscription:
     """What happens, as it happens."""
 
@@ -37,4 +41,14 @@ class Subscription:
         "What is added to the timeline of an incident.",
         {"incident_id": Given(strawberry.ID, "The incident."), "after": AFTER},
         [EventType.TIMELINE_EVENT_ADDED],
+    )
+    log_tail: LogEntry = sql.live(
+        "The lines of a service as they are written, from Loki. It cannot be resumed. Where lines come faster than "
+        "they are taken, the oldest are left out, and `extensions.missed` says how many.",
+        tail_service,
+        {
+            "service": Given(str, "Its name or id."),
+            "search": Given(str | None, "Only lines that contain this text as it stands."),
+            "level": Given(list[LogLevel] | None, "Only lines of one of these levels."),
+        },
     )

@@ -1,15 +1,20 @@
 """Metrics, as clients see them."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
 
 from domain.telemetry import GoldenSignal
-from resolvers.context import RequestContext
-from resolvers.telemetry import SignalSeries, golden_signals, incident_range
+from resolvers.context import Remark, RequestContext
+from resolvers.metrics import MeasuredService, SignalSeries, golden_signals
+from resolvers.rendering import Plain
+from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
+from telemetry_clients.samples import Point
 
 T = TypeVar("T")
 
@@ -50,17 +55,9 @@ async def service_metrics(
     signals: Signals = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the service with the needed `name`, `selector` and `instance`."""
-    found = await golden_signals(
-        info.context,
-        {needed["name"]: needed["selector"]},
-        {needed["name"]: needed["instance"]},
-        _given(signals),
-        start=range.from_,
-        end=range.to,
-        step_seconds=_given(step_seconds),
-    )
-    return [_metric_series(series) for series in found]
+    """The golden signals of the service with the needed `name`, `selectors` and `instance`."""
+    services = [MeasuredService.of(needed["name"], needed["selectors"], needed["instance"])]
+    return await _metrics(info, services, signals, range.from_, range.to, step_seconds)
 
 
 async def incident_metrics(
@@ -73,31 +70,64 @@ async def incident_metrics(
     ] = strawberry.UNSET,
     step_seconds: StepSeconds = strawberry.UNSET,
 ) -> list[MetricSeries] | None:
-    """The golden signals of the services with the needed `selectors` and `instances`."""
+    """The golden signals of the services with the needed `selectors` and `instances`, by name."""
     start, end = (range.from_, range.to) if range else incident_range(needed, info.context.now)
-    found = await golden_signals(
-        info.context,
-        needed["selectors"],
-        needed["instances"],
-        _given(signals),
-        start=start,
-        end=end,
-        step_seconds=_given(step_seconds),
-    )
-    return [_metric_series(series) for series in found]
+    instances = needed["instances"]
+    services = [MeasuredService.of(name, selectors, instances[name]) for name, selectors in needed["selectors"].items()]
+    return await _metrics(info, services, signals, start, end, step_seconds)
 
 
-def _given(argument: T | None) -> T | None:
+async def _metrics(
+    info: strawberry.Info[RequestContext],
+    services: Sequence[MeasuredService],
+    signals: Signals,
+    start: datetime,
+    end: datetime,
+    step_seconds: StepSeconds,
+) -> list[MetricSeries]:
+    wanted, step = given(signals), given(step_seconds)
+    found = await golden_signals(info.context, services, wanted, start=start, end=end, step_seconds=step)
+    remark(info, "Prometheus", found.warnings)
+    return cast("list[MetricSeries]", Plain([_ShownSeries(series) for series in found.series]))
+
+
+def remark(info: strawberry.Info[RequestContext], backend: str, warnings: Iterable[str]) -> None:
+    """Let the answer tell what a backend remarked about the field."""
+    path = tuple(info.path.as_list())
+    info.context.remarks.update(dict.fromkeys(Remark(path, backend, warning) for warning in warnings))
+
+
+def given(argument: T | None) -> T | None:
+    """An argument, None where it was left out."""
     return None if argument is strawberry.UNSET else argument
 
 
-def _metric_series(found: SignalSeries) -> MetricSeries:
-    """A golden signal as clients see it."""
-    return MetricSeries(
-        name=f"{found.service} {found.signal.value.lower()}",
-        signal=found.signal,
-        labels=JSON(dict(found.series.labels)),
-        unit=found.signal.unit,
-        query=found.query,
-        points=[MetricPoint(time=DateTime(point.time), value=point.value) for point in found.series.points],
-    )
+@dataclass(frozen=True, slots=True)
+class _ShownSeries:
+    """A golden signal with the attributes of a MetricSeries, each worked out when it is selected."""
+
+    found: SignalSeries
+
+    @property
+    def name(self) -> str:
+        return f"{self.found.service} {self.found.signal.lower()}"
+
+    @property
+    def signal(self) -> GoldenSignal:
+        return self.found.signal
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.found.series.labels)
+
+    @property
+    def unit(self) -> str:
+        return self.found.signal.unit
+
+    @property
+    def query(self) -> str:
+        return self.found.ask()
+
+    @property
+    def points(self) -> Sequence[Point]:
+        return self.found.series.points

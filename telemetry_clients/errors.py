@@ -51,9 +51,17 @@ class TelemetryNotConfigured(TelemetryError):
 
 
 class TelemetryBadQuery(TelemetryError):
-    """The query, its range or its step is wrong; the same question will fail again."""
+    """The query, its range or its step is wrong; the same question will fail again.
+
+    `line` and `column` count from 1 and say where in the query, if the backend does.
+    """
 
     code = "TELEMETRY_BAD_QUERY"
+
+    def __init__(self, backend: str, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(backend, message)
+        self.line = line
+        self.column = column
 
 
 class TelemetryLimited(TelemetryError):

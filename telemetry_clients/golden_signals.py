@@ -5,12 +5,15 @@ Series are summed before they are divided or turned into quantiles: a mean of ra
 The answer has one series for each combination of the selector's labels.
 """
 
-from collections.abc import Mapping
+import string
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from domain.telemetry import GoldenSignal
 from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.request_metrics import CPU_SECONDS, MEMORY, REQUESTS, Form, MemoryMetric, RequestMetric
 
 Selector = Mapping[str, promql.LabelValues]
 
@@ -21,28 +24,35 @@ _QUANTILES = {
 }
 _SCRAPES_IN_A_WINDOW = 4
 _RESERVED_LABELS = {"__name__", "le"}
+# What tells the instances of a service apart, where it has several.
+_INSTANCE_LABELS = ("instance", "pod", "container")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricNames:
-    """Where the signals are found, the preferred names first.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A metric that counts a service's requests, the form that it has, and the labels that hold a status there."""
 
-    `status_labels` are the labels that may hold an HTTP status; `latencies` are classic histograms in seconds,
-    without `_bucket`; `cpu_seconds` are counters of one process each.
-    """
-
-    requests: tuple[str, ...] = (
-        "http_server_request_duration_seconds_count",
-        "http_requests_total",
-        "http_request_duration_seconds_count",
-    )
-    status_labels: tuple[str, ...] = ("http_response_status_code", "status", "code", "status_code")
-    latencies: tuple[str, ...] = ("http_server_request_duration_seconds", "http_request_duration_seconds")
-    cpu_seconds: tuple[str, ...] = ("process_cpu_seconds_total",)
+    metric: RequestMetric
+    form: Form
+    status_labels: tuple[str, ...]
 
 
-USUAL_NAMES = MetricNames()
-"""OpenTelemetry's semantic conventions for HTTP servers, then what Prometheus client libraries call the same."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the signals of a service are found, the preferred first."""
+
+    requests: tuple[Source, ...] = ()
+    cpu_seconds: tuple[str, ...] = ()
+    memory: tuple[MemoryMetric, ...] = ()
+
+
+USUAL_SOURCES: Final = Sources(
+    # No native histograms: a Prometheus without them does not know the functions that they need.
+    tuple(Source(metric, metric.forms[-1], tuple(metric.failures)) for metric in REQUESTS),
+    CPU_SECONDS,
+    MEMORY,
+)
+"""Everything that may be there, for services of which nobody knows what they have."""
 
 
 def rate_window_seconds(step_seconds: float, scrape_interval_seconds: float) -> float:
@@ -56,60 +66,122 @@ def rate_window_seconds(step_seconds: float, scrape_interval_seconds: float) -> 
 
 
 def expression(
-    signal: GoldenSignal, selector: Selector, *, window_seconds: float, names: MetricNames = USUAL_NAMES
+    signal: GoldenSignal, selector: Selector, *, window_seconds: float, sources: Sources = USUAL_SOURCES
 ) -> str:
     """The PromQL of one signal, for the services that `selector` matches (label to value, or to several values).
 
-    One series for each combination of the selector's labels, in `signal.unit`. The error ratio counts statuses 5xx;
-    it is 0 where requests carry statuses and none failed, NaN without traffic, and absent where no status is exported.
-    Saturation is the CPU use of the busiest process, 1 being one core: one starved replica hurts whatever the rest do.
-    Raises TelemetryBadQuery for a selector that is empty or cannot be expressed.
+    One series for each combination of the selector's labels, in `signal.unit`. The error ratio counts the statuses that
+    are the server's fault; it is 0 where requests carry statuses and none failed, NaN without traffic, and absent where
+    no status is exported. Saturation is that of the busiest instance, in CPU (1 being one core) or in memory (1 being
+    all that it may have), whichever is higher: one starved replica hurts whatever the rest do.
+
+    Raises TelemetryBadQuery for a selector that is empty or cannot be expressed, and where `sources` have no metric
+    for the signal.
     """
     question = _Question(selector, window_seconds)
     match signal:
         case GoldenSignal.REQUEST_RATE:
-            alternatives = [question.total(question.rate(metric)) for metric in names.requests]
+            alternatives = [question.request_rate(source) for source in sources.requests]
         case GoldenSignal.ERROR_RATIO:
-            alternatives = [question.error_ratio(metric, names.status_labels) for metric in names.requests]
+            alternatives = [question.error_ratio(source) for source in sources.requests if source.status_labels]
         case GoldenSignal.SATURATION:
-            alternatives = [question.highest(question.rate(metric)) for metric in names.cpu_seconds]
+            alternatives = question.saturation(sources)
         case _:
-            alternatives = [question.quantile(_QUANTILES[signal], metric) for metric in names.latencies]
+            histograms = [source for source in sources.requests if source.metric.is_histogram]
+            alternatives = [question.quantile(_QUANTILES[signal], source) for source in histograms]
+    if not alternatives:
+        raise TelemetryBadQuery("Prometheus", f"No metric is known that tells the {signal.value} of the service.")
     return "\nor\n".join(alternatives)
+
+
+def overridden(template: str, selector: Selector, *, window_seconds: float) -> str:
+    """PromQL that somebody gave for a signal of a service, with `$selector` (matchers, without braces) and `$window`.
+
+    Raises TelemetryBadQuery for another placeholder, or a selector that cannot be expressed.
+    """
+    values = {
+        "selector": ",".join(promql.matchers(_checked(selector))),
+        "window": promql.duration(window_seconds),
+    }
+    try:
+        return string.Template(template).substitute(values)
+    except (KeyError, ValueError) as error:
+        raise TelemetryBadQuery(
+            "Prometheus",
+            "The PromQL that is given for a signal of the service has a $ that is neither $selector nor $window. "
+            "Write $$ for a dollar sign.",
+        ) from error
+
+
+def _checked(selector: Selector) -> Selector:
+    if not selector:
+        raise TelemetryBadQuery(
+            "Prometheus",
+            "The service's Prometheus selector is empty and would match every service. Give it a label.",
+        )
+    if reserved := _RESERVED_LABELS & selector.keys():
+        raise TelemetryBadQuery(
+            "Prometheus", f"A service's Prometheus selector cannot use {', '.join(sorted(reserved))}. Remove it."
+        )
+    return selector
 
 
 class _Question:
     """What is the same in every part of one expression: which series, over which window, grouped by what."""
 
     def __init__(self, selector: Selector, window_seconds: float) -> None:
-        if not selector:
-            raise TelemetryBadQuery(
-                "Prometheus",
-                "The service's Prometheus selector is empty and would match every service. Give it a label.",
-            )
-        if reserved := _RESERVED_LABELS & selector.keys():
-            raise TelemetryBadQuery(
-                "Prometheus", f"A service's Prometheus selector cannot use {', '.join(sorted(reserved))}. Remove it."
-            )
-        self._conditions = promql.matchers(selector)
+        self._conditions = promql.matchers(_checked(selector))
         self._labels = ", ".join(sorted(selector))
         self._window = promql.duration(window_seconds)
 
-    def rate(self, metric: str, *conditions: str) -> str:
-        return f"rate({promql.selector(metric, *self._conditions, *conditions)}[{self._window}])"
+    def request_rate(self, source: Source) -> str:
+        return self._total(source, self._requests(source))
 
-    def total(self, series: str) -> str:
-        return f"sum by ({self._labels}) ({series})"
-
-    def highest(self, series: str) -> str:
-        return f"max by ({self._labels}) ({series})"
-
-    def quantile(self, quantile: float, histogram: str) -> str:
-        return f"histogram_quantile({quantile}, sum by (le, {self._labels}) ({self.rate(histogram + '_bucket')}))"
-
-    def error_ratio(self, metric: str, status_labels: tuple[str, ...]) -> str:
+    def error_ratio(self, source: Source) -> str:
         """Failed of all. A series that has a status and did not fail counts as 0 failures, so that a service without
         errors has the ratio 0; a service that exports no status has no ratio, because nobody knows it."""
-        failed = [self.rate(metric, promql.matcher(label, "=~", "5..")) for label in status_labels]
-        known = [f"0 * {self.rate(metric, promql.matcher(label, '!=', ''))}" for label in status_labels]
-        return f"{self.total(' or '.join(failed + known))} / {self.total(self.rate(metric))}"
+        failures = source.metric.failures
+        failed = [
+            self._requests(source, promql.matcher(label, "=~", failures[label])) for label in source.status_labels
+        ]
+        known = [f"0 * {self._requests(source, promql.matcher(label, '!=', ''))}" for label in source.status_labels]
+        return f"{self._total(source, ' or '.join(failed + known))} / {self.request_rate(source)}"
+
+    def quantile(self, quantile: float, source: Source) -> str:
+        metric = source.metric
+        if source.form is Form.NATIVE:
+            series = f"sum by ({self._labels}) ({self._requests(source)})"
+        else:
+            buckets = self._rate(f"{metric.name}_bucket", *_matchers(metric.only))
+            series = f"sum by (le, {self._labels}) ({buckets})"
+        scale = "" if metric.unit_seconds == 1 else f" * {metric.unit_seconds:g}"
+        return f"histogram_quantile({quantile}, {series}){scale}"
+
+    def saturation(self, sources: Sources) -> list[str]:
+        """The one expression for all that the sources have. A label keeps an instance's CPU from hiding its memory."""
+        used = [("cpu", self._rate(metric)) for metric in sources.cpu_seconds]
+        used += [("memory", self._memory_ratio(metric)) for metric in sources.memory]
+        if not used:
+            return []
+        parts = [f'label_replace({ratio}, "resource", "{resource}", "", "")' for resource, ratio in used]
+        return [f"max by ({self._labels}) ({' or '.join(parts)})"]
+
+    def _memory_ratio(self, metric: MemoryMetric) -> str:
+        by = ", ".join(sorted({*self._labels.split(", "), *_INSTANCE_LABELS}))
+        conditions = (*self._conditions, *_matchers(metric.only))
+        used, limit = (promql.selector(name, *conditions) for name in (metric.used, metric.limit))
+        return f"sum by ({by}) ({used}) / sum by ({by}) ({limit} > 0)"
+
+    def _requests(self, source: Source, *conditions: str) -> str:
+        return self._rate(source.metric.counted_as(source.form), *_matchers(source.metric.only), *conditions)
+
+    def _rate(self, metric: str, *conditions: str) -> str:
+        return f"rate({promql.selector(metric, *self._conditions, *conditions)}[{self._window}])"
+
+    def _total(self, source: Source, series: str) -> str:
+        total = f"sum by ({self._labels}) ({series})"
+        return f"histogram_count({total})" if source.form is Form.NATIVE else total
+
+
+def _matchers(only: Mapping[str, str]) -> Iterable[str]:
+    return (promql.matcher(label, "=~", values) for label, values in only.items())

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from domain.telemetry import DEFAULT_INSTANCE
+from telemetry_clients.alertmanager import Alertmanager
+from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
+from telemetry_clients.loki import Loki
+from telemetry_clients.loki_selectors import LokiSelectors
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.tempo import Tempo
 
@@ -54,3 +58,21 @@ class Telemetry:
 
     prometheus: Instances[Prometheus] = field(default_factory=lambda: Instances("Prometheus"))
     tempo: Instances[Tempo] = field(default_factory=lambda: Instances("Tempo"))
+    loki: Instances[Loki] = field(default_factory=lambda: Instances("Loki"))
+    alertmanager: Instances[Alertmanager] = field(default_factory=lambda: Instances("Alertmanager"))
+    _discoveries: dict[str | None, Discovery] = field(default_factory=dict, repr=False)
+    _loki_selectors: dict[str | None, LokiSelectors] = field(default_factory=dict, repr=False)
+
+    def discovery(self, instance: str | None = None) -> Discovery:
+        """What is known of the services of one Prometheus. Raises TelemetryNotConfigured."""
+        prometheus = self.prometheus.get(instance)
+        if instance not in self._discoveries:
+            self._discoveries[instance] = Discovery(prometheus)
+        return self._discoveries[instance]
+
+    def loki_selectors(self, instance: str | None = None) -> LokiSelectors:
+        """What is known of the services of one Loki. Raises TelemetryNotConfigured."""
+        loki = self.loki.get(instance)
+        if instance not in self._loki_selectors:
+            self._loki_selectors[instance] = LokiSelectors(loki)
+        return self._loki_selectors[instance]

@@ -1,14 +1,15 @@
 """Prometheus's HTTP API, and that of whatever speaks it (Mimir, Thanos, VictoriaMetrics)."""
 
 import math
+import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, TypeVar
 
 from domain.time import Deadline
-from telemetry_clients import promql
+from telemetry_clients import promql, samples
 from telemetry_clients.errors import (
     TelemetryBadQuery,
     TelemetryBadResponse,
@@ -17,7 +18,14 @@ from telemetry_clients.errors import (
     TelemetryTimeout,
     TelemetryUnavailable,
 )
+from telemetry_clients.prometheus_inventory import Exemplar, MetricMetadata, Target, exemplars, metric_metadata, target
+from telemetry_clients.prometheus_rules import ActiveAlert, RuleGroup, active_alert, rule_group
+from telemetry_clients.samples import Point, Series
 from telemetry_clients.transport import Answer, Transport
+
+__all__ = ["MAX_POINTS", "BuildInfo", "Point", "Prometheus", "QueryResult", "Series", "range_step_seconds"]
+
+Parsed = TypeVar("Parsed")
 
 MAX_POINTS = 11_000
 """Prometheus refuses a range query for more points than this in each series."""
@@ -25,30 +33,21 @@ MAX_POINTS = 11_000
 _USUAL_POINTS = 240
 _ROUND_STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _LONGEST_REASON = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A value at a time (UTC). None stands for NaN and ±Inf, which are no numbers: 0/0, a quantile of no traffic."""
-
-    time: datetime
-    value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """What has these labels, in the order of time."""
-
-    labels: Mapping[str, str]
-    points: tuple[Point, ...]
+_POSITION = re.compile(r"(\d+):(\d+): parse error")
+_MISSHAPEN = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """The series that a query returned, and what Prometheus remarked about them."""
+    """The series that a query returned, and what Prometheus remarked about them (warnings, then infos).
+
+    `kind` is `vector`, `matrix`, `scalar` (one series without labels) or `string` (no series, but `text`).
+    """
 
     series: tuple[Series, ...]
     warnings: tuple[str, ...] = ()
+    kind: str = "vector"
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +99,22 @@ class Prometheus:
         self, selectors: Sequence[str], *, start: datetime, end: datetime, deadline: Deadline
     ) -> tuple[Mapping[str, str], ...]:
         """The labels (`__name__` among them) of the series that match any selector and have samples in the range."""
-        _span_seconds(start, end)
-        form: dict[str, str | list[str]] = {
-            "match[]": list(selectors),
-            "start": _timestamp(start),
-            "end": _timestamp(end),
-        }
+        form = {"match[]": list(selectors), **_range_parameters(start, end)}
         answer = await self._transport.post("/api/v1/series", form=form, deadline=deadline)
-        data, _ = self._unwrap(answer)
-        if not isinstance(data, list):
-            raise self._misshapen("a list of series")
-        return tuple(map(self._labels, data))
+        return self._parse(answer, "a list of series", lambda data: tuple(map(samples.labels, _list(data))))
+
+    async def labels(
+        self,
+        *,
+        selectors: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        deadline: Deadline,
+    ) -> tuple[str, ...]:
+        """The names of the labels on the series that match any selector (on all without one), sorted."""
+        form = {"match[]": list(selectors), **_range_parameters(start, end)}
+        answer = await self._transport.post("/api/v1/labels", form=form, deadline=deadline)
+        return self._parse(answer, "a list of labels", _words)
 
     async def label_values(
         self,
@@ -122,18 +126,55 @@ class Prometheus:
         deadline: Deadline,
     ) -> tuple[str, ...]:
         """The values that a label has, on the series that match any selector (on all without one), sorted."""
-        parameters: dict[str, str | list[str]] = {"match[]": list(selectors)}
-        if start is not None:
-            parameters["start"] = _timestamp(start)
-        if end is not None:
-            parameters["end"] = _timestamp(end)
+        parameters = {"match[]": list(selectors), **_range_parameters(start, end)}
         path = f"/api/v1/label/{promql.label_name(label)}/values"
         answer = await self._transport.get(path, parameters=parameters, deadline=deadline)
-        data, _ = self._unwrap(answer)
-        match data:
-            case [*values] if all(isinstance(value, str) for value in values):
-                return tuple(values)
-        raise self._misshapen("a list of label values")
+        return self._parse(answer, "a list of label values", _words)
+
+    async def metadata(
+        self, metric: str | None = None, *, limit: int | None = None, deadline: Deadline
+    ) -> Mapping[str, tuple[MetricMetadata, ...]]:
+        """What the targets say of one metric, or of all: usually one opinion, several where targets differ."""
+        parameters: dict[str, str | list[str]] = {}
+        if metric is not None:
+            parameters["metric"] = metric
+        if limit is not None:
+            parameters["limit"] = str(limit)
+        answer = await self._transport.get("/api/v1/metadata", parameters=parameters, deadline=deadline)
+        return self._parse(
+            answer,
+            "metadata",
+            lambda data: {name: tuple(map(metric_metadata, _list(items))) for name, items in data.items()},
+        )
+
+    async def alerts(self, *, deadline: Deadline) -> tuple[ActiveAlert, ...]:
+        """The alerts that are pending or firing."""
+        answer = await self._transport.get("/api/v1/alerts", deadline=deadline)
+        return self._parse(answer, "alerts", lambda data: tuple(map(active_alert, _list(data["alerts"]))))
+
+    async def rules(
+        self, kind: Literal["alert", "record"] | None = None, *, deadline: Deadline
+    ) -> tuple[RuleGroup, ...]:
+        """The rules that Prometheus evaluates, in their groups: all, or those that alert, or those that record."""
+        parameters = {} if kind is None else {"type": kind}
+        answer = await self._transport.get("/api/v1/rules", parameters=parameters, deadline=deadline)
+        return self._parse(answer, "rules", lambda data: tuple(map(rule_group, _list(data["groups"]))))
+
+    async def targets(self, *, deadline: Deadline) -> tuple[Target, ...]:
+        """What is being scraped at present."""
+        parameters = {"state": "active"}
+        answer = await self._transport.get("/api/v1/targets", parameters=parameters, deadline=deadline)
+        return self._parse(answer, "targets", lambda data: tuple(map(target, _list(data["activeTargets"]))))
+
+    async def exemplars(
+        self, expression: str, *, start: datetime, end: datetime, deadline: Deadline
+    ) -> tuple[Exemplar, ...]:
+        """Examples of single observations of the series in an expression, within the range."""
+        parameters = {"query": expression, **_range_parameters(start, end)}
+        answer = await self._transport.get("/api/v1/query_exemplars", parameters=parameters, deadline=deadline)
+        return self._parse(
+            answer, "exemplars", lambda data: tuple(found for item in _list(data) for found in exemplars(item))
+        )
 
     async def build_info(self, *, deadline: Deadline) -> BuildInfo:
         """Version and revision of the server: a question that costs nothing, to see that it is there."""
@@ -150,37 +191,18 @@ class Prometheus:
             path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable=path.endswith("/query_range")
         )
         data, warnings = self._unwrap(answer)
+        return replace(self._shaped("samples", _result, data), warnings=warnings)
+
+    def _parse(self, answer: Answer, expected: str, parse: Callable[[Any], Parsed]) -> Parsed:
+        data, _ = self._unwrap(answer)
+        return self._shaped(expected, parse, data)
+
+    def _shaped(self, expected: str, parse: Callable[[Any], Parsed], data: Any) -> Parsed:
+        """What `data` says. Raises TelemetryBadResponse where it has another shape."""
         try:
-            series = self._series(data)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise self._misshapen("samples") from error
-        return QueryResult(series, warnings)
-
-    def _series(self, data: Any) -> tuple[Series, ...]:
-        result = data["result"]
-        match data["resultType"]:
-            case "matrix":
-                return tuple(self._one_series(item, "values") for item in result)
-            case "vector":
-                return tuple(self._one_series(item, "value") for item in result)
-            case "scalar":
-                return (Series({}, _points([result])),)
-            case "string":
-                raise TelemetryBadQuery("Prometheus", "The query returns a text. Ask for numbers.")
-        raise ValueError("a result type that Prometheus does not have")
-
-    def _one_series(self, item: Any, key: str) -> Series:
-        if "histogram" in item or "histograms" in item:
-            raise TelemetryBadQuery(
-                "Prometheus",
-                "The query returns native histograms. Turn them into numbers, for example with histogram_quantile().",
-            )
-        return Series(self._labels(item["metric"]), _points(item[key] if key == "values" else [item[key]]))
-
-    def _labels(self, item: Any) -> Mapping[str, str]:
-        if not isinstance(item, dict) or not all(isinstance(value, str) for value in item.values()):
-            raise self._misshapen("labels")
-        return item
+            return parse(data)
+        except _MISSHAPEN as error:
+            raise self._misshapen(expected) from error
 
     def _unwrap(self, answer: Answer) -> tuple[Any, tuple[str, ...]]:
         """The `data` of a successful answer and its warnings."""
@@ -211,7 +233,8 @@ class Prometheus:
         if "too many samples" in reason or "maximum resolution" in reason:
             return TelemetryLimited("Prometheus", f"Prometheus refused the query as too large: {reason}.")
         if kind in ("bad_data", "execution") or answer.status in (400, 422):
-            return TelemetryBadQuery("Prometheus", f"Prometheus refused the query: {reason}")
+            line, column = map(int, found.groups()) if (found := _POSITION.search(reason)) else (None, None)
+            return TelemetryBadQuery("Prometheus", f"Prometheus refused the query: {reason}", line, column)
         return self._transport.refusal(answer, reason)
 
     def _misshapen(self, expected: str) -> TelemetryBadResponse:
@@ -262,13 +285,40 @@ def _timestamp(time: datetime) -> str:
     return f"{time.timestamp():.3f}"
 
 
-def _points(samples: Sequence[tuple[float, str]]) -> tuple[Point, ...]:
-    return tuple(Point(datetime.fromtimestamp(seconds, UTC), _finite(float(text))) for seconds, text in samples)
+def _range_parameters(start: datetime | None, end: datetime | None) -> dict[str, str | list[str]]:
+    """A range as the API wants it, open where an end is None. Raises TelemetryBadQuery for an end before the start."""
+    if start is not None and end is not None:
+        _span_seconds(start, end)
+    ends = (("start", start), ("end", end))
+    return {name: _timestamp(moment) for name, moment in ends if moment is not None}
+
+
+def _result(data: Any) -> QueryResult:
+    kind, result = data["resultType"], data["result"]
+    match kind:
+        case "matrix":
+            return QueryResult(tuple(map(samples.matrix_series, result)), kind=kind)
+        case "vector":
+            return QueryResult(tuple(map(samples.vector_series, result)), kind=kind)
+        case "scalar":
+            return QueryResult((Series({}, samples.points([result])),), kind=kind)
+        case "string":
+            _, text = result
+            return QueryResult((), kind=kind, text=str(text))
+    raise ValueError("a result type that Prometheus does not have")
+
+
+def _list(data: Any) -> Sequence[Any]:
+    if not isinstance(data, list):
+        raise TypeError("not a list")
+    return data
+
+
+def _words(data: Any) -> tuple[str, ...]:
+    if not set(map(type, _list(data))) <= {str}:
+        raise TypeError("not words")
+    return tuple(data)
 
 
 def _texts(items: Any) -> tuple[str, ...]:
     return tuple(map(str, items)) if isinstance(items, list) else ()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,7 +1,7 @@
 """PromQL text from untrusted parts: whatever a value holds, it stays one string within the expression."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from telemetry_clients.errors import TelemetryBadQuery
@@ -12,11 +12,14 @@ LabelValues = str | Collection[str]
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _REGEX_SYNTAX = re.compile(r"[\\.+*?()|\[\]{}^$]")  # what RE2 gives a meaning to
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # Printable ASCII that needs no escaping: nearly every value.
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
 def quoted(value: str) -> str:
     """`value` as a PromQL string literal. Raises TelemetryBadQuery for a lone surrogate, which no label can hold."""
+    if _PLAIN.fullmatch(value):
+        return f'"{value}"'
     return '"' + "".join(map(_escaped, value)) + '"'
 
 
@@ -28,6 +31,11 @@ def label_name(name: str) -> str:
             f"{name!r} is not a label name. Use letters, digits and underscores, and start with no digit.",
         )
     return name
+
+
+def is_label_name(name: str) -> bool:
+    """Whether Prometheus takes it for a label's name, unquoted."""
+    return _LABEL_NAME.fullmatch(name) is not None
 
 
 def matcher(label: str, operator: Operator, value: str) -> str:
@@ -45,7 +53,12 @@ def any_of(label: str, values: LabelValues) -> str:
         raise TelemetryBadQuery("Prometheus", f"The selector's label {label!r} has an empty value. Give it one.")
     if len(alternatives) == 1:
         return matcher(label, "=", alternatives[0])
-    return matcher(label, "=~", "|".join(_REGEX_SYNTAX.sub(r"\\\g<0>", value) for value in alternatives))
+    return matcher(label, "=~", one_of(alternatives))
+
+
+def one_of(values: Iterable[str]) -> str:
+    """The regular expression (RE2) that matches exactly these values."""
+    return "|".join(_REGEX_SYNTAX.sub(r"\\\g<0>", value) for value in values)
 
 
 def matchers(labels: Mapping[str, LabelValues]) -> tuple[str, ...]:
@@ -61,6 +74,11 @@ def selector(metric: str, *conditions: str) -> str:
             f"{metric!r} is not a metric name. Use letters, digits, underscores and colons, and start with no digit.",
         )
     return metric + "{" + ",".join(conditions) + "}"
+
+
+def any_metric(*conditions: str) -> str:
+    """The series of whichever metric that meet every condition, the metric's name perhaps among them."""
+    return "{" + ",".join(conditions) + "}"
 
 
 def duration(seconds: float) -> str:

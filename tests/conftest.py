@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.node.fixtures",
     "tests.postgres",
     "tests.servers",
+    "tests.telemetry_clients.alertmanager_server",
     "tests.telemetry_clients.prometheus_server",
 ]
 

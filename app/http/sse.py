@@ -186,12 +186,13 @@ class EventStream:
         await self._write(_COMPLETE)
 
     async def _tell_events(self, subscription: Subscription, request_id: str) -> None:
-        await self._write(b"id: %b\n\n" % subscription.start.encode())
+        if subscription.start is not None:
+            await self._write(b"id: %b\n\n" % subscription.start.encode())
         try:
             async with aclosing(subscription.frames) as frames:
                 async for frame in frames:
-                    cursor = frame.cursor.encode()
-                    await self._write(b"id: %b\nevent: next\ndata: %b\n\n" % (cursor, frame.body))
+                    id = b"" if frame.cursor is None else b"id: %b\n" % frame.cursor.encode()
+                    await self._write(id + b"event: next\ndata: %b\n\n" % frame.body)
         except OSError:
             raise
         except Exception as error:

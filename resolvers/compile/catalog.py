@@ -32,7 +32,7 @@ from resolvers.compile.filters import conditions_of
 from resolvers.compile.json_text import concatenate
 from resolvers.compile.parameters import Parameters
 from resolvers.compile.selection import Document
-from resolvers.compile.sources import Leaf, Member, Page, RowType, Sources, Stream, Switch
+from resolvers.compile.sources import Leaf, Live, Member, Page, RowType, Sources, Stream, Switch
 from resolvers.compile.statement import Compiler
 
 TIMEOUT_SECONDS = 30.0
@@ -126,7 +126,7 @@ def _statements(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[str, 
     document = Document(schema, {})
     for (type_name, field_name), source in sources.fields.items():
         row = sources.rows.get(type_name)
-        if isinstance(source, Member | Stream) or (row is not None and row.is_part):
+        if isinstance(source, Member | Stream | Live) or (row is not None and row.is_part):
             continue  # Read as a part of what holds it.
         place = f"{type_name}.{field_name}"
         definition = _field(schema, type_name, field_name)

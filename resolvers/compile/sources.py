@@ -5,8 +5,9 @@ holds the field, `{now}` the time of the request, and an argument's name in brac
 braces is written twice, as in `str.format`.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Column
 
@@ -135,13 +136,20 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """A subscription to what another backend tells as it happens, given the surroundings and the arguments."""
+
+    tell: Callable[[Any, Mapping[str, Any]], AsyncGenerator[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """A field whose value comes from elsewhere, with what its resolver starts from: expressions over `{it}` by name."""
 
     expressions: Mapping[str, str]
 
 
-Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Groups | Stream | Needs
+Source = Leaf | Embedded | One | Member | Many | Lookup | Page | Aggregate | Groups | Stream | Live | Needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ class ServiceSelectorsInput:
     prometheus: JSON | None = optional("Label matchers: label names and their values.")
     loki: JSON | None = optional("Label matchers of its log streams.")
     tempo: str | None = optional("The `service.name` of its traces.")
+    signals: JSON | None = optional(
+        "PromQL for golden signals, an object by signal. `$selector` stands for the label matchers without braces, "
+        "`$window` for the range of a rate, as in `sum(rate(jobs_total{$selector}[$window]))`."
+    )
 
 
 @input_type

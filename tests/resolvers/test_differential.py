@@ -1,5 +1,6 @@
 """The compiler is held against ordinary execution: the same document on the same data gives the same answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import product
@@ -19,7 +20,7 @@ from tests.resolvers.awkward_values import TIMES
 from tests.resolvers.client import Client, ordered
 from tests.resolvers.documents import requests
 from tests.resolvers.values import Values
-from tests.telemetry_clients.local_server import answering, http_answer, local_server
+from tests.telemetry_clients.local_server import Request, http_answer, local_server
 from tests.telemetry_clients.tempo_server import StoredTrace, TempoServer, trace_id
 
 NOTHING_TO_READ = "Nothing here comes from the database"
@@ -31,15 +32,22 @@ EXAMPLES = settings.default.max_examples
 async def telemetry() -> AsyncIterator[Telemetry]:
     """A Prometheus that has heard of every service, whatever it is asked, and a Tempo with traces of each."""
     names = [row["name"] for row in awkward_rows()["services"]]
-    series = [{"metric": {"service": name}, "values": [[1772323200, "0.5"]]} for name in names]
-    body = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
     services = [(row["selectors"] or {}).get("tempo") or row["name"] for row in awkward_rows()["services"]]
     traces = [
         StoredTrace(trace_id(number), time.timestamp(), number * 40, [service, "x"], frozenset(["x"][: number % 2]))
         for number, (service, time) in enumerate(product(services, TIMES), start=1)
     ]
+    metric = "http_server_request_duration_seconds_count"
+    known = [{"metric": {"__name__": metric, "service": name, "code": "200"}, "value": [1, "1"]} for name in names]
+    series = [{"metric": {"service": name}, "values": [[1772323200.5, "0.5"], [1772323215, "NaN"]]} for name in names]
+    vector = orjson.dumps({"status": "success", "data": {"resultType": "vector", "result": known}})
+    matrix = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+
+    async def behaviour(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(http_answer(matrix if request.path.endswith("query_range") else vector))
+
     async with (
-        local_server(answering(http_answer(body))) as server,
+        local_server(behaviour) as server,
         local_server(TempoServer(traces)) as tempo_server,
         Transport(Endpoint(backend="Prometheus", url=server.url)) as transport,
         Transport(Endpoint(backend="Tempo", url=tempo_server.url)) as tempo_transport,

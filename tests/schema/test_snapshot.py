@@ -26,13 +26,6 @@ CONTRACT = ROOT.parent / "shared" / "design" / "contract.graphql"
 
 # What the contract promises and later work brings. What has come goes from here.
 LATER = {
-    "Incident.logs",
-    "Service.logs",
-    "Service.logPatterns",
-    "LogLevel",
-    "LogEntry",
-    "LogPattern",
-    "Subscription.logTail",
     "SLO.history",
     "SLO.openSlo",
     "SLO.prometheusRules",

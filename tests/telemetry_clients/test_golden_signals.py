@@ -12,6 +12,7 @@ from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from telemetry_clients import golden_signals, promql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.request_metrics import Form, RequestMetric
 from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus
 
 SCRAPE_INTERVAL_SECONDS = 15
@@ -60,6 +61,12 @@ class History:
             at = START.timestamp() + scrape * SCRAPE_INTERVAL_SECONDS
             self._families.setdefault(metric, []).append(f"{metric}{{{text}}} {growth * scrape} {at}")
 
+    def gauge(self, metric: str, *, value: float, **labels: str) -> None:
+        text = ",".join(f'{name}="{_openmetrics(label)}"' for name, label in labels.items())
+        for scrape in range(MINUTES * 60 // SCRAPE_INTERVAL_SECONDS + 1):
+            at = START.timestamp() + scrape * SCRAPE_INTERVAL_SECONDS
+            self._families.setdefault(metric, []).append(f"{metric}{{{text}}} {value} {at}")
+
     def histogram(self, metric: str, *, growth: dict[str, float], **labels: str) -> None:
         """`growth` of each cumulative bucket, `+Inf` among them."""
         for bound, bucket_growth in growth.items():
@@ -72,6 +79,37 @@ class History:
 
 def _openmetrics(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def other_conventions(history: History) -> None:
+    # What OpenTelemetry said before, in milliseconds; gRPC, whose codes are words; and spans of requests and others.
+    older = {"service": "older", "http_status_code": "200"}
+    history.histogram("http_server_duration_milliseconds", growth={"100": 0, "200": 20, "+Inf": 20}, **older)
+    history.histogram(
+        "http_server_duration_milliseconds", growth=dict.fromkeys(("100", "200", "+Inf"), 0), service="older"
+    )
+    for code, growth in (("OK", 60), ("NotFound", 20), ("Unavailable", 15), ("Internal", 5)):
+        history.counter("grpc_server_handled_total", growth=growth, service="grpc", grpc_code=code)
+    for code, growth in (("0", 60), ("5", 20), ("14", 20)):
+        buckets = {"10": growth, "+Inf": growth}
+        history.histogram("rpc_server_duration_milliseconds", growth=buckets, service="rpc", rpc_grpc_status_code=code)
+    for family, label in (("traces_spanmetrics", "service"), ("traces_span_metrics", "service_name")):
+        for kind, status, growth in (("SERVER", "UNSET", 60), ("SERVER", "ERROR", 20), ("CLIENT", "ERROR", 500)):
+            spans = {label: family, "span_kind": f"SPAN_KIND_{kind}", "status_code": f"STATUS_CODE_{status}"}
+            history.counter(f"{family}_calls_total", growth=growth, **spans)
+    spans = {"service": "traces_spanmetrics", "span_kind": "SPAN_KIND_SERVER", "status_code": "STATUS_CODE_UNSET"}
+    history.histogram("traces_spanmetrics_latency", growth={"1": 0, "2": 60, "+Inf": 60}, **spans)
+
+    for name, service_bytes in (("a", 60), ("b", 90)):
+        container = {"service": "checkout", "pod": name}
+        history.gauge("container_memory_working_set_bytes", value=service_bytes, **container)
+        history.gauge("container_spec_memory_limit_bytes", value=100, **container)
+    history.gauge("container_spec_memory_limit_bytes", value=0, service="unlimited")
+    history.gauge("container_memory_working_set_bytes", value=90, service="unlimited")
+    for pool, used in (("eden", 20), ("old", 50)):
+        heap = {"service": "jvm", "area": "heap", "id": pool, "instance": "1"}
+        history.gauge("jvm_memory_used_bytes", value=used, **heap)
+        history.gauge("jvm_memory_max_bytes", value=100, **heap)
 
 
 def known_history() -> History:
@@ -109,6 +147,7 @@ def known_history() -> History:
     every_other = range(0, MINUTES * 4 + 1, 2)
     history.counter("http_requests_total", growth=15, scrapes=every_other, service="gappy", status="200")
 
+    other_conventions(history)
     history.counter("process_cpu_seconds_total", growth=0.25 * per_second, service="checkout", instance="slow")
     history.counter("process_cpu_seconds_total", growth=0.75 * per_second, service="checkout", instance="quick")
     for index, name in enumerate(NASTY_NAMES, start=1):
@@ -158,7 +197,8 @@ async def value_of(prometheus: PrometheusServer, signal: GoldenSignal, service: 
         (GoldenSignal.LATENCY_P50, 0.1 * 200 / 340),
         (GoldenSignal.LATENCY_P95, 0.1 + 0.4 * (380 - 340) / 42),
         (GoldenSignal.LATENCY_P99, 0.5 + 0.5 * (396 - 382) / 18),
-        (GoldenSignal.SATURATION, 0.75),
+        # The busiest process uses 0.75 of a core, and the fullest container 90 of 100 bytes.
+        (GoldenSignal.SATURATION, 0.9),
     ],
 )
 async def test_signals_are_those_of_the_service_as_a_whole_not_means_over_its_instances(prometheus, signal, value):
@@ -194,6 +234,35 @@ async def test_a_service_that_tells_no_status_has_no_error_ratio(prometheus):
 async def test_without_traffic_the_value_is_null_neither_good_nor_bad(prometheus, signal):
     [(_, values)] = await evaluate(prometheus, signal, {"service": "idle"})
     assert set(values) == {None}
+
+
+async def test_durations_in_milliseconds_are_told_in_seconds(prometheus):
+    assert await value_of(prometheus, GoldenSignal.LATENCY_P50, "older") == pytest.approx(0.15)
+    assert await value_of(prometheus, GoldenSignal.ERROR_RATIO, "older") == 0
+
+
+@pytest.mark.parametrize(("service", "rate"), [("grpc", 100 / 15), ("rpc", 100 / 15)])
+async def test_remote_procedure_calls_fail_by_the_codes_that_are_the_server_s_fault(prometheus, service, rate):
+    assert await value_of(prometheus, GoldenSignal.REQUEST_RATE, service) == pytest.approx(rate)
+    assert await value_of(prometheus, GoldenSignal.ERROR_RATIO, service) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("family", "label"), [("traces_spanmetrics", "service"), ("traces_span_metrics", "service_name")]
+)
+async def test_of_spans_only_those_that_serve_requests_count(prometheus, family, label):
+    for signal, value in ((GoldenSignal.REQUEST_RATE, 80 / 15), (GoldenSignal.ERROR_RATIO, 0.25)):
+        [(_, values)] = await evaluate(prometheus, signal, {label: family})
+        assert values == pytest.approx([value] * len(values))
+
+
+async def test_spans_have_latencies(prometheus):
+    assert await value_of(prometheus, GoldenSignal.LATENCY_P50, "traces_spanmetrics") == pytest.approx(1.5)
+
+
+async def test_memory_without_a_limit_is_never_full_and_pools_of_one_heap_are_summed(prometheus):
+    assert await evaluate(prometheus, GoldenSignal.SATURATION, {"service": "unlimited"}) == []
+    assert await value_of(prometheus, GoldenSignal.SATURATION, "jvm") == pytest.approx(0.35)
 
 
 async def test_a_service_that_nobody_scrapes_has_no_series(prometheus):
@@ -275,11 +344,24 @@ def test_a_selector_that_would_select_something_else_is_refused(selector, words)
 
 
 def test_other_names_can_be_given_for_the_metrics():
-    names = golden_signals.MetricNames(requests=("shop_requests_total",), status_labels=("outcome",))
+    metric = RequestMetric("shop_requests_total", False, {"outcome": "failed"})
+    sources = golden_signals.Sources((golden_signals.Source(metric, Form.COUNTER, ("outcome",)),))
     assert (
-        golden_signals.expression(GoldenSignal.REQUEST_RATE, {"app": "shop"}, window_seconds=0.5, names=names)
+        golden_signals.expression(GoldenSignal.REQUEST_RATE, {"app": "shop"}, window_seconds=0.5, sources=sources)
         == 'sum by (app) (rate(shop_requests_total{app="shop"}[500ms]))'
     )
+    with pytest.raises(TelemetryBadQuery, match="No metric is known that tells the LATENCY_P95"):
+        golden_signals.expression(GoldenSignal.LATENCY_P95, {"app": "shop"}, window_seconds=60, sources=sources)
+
+
+def test_a_given_expression_gets_the_selector_and_the_window():
+    template = "sum(rate(errors{$selector,kind='x$$'}[$window]))"
+    assert golden_signals.overridden(template, {"app": 'a"b', "env": "live"}, window_seconds=60) == (
+        'sum(rate(errors{app="a\\"b",env="live",kind=\'x$\'}[60s]))'
+    )
+    for wrong in ("sum($what)", "sum(x{$selector}) $"):
+        with pytest.raises(TelemetryBadQuery, match=r"neither \$selector nor \$window"):
+            golden_signals.overridden(wrong, {"app": "shop"}, window_seconds=60)
 
 
 @pytest.mark.parametrize(

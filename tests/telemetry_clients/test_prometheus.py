@@ -17,6 +17,8 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.prometheus import BuildInfo, Point, Prometheus, Series
+from telemetry_clients.prometheus_inventory import MetricMetadata
+from telemetry_clients.samples import HistogramBucket
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
 
@@ -167,7 +169,6 @@ async def test_build_info_says_what_answers(prometheus, replay):
         ("query_range_end_before_start", TelemetryBadQuery, "end timestamp must not be before start time"),
         ("query_range_zero_step", TelemetryBadQuery, "zero or negative query resolution step widths"),
         ("query_range_too_many_points", TelemetryLimited, "exceeded maximum resolution of 11,000 points"),
-        ("query_string", TelemetryBadQuery, "returns a text"),
         ("label_values_bad_name", TelemetryBadQuery, 'invalid label name: "bad-name"'),
         ("not_found", TelemetryBadResponse, "HTTP 404"),
         ("healthy", TelemetryBadResponse, "not JSON"),
@@ -283,13 +284,123 @@ async def test_lists_of_another_shape_are_bad_responses(client, server, body):
         await client.label_values("service", deadline=soon())
     with pytest.raises(TelemetryBadResponse):
         await client.build_info(deadline=soon())
+    with pytest.raises(TelemetryBadResponse):
+        await client.alerts(deadline=soon())
+    with pytest.raises(TelemetryBadResponse):
+        await client.rules(deadline=soon())
+    with pytest.raises(TelemetryBadResponse):
+        await client.targets(deadline=soon())
+    with pytest.raises(TelemetryBadResponse):
+        await client.labels(deadline=soon())
 
 
-async def test_native_histograms_are_refused_with_what_to_do(client, server):
-    histogram = {"metric": {}, "histogram": [1, {"count": "2", "sum": "3", "buckets": []}]}
-    server.behaviour = answering(http_answer(success_body(vector(histogram))))
-    with pytest.raises(TelemetryBadQuery, match="histogram_quantile"):
-        await client.query("up", deadline=soon())
+SPARSE = {
+    "count": "5",
+    "sum": "NaN",
+    "buckets": [[1, "-1.5", "-1", "2"], [3, "-0.5", "0.5", "1"], [0, "1", "+Inf", "2"]],
+}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        vector({"metric": {"a": "b"}, "histogram": [1.5, SPARSE]}),
+        {"resultType": "matrix", "result": [{"metric": {"a": "b"}, "histograms": [[1.5, SPARSE]]}]},
+    ],
+)
+async def test_native_histograms_have_their_buckets_with_the_bounds_that_they_include(client, server, data):
+    server.behaviour = answering(http_answer(success_body(data)))
+    [series] = (await client.query("up", deadline=soon())).series
+    assert (series.labels, len(series.points)) == ({"a": "b"}, 0)
+    [histogram] = series.histograms
+    assert (histogram.time.timestamp(), histogram.count, histogram.sum) == (1.5, 5, None)
+    assert histogram.buckets == (
+        HistogramBucket(-1.5, -1, 2, includes_lower=True, includes_upper=False),
+        HistogramBucket(-0.5, 0.5, 1, includes_lower=True, includes_upper=True),
+        HistogramBucket(1, None, 2, includes_lower=False, includes_upper=True),
+    )
+
+
+async def test_a_series_can_turn_from_numbers_into_histograms(client, server):
+    series = {"metric": {}, "values": [[1, "2"]], "histograms": [[2, SPARSE]]}
+    server.behaviour = answering(http_answer(success_body({"resultType": "matrix", "result": [series]})))
+    [found] = (await client.query("up", deadline=soon())).series
+    assert [point.value for point in found.points] == [2]
+    assert [histogram.count for histogram in found.histograms] == [5]
+
+
+async def test_a_string_is_a_text_and_no_series(prometheus, replay):
+    replay.answer_with("query_string")
+    result = await prometheus.query('"text"', deadline=soon())
+    assert (result.kind, result.text, result.series) == ("string", "text", ())
+
+
+async def test_a_parse_error_says_where(prometheus, replay):
+    replay.answer_with("query_bad_syntax")
+    with pytest.raises(TelemetryBadQuery) as raised:
+        await prometheus.query("sum(rate(x[5m])", deadline=soon())
+    assert (raised.value.line, raised.value.column) == (1, 16)
+
+
+async def test_labels_are_a_list_of_words(prometheus, replay):
+    replay.answer_with("labels")
+    found = await prometheus.labels(deadline=soon())
+    assert {"__name__", "job", "service"} <= {*found}
+
+
+async def test_metadata_is_what_targets_say_of_their_metrics(prometheus, replay):
+    replay.answer_with("metadata")
+    found = await prometheus.metadata("http_requests_total", deadline=soon())
+    replay.assert_asked_as_recorded()
+    assert found == {"http_requests_total": (MetricMetadata("counter", "Requests.", ""),)}
+
+
+async def test_alerts_are_those_pending_or_firing(prometheus, replay):
+    replay.answer_with("alerts")
+    found = await prometheus.alerts(deadline=soon())
+    replay.assert_asked_as_recorded()
+    assert [(alert.labels["service"], alert.state) for alert in found] == [
+        ("checkout", "firing"),
+        ("frontend", "firing"),
+    ]
+    assert found[0].active_at == datetime(2026, 11, 23, 7, 31, 51, 315913, UTC)
+
+
+async def test_rules_are_recorded_and_alerting_ones_with_their_alerts(prometheus, replay):
+    replay.answer_with("rules")
+    [group] = await prometheus.rules(deadline=soon())
+    replay.assert_asked_as_recorded()
+    recording, alerting = group.rules
+    assert (recording.kind, recording.name, recording.state) == ("recording", "service:http_requests:rate1m", None)
+    assert (alerting.kind, alerting.state, alerting.for_seconds) == ("alerting", "firing", 4)
+    assert [alert.labels["service"] for alert in alerting.alerts] == ["checkout", "frontend"]
+
+
+async def test_targets_that_are_down_say_why(prometheus, replay):
+    replay.answer_with("targets")
+    found = await prometheus.targets(deadline=soon())
+    replay.assert_asked_as_recorded()
+    down = next(target for target in found if target.labels["job"] == "gone")
+    assert down.health == "down"
+    assert "connection refused" in down.last_error
+
+
+async def test_no_exemplars_are_an_empty_list(prometheus, replay):
+    replay.answer_with("exemplars_empty")
+    found = await prometheus.exemplars("http_request_duration_seconds_bucket", start=START, end=END, deadline=soon())
+    replay.assert_asked_as_recorded()
+    assert found == ()
+
+
+async def test_an_exemplar_leads_to_its_trace(client, server):
+    """As documented in Prometheus's HTTP API."""
+    item = {
+        "seriesLabels": {"service": "checkout"},
+        "exemplars": [{"labels": {"traceID": "4bf92f"}, "value": "0.5", "timestamp": 1600096945.5}],
+    }
+    server.behaviour = answering(http_answer(success_body([item])))
+    [found] = await client.exemplars("x", start=START, end=END, deadline=soon())
+    assert (found.series_labels, found.trace_id, found.point.value) == ({"service": "checkout"}, "4bf92f", 0.5)
 
 
 async def test_prometheus_is_told_how_long_it_may_take(client, server):

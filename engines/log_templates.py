@@ -1,0 +1,231 @@
+"""Templates of log lines: what stays the same in lines that differ in numbers, names and ids.
+
+Drain (He, Zhu, Zheng, Lyu: "Drain: An Online Log Parsing Approach with Fixed Depth Tree", ICWS 2017): lines are masked
+and cut into tokens, a tree of fixed depth leads by their number and the first of them to a few candidates, and the most
+similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from operator import eq
+
+from domain.telemetry import LogLevel
+
+ANYTHING = "<_>"
+"""What stands for a part that varies, as in the patterns of Loki."""
+
+_VARIABLE = re.compile(
+    r"""
+    (?<![A-Za-z0-9_<])(?:
+        [0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}                                     # UUIDs
+      | \d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?             # dates and times
+      | \d\d:\d\d:\d\d(?:[.,]\d+)?
+      | \d{1,3}(?:\.\d{1,3}){3}(?::\d+)?                                                         # IPv4, with a port
+      | (?=[0-9a-fA-F:]*::|(?:[0-9a-fA-F]{1,4}:){7})[0-9a-fA-F:]{2,39}                           # IPv6
+      | 0[xX][0-9a-fA-F]+
+      | (?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{6,}                                # hexadecimal ids
+      | [-+]?(?:\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?)  # numbers, with units
+        (?:(?:ns|us|µs|ms|s|m|h|d|%|[kKMGT]?i?[bB]|/s)(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m))*)?
+    )(?![A-Za-z0-9_])
+    """,
+    re.VERBOSE,
+)
+_TOKEN = re.compile(r"[^\s,;&=:|]*(?:[,;&=:|]+\s*|\s+|$)")
+_SPACE = re.compile(r"\s+")
+_DIGIT = re.compile(r"\d")
+_END = re.compile(r"[\s,;&=:|]*$")
+
+
+@dataclass(slots=True)
+class LogTemplate:
+    """What some lines have in common. `id` stays the same when the text becomes more general.
+
+    `sample` is the first of them that came; `counts` are by the start of a bucket, in seconds since 1970, where buckets
+    are wanted.
+    """
+
+    id: str
+    level: LogLevel
+    tokens: list[str]
+    sample: str
+    sample_at: datetime
+    first_seen_at: datetime
+    last_seen_at: datetime
+    count: int = 0
+    counts: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    path: tuple[object, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The template, with ANYTHING for what varies."""
+        return "".join(self.tokens).strip()
+
+    def similarity(self, tokens: list[str]) -> float:
+        """How many of the tokens are the same, 0 to 1 (Drain, section III.E). Both have as many."""
+        same: int = sum(map(eq, self.tokens, tokens))
+        return same / len(tokens)
+
+    def take_over(self, same: "LogTemplate") -> None:
+        """Count the lines of another template as its own."""
+        self.count += same.count
+        self.first_seen_at = min(self.first_seen_at, same.first_seen_at)
+        self.last_seen_at = max(self.last_seen_at, same.last_seen_at)
+        for bucket, count in same.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+
+    def generalise(self, tokens: list[str]) -> None:
+        """Give up the tokens that differ, and keep what separates them from the next."""
+        for i, (mine, other) in enumerate(zip(self.tokens, tokens, strict=True)):
+            if mine != other:
+                end = _END.search(mine)
+                self.tokens[i] = ANYTHING + (end[0] if end else "")
+
+
+class LogTemplates:
+    """The templates of lines that are added one at a time, in bounded memory.
+
+    The result depends on the lines and their order alone, not on how they are cut into portions. When there are more
+    than `most` templates, the one that was not seen for the longest time is forgotten; `forgotten` counts its lines.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int = 1_000,
+        similar: float = 0.5,
+        depth: int = 1,
+        most_children: int = 100,
+        most_candidates: int = 50,
+        most_characters: int = 1_000,
+        most_tokens: int = 100,
+        bucket_seconds: int | None = None,
+        most_buckets: int = 1_440,
+    ) -> None:
+        self.forgotten = 0
+        self._most = most
+        self._similar = similar
+        self._depth = depth
+        self._most_children = most_children
+        self._most_candidates = most_candidates
+        self._most_characters = most_characters
+        self._most_tokens = most_tokens
+        self._bucket_seconds = bucket_seconds
+        self._most_buckets = most_buckets
+        self._templates: OrderedDict[str, LogTemplate] = OrderedDict()  # the latest seen last
+        self._leaves: dict[tuple[object, ...], list[LogTemplate]] = {}
+        self._children: dict[tuple[object, ...], set[str]] = {}
+        self._known: dict[tuple[LogLevel, str], LogTemplate] = {}
+
+    def __len__(self) -> int:
+        return len(self._templates)
+
+    def __iter__(self) -> Iterator[LogTemplate]:
+        """The most frequent first; those as frequent in the order of their ids."""
+        return iter(sorted(self._templates.values(), key=lambda template: (-template.count, template.id)))
+
+    def add(self, time: datetime, line: str, level: LogLevel = LogLevel.UNKNOWN) -> LogTemplate:
+        """Count a line, and return its template. Of many lines in one (a stack trace) the first tells."""
+        masked = mask(line, self._most_characters)
+        template = self._known.get((level, masked))
+        if template is None or self._templates.get(template.id) is not template:
+            template = self._find(time, line, level, masked)
+            if len(self._known) >= 8 * self._most:
+                self._known.clear()
+            self._known[level, masked] = template
+        self._templates.move_to_end(template.id)
+        template.count += 1
+        if time < template.first_seen_at:
+            template.first_seen_at = time
+        if time > template.last_seen_at:
+            template.last_seen_at = time
+        if self._bucket_seconds is not None:
+            self._count(template, time, self._bucket_seconds)
+        return template
+
+    def add_all(self, lines: Iterable[tuple[datetime, str]], level: LogLevel = LogLevel.UNKNOWN) -> None:
+        """Count lines, each with its time."""
+        for time, line in lines:
+            self.add(time, line, level)
+
+    def since(self, time: datetime) -> list[LogTemplate]:
+        """The templates that were not seen before this time: what is new."""
+        return [template for template in self if template.first_seen_at >= time]
+
+    def _find(self, time: datetime, line: str, level: LogLevel, masked: str) -> LogTemplate:
+        tokens = tokenise(masked, self._most_tokens)
+        path = self._path(level, tokens)
+        candidates = self._leaves.setdefault(path, [])
+        best = max(candidates, key=lambda candidate: candidate.similarity(tokens), default=None)
+        is_full = len(candidates) >= self._most_candidates
+        if best is not None and (is_full or best.similarity(tokens) >= self._similar):
+            best.generalise(tokens)
+            self._unite(best, candidates)
+            return best
+        id = blake2b(f"{level}\n{masked}".encode(errors="replace"), digest_size=8).hexdigest()
+        if (again := self._templates.get(id)) is not None:  # it had become general, and this is its first line again
+            return again
+        template = LogTemplate(id, level, tokens, line, time, time, time, path=path)
+        candidates.append(template)
+        self._templates[id] = template
+        if len(self._templates) > self._most:
+            self._forget()
+        return template
+
+    def _unite(self, template: LogTemplate, candidates: list[LogTemplate]) -> None:
+        """Let a template that has become more general take over those that it has become equal to."""
+        for same in [each for each in candidates if each is not template and each.tokens == template.tokens]:
+            candidates.remove(same)
+            del self._templates[same.id]
+            template.take_over(same)
+
+    def _path(self, level: LogLevel, tokens: list[str]) -> tuple[object, ...]:
+        """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""
+        path: tuple[object, ...] = (level, len(tokens))
+        for token in tokens[: self._depth]:
+            step = ANYTHING if ANYTHING in token or _DIGIT.search(token) else token
+            children = self._children.setdefault(path, set())
+            if step not in children and len(children) >= self._most_children:
+                step = ANYTHING
+            children.add(step)
+            path = (*path, step)
+        return path
+
+    def _forget(self) -> None:
+        """Forget the template that was not seen for the longest time, and every way that leads only there."""
+        _, oldest = self._templates.popitem(last=False)
+        self.forgotten += oldest.count
+        leaf = self._leaves[oldest.path]
+        leaf.remove(oldest)
+        if leaf:
+            return
+        path = oldest.path
+        del self._leaves[path]
+        while len(path) > 2 and path not in self._children:
+            path, step = path[:-1], path[-1]
+            siblings = self._children[path]
+            siblings.discard(str(step))
+            if not siblings:
+                del self._children[path]
+
+    def _count(self, template: LogTemplate, time: datetime, bucket_seconds: int) -> None:
+        bucket = int(time.timestamp()) // bucket_seconds * bucket_seconds
+        template.counts[bucket] = template.counts.get(bucket, 0) + 1
+        if len(template.counts) > self._most_buckets:
+            template.counts.popitem(last=False)
+
+
+def mask(line: str, most_characters: int = 1_000) -> str:
+    """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes."""
+    head = line[:most_characters].lstrip().partition("\n")[0].rstrip()
+    return _VARIABLE.sub(ANYTHING, head)
+
+
+def tokenise(masked: str, most_tokens: int = 100) -> list[str]:
+    """The tokens of a masked line, each with what separates it from the next; the last holds all that is too much."""
+    tokens = [_SPACE.sub(" ", token) for token in _TOKEN.findall(masked)]
+    tokens = [token for token in tokens if token] or [""]
+    return tokens if len(tokens) <= most_tokens else [*tokens[: most_tokens - 1], ANYTHING]

@@ -1,0 +1,293 @@
+"""Fields that ask Prometheus. What resolvers ask at the same time becomes one query for each golden signal."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from domain.errors import ValidationFailed
+from domain.telemetry import GoldenSignal
+from domain.time import Deadline
+from resolvers.context import RequestContext
+from resolvers.telemetry import backend_deadline
+from telemetry_clients.discovery import Place, Service
+from telemetry_clients.errors import TelemetryError
+from telemetry_clients.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
+from telemetry_clients.prometheus import QueryResult, range_step_seconds
+from telemetry_clients.samples import Series
+
+Answer = TypeVar("Answer")
+_Asked: TypeAlias = tuple[Service, tuple[GoldenSignal, ...]]
+
+USUAL_SIGNALS = (GoldenSignal.REQUEST_RATE, GoldenSignal.ERROR_RATIO, GoldenSignal.LATENCY_P95)
+
+_SHORTEST_LOOKBACK_SECONDS = 900.0
+_LONGEST_LOOKBACK_SECONDS = 21_600.0
+_SERVICES_PER_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredService:
+    """A service with what the catalog says of its metrics: declared labels, PromQL given for some signals, and the
+    Prometheus that has them (None: the default one).
+    """
+
+    service: Service
+    given: tuple[tuple[str, str], ...] = ()
+    instance: str | None = None
+
+    @classmethod
+    def of(cls, name: str, selectors: Mapping[str, Any], instance: str | None = None) -> "MeasuredService":
+        """A service with its `selectors` as the catalog keeps them."""
+        labels = selectors.get("prometheus") or {}
+        given = selectors.get("signals") or {}
+        return cls(Service(name, tuple(sorted(labels.items()))), tuple(sorted(given.items())), instance)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSeries:
+    """A golden signal of one service over a time range. `ask` writes the PromQL, which few want to see."""
+
+    service: str
+    signal: GoldenSignal
+    series: Series
+    ask: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The series of some signals, and what Prometheus remarked about them."""
+
+    series: tuple[SignalSeries, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What every query of one field has in common."""
+
+    start: datetime
+    end: datetime
+    step_seconds: int
+    window_seconds: float
+
+
+async def golden_signals(
+    context: RequestContext,
+    services: Sequence[MeasuredService],
+    signals: Sequence[GoldenSignal] | None,
+    *,
+    start: datetime,
+    end: datetime,
+    step_seconds: int | None,
+) -> Signals:
+    """The signals of services. All that one operation asks about the same range is one query a signal.
+
+    Raises TelemetryError, and ValidationFailed for a range that is none.
+    """
+    require_range(start, end, step_seconds, context.now)
+    step = range_step_seconds(start, end, step_seconds)
+    # On multiples of the step, so that who asks again a moment later asks the same.
+    start, end = aligned(start, end, step)
+    range = _Range(start, end, step, rate_window_seconds(step, context.scrape_interval_seconds))
+    instances = dict.fromkeys(service.instance for service in services)
+    asking = {instance: _Asking(context, instance, range) for instance in instances}
+    wanted = tuple(dict.fromkeys(USUAL_SIGNALS if signals is None else signals))
+    by_service = await in_parallel(asking[service.instance].signals_of(service, wanted) for service in services)
+    found = [signal for of_all_services in zip(*by_service, strict=True) for signal in of_all_services]
+    return Signals(
+        tuple(series for signal in found for series in signal.series),
+        tuple(dict.fromkeys(warning for signal in found for warning in signal.warnings)),
+    )
+
+
+async def evaluate(
+    context: RequestContext,
+    query: str,
+    range: tuple[datetime, datetime] | None,
+    step_seconds: int | None,
+    instance: str | None = None,
+) -> tuple[QueryResult, int | None]:
+    """What PromQL that somebody wrote gives, now or over a range, and the step that was taken.
+
+    Raises TelemetryError, and ValidationFailed for a range that is none.
+    """
+    if range is None and step_seconds is not None:
+        raise ValidationFailed("`stepSeconds` needs a `range`", ["stepSeconds"])
+    if not query.strip():
+        raise ValidationFailed("`query` must not be empty", ["query"])
+    if range is not None:
+        require_range(*range, step_seconds, context.now)
+    prometheus = context.telemetry.prometheus.get(instance)
+    deadline = backend_deadline(context)
+    if range is None:
+        return await prometheus.query(query, at=context.now, deadline=deadline), None
+    start, end = range
+    step = range_step_seconds(start, end, step_seconds)
+    return await prometheus.query_range(query, start=start, end=end, step_seconds=step, deadline=deadline), step
+
+
+def require_range(start: datetime, end: datetime, step_seconds: int | None, now: datetime) -> None:
+    """Raises ValidationFailed for a range that ends before it starts or is yet to come, and for no step at all."""
+    if start >= end:
+        raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
+    if start > now:
+        raise ValidationFailed("`range.from` lies in the future: nothing has been measured yet", ["range", "from"])
+    if step_seconds is not None and step_seconds < 1:
+        raise ValidationFailed("`stepSeconds` must be at least 1", ["stepSeconds"])
+
+
+def aligned(start: datetime, end: datetime, step_seconds: int) -> tuple[datetime, datetime]:
+    """The first and the last multiple of the step within a range; the one before it where there is none."""
+    last = end.timestamp() // step_seconds * step_seconds
+    first = min(-(-start.timestamp() // step_seconds) * step_seconds, last)
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+
+
+async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Every answer, or the first failure, with nothing left running."""
+    asked = [*asked]
+    if len(asked) == 1:
+        return [await asked[0]]
+    tasks = [asyncio.create_task(question) for question in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class _Asking:
+    """Asks one Prometheus about one range."""
+
+    def __init__(self, context: RequestContext, instance: str | None, range: _Range) -> None:
+        """Raises TelemetryNotConfigured."""
+        self._context = context
+        self._instance = instance
+        self._prometheus = context.telemetry.prometheus.get(instance)
+        self._discovery = context.telemetry.discovery(instance)
+        self._range = range
+
+    async def signals_of(self, service: MeasuredService, signals: tuple[GoldenSignal, ...]) -> list[Signals]:
+        """Each of the signals of one service, asked together with what other resolvers ask."""
+        given = dict(service.given)
+        usual = tuple(signal for signal in signals if signal.value not in given)
+        found = dict(zip(usual, await self._usual_signals(service.service, usual), strict=True)) if usual else {}
+        for signal in signals:
+            if signal not in found:
+                found[signal] = await self._given_signal(service, signal, given[signal.value])
+        return [found[signal] for signal in signals]
+
+    async def _usual_signals(self, service: Service, signals: tuple[GoldenSignal, ...]) -> list[Signals]:
+        """A backend that fails for one signal fails those who asked for that one."""
+        key = ("golden signals", self._instance, self._range)
+        outcomes = await self._context.batcher.ask(key, (service, signals), self._answer_all)
+        for outcome in outcomes:
+            if isinstance(outcome, TelemetryError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Signals)]
+
+    async def _answer_all(self, asked: Sequence[_Asked]) -> dict[_Asked, list[Signals | TelemetryError]]:
+        wanted: dict[GoldenSignal, list[Service]] = {}
+        for service, signals in asked:
+            for signal in signals:
+                wanted.setdefault(signal, []).append(service)
+        answered = await in_parallel(self._outcome([*dict.fromkeys(some)], signal) for signal, some in wanted.items())
+        outcomes = dict(zip(wanted, answered, strict=True))
+        return {
+            (service, signals): [
+                outcome if isinstance(outcome, TelemetryError) else outcome[service]
+                for outcome in (outcomes[signal] for signal in signals)
+            ]
+            for service, signals in asked
+        }
+
+    async def _outcome(
+        self, services: Sequence[Service], signal: GoldenSignal
+    ) -> dict[Service, Signals] | TelemetryError:
+        try:
+            return await self._found_signals(services, signal)
+        except TelemetryError as error:
+            return error
+
+    async def _given_signal(self, service: MeasuredService, signal: GoldenSignal, given: str) -> Signals:
+        """A signal for which the catalog has PromQL: a query of its own, because nobody knows what it groups by."""
+        selector = dict(service.service.labels) or {"service": service.service.name}
+        query = overridden(given, selector, window_seconds=self._range.window_seconds)
+
+        async def answer_all(queries: Sequence[str]) -> Mapping[str, QueryResult]:
+            return {query: await self._query(query) for query in queries}
+
+        result = await self._context.batcher.ask(("PromQL", self._instance, query, self._range), query, answer_all)
+        name = service.service.name
+        return Signals(
+            tuple(SignalSeries(name, signal, series, lambda: query) for series in result.series), result.warnings
+        )
+
+    async def _found_signals(self, services: Sequence[Service], signal: GoldenSignal) -> dict[Service, Signals]:
+        span_seconds = (self._range.end - self._range.start).total_seconds()
+        places = await self._discovery.places(
+            services,
+            at=min(self._range.end, self._context.now),
+            lookback_seconds=min(max(span_seconds, _SHORTEST_LOOKBACK_SECONDS), _LONGEST_LOOKBACK_SECONDS),
+            deadline=self._deadline(),
+        )
+        found = {service: places[service][signal] for service in services if signal in places[service]}
+        results = await in_parallel(
+            self._query(self._joined(signal, dict(some))) for some in _chunks([*found.items()], _SERVICES_PER_QUERY)
+        )
+        warnings = tuple(dict.fromkeys(warning for result in results for warning in result.warnings))
+        by_labels: dict[frozenset[tuple[str, str]], Series] = {
+            frozenset(series.labels.items()): series for result in results for series in result.series
+        }
+        answers = {service: Signals((), ()) for service in services}
+        for service, place in found.items():
+            keys = [frozenset(zip(place.labels, values, strict=True)) for values in place.values]
+            answers[service] = Signals(
+                tuple(
+                    SignalSeries(service.name, signal, by_labels[key], partial(self._alone, signal, place))
+                    for key in keys
+                    if key in by_labels
+                ),
+                warnings,
+            )
+        return answers
+
+    def _joined(self, signal: GoldenSignal, found: Mapping[Service, Place]) -> str:
+        """One query for all services: those that are told apart by one label of the same metric share a part of it."""
+        shared: dict[tuple[str, Sources], dict[str, None]] = {}
+        parts = []
+        for place in found.values():
+            if len(place.labels) == 1:
+                values = shared.setdefault((place.labels[0], place.sources), {})
+                values.update(dict.fromkeys(value for (value,) in place.values))
+            else:
+                parts.append(self._alone(signal, place))
+        parts += [self._part(signal, {label: [*values]}, sources) for (label, sources), values in shared.items()]
+        return "\nor\n".join(dict.fromkeys(parts))
+
+    def _alone(self, signal: GoldenSignal, place: Place) -> str:
+        """The query for one service alone: what somebody would ask who wanted the same."""
+        parts = (
+            self._part(signal, dict(zip(place.labels, ([value] for value in values), strict=True)), place.sources)
+            for values in place.values
+        )
+        return "\nor\n".join(parts)
+
+    def _part(self, signal: GoldenSignal, selector: Selector, sources: Sources) -> str:
+        return expression(signal, selector, window_seconds=self._range.window_seconds, sources=sources)
+
+    async def _query(self, query: str) -> QueryResult:
+        range = self._range
+        return await self._prometheus.query_range(
+            query, start=range.start, end=range.end, step_seconds=range.step_seconds, deadline=self._deadline()
+        )
+
+    def _deadline(self) -> Deadline:
+        return backend_deadline(self._context)
+
+
+def _chunks(items: Sequence[Answer], size: int) -> Iterable[Sequence[Answer]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
