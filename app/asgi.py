@@ -13,6 +13,8 @@ from starlette.types import Scope
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
+from app.detection import KIND as DETECTION
+from app.detection import Detection
 from app.health import Health, database_dependency
 from app.http import graphql
 from app.http.cors import AllowedOrigins
@@ -27,7 +29,7 @@ from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
-from app.jobs import Workers
+from app.jobs import Work, Workers
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
@@ -92,7 +94,13 @@ async def application(
             if with_workers:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": Relay(database_url).run, "retention": retention.run}
-            if with_workers and has_service_graph:
+            jobs: dict[str, Work] = {}
+            if settings.detection_interval_seconds > 0 and (backends.telemetry.prometheus or backends.telemetry.loki):
+                detection = Detection(
+                    database, backends.telemetry, now=now, interval_seconds=settings.detection_interval_seconds
+                )
+                jobs[DETECTION] = detection.work
+            if has_service_graph:
                 graph = ServiceGraph(
                     database,
                     backends.telemetry,
@@ -100,8 +108,9 @@ async def application(
                     interval_seconds=settings.service_graph_interval_seconds,
                     retention_hours=settings.traced_dependency_retention_hours,
                 )
-                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
-                works["jobs"] = workers.run
+                jobs[SERVICE_GRAPH] = graph.work
+            if with_workers and jobs:
+                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app

@@ -212,9 +212,7 @@ def require_promql(text: str) -> None:
     """Raises ValidationFailed for what is no PromQL, saying where."""
     template = Template(text)
     if not template.is_valid() or not {*template.get_identifiers()} <= {*PLACEHOLDERS}:
-        raise ValidationFailed(
-            "The query may hold $window and $services, and writes $$ for a dollar sign", ("query",)
-        )
+        raise ValidationFailed("The query may hold $window and $services, and writes $$ for a dollar sign", ("query",))
     try:
         promql_parser.parse(filled(text, window="5m", services="a|b"))
     except ValueError as error:
@@ -255,7 +253,9 @@ def _require_agreement(rule: Rule) -> None:
             ("parameters", "minimumRequests"),
         )
     if rule.kind is DetectionKind.SLO_BURN and parameters.short_window_seconds >= parameters.long_window_seconds:
-        raise ValidationFailed("The short window must be shorter than the long one", ("parameters", "shortWindowSeconds"))
+        raise ValidationFailed(
+            "The short window must be shorter than the long one", ("parameters", "shortWindowSeconds")
+        )
     recovery = parameters.recovery_threshold
     if recovery is not None and rule.direction * (recovery - rule.threshold) > 0:
         raise ValidationFailed(

@@ -109,9 +109,7 @@ def _judge_seasonal(rule: Rule, frame: Frame) -> Judgement:
         small = frame.value < parameters.minimum_value
     else:
         small = expected < parameters.minimum_value  # what was always little cannot drop
-    return Judgement(
-        frame.value, known, known & bad & ~small, known & (good | small), expected, usual.recent_baseline
-    )
+    return Judgement(frame.value, known, known & bad & ~small, known & (good | small), expected, usual.recent_baseline)
 
 
 def _supported(rule: Rule, frame: Frame, expected: Floats | None = None) -> Flags:

@@ -85,9 +85,7 @@ class Timing:
         )
 
 
-def advance(
-    state: State | None, seen: Observation, timing: Timing, at: datetime
-) -> tuple[State, Transition | None]:
+def advance(state: State | None, seen: Observation, timing: Timing, at: datetime) -> tuple[State, Transition | None]:
     """The state after an observation, and what there is to tell. A moment that was evaluated already changes nothing.
 
     The alert of a firing started at the state's `bad_since`, also in the state before its end.
@@ -120,9 +118,7 @@ def _seen(state: State, seen: Observation, timing: Timing, at: datetime) -> tupl
             began = at if _had_gap(state, at) else state.bad_since or at
             return _suspected(replace(state, bad_since=began), timing, at)
         case _ if seen.is_bad:
-            suspected = replace(
-                state, status=DetectionStatus.PENDING, since=at, bad_since=at, baseline=seen.baseline
-            )
+            suspected = replace(state, status=DetectionStatus.PENDING, since=at, bad_since=at, baseline=seen.baseline)
             return _suspected(suspected, timing, at)
         case DetectionStatus.PENDING:
             return _calmed(state, at), None
@@ -158,9 +154,7 @@ def _unseen(state: State, timing: Timing, at: datetime) -> tuple[State, Transiti
 
 
 def _calmed(state: State, at: datetime) -> State:
-    return replace(
-        state, status=DetectionStatus.OK, since=at, bad_since=None, good_since=None, baseline=None
-    )
+    return replace(state, status=DetectionStatus.OK, since=at, bad_since=None, good_since=None, baseline=None)
 
 
 def _had_gap(state: State, at: datetime) -> bool:
