@@ -98,7 +98,7 @@ def stored_rule(row: RowMapping) -> StoredRule:
     """A row of `detection_rules`."""
     rule, problem = None, None
     try:
-        rule = rule_of(row)
+        rule = rule_of({**row})
     except ValidationFailed as error:  # written by another version of this program
         problem = error.message
     return StoredRule(
@@ -117,7 +117,7 @@ def stored_rule(row: RowMapping) -> StoredRule:
 async def states_of(tx: Transaction, rule_id: UUID) -> dict[UUID, State]:
     """The states of a rule, by service."""
     rows = await tx.execute(select(detection_states).where(detection_states.c.rule_id == rule_id))
-    return {row["service_id"]: _state(row) for row in rows.mappings()}
+    return {row["service_id"]: _state({**row}) for row in rows.mappings()}
 
 
 async def record_evaluation(

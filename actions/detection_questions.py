@@ -108,10 +108,9 @@ class _Names:
         for label in SERVICE_LABELS:
             if label in labels:
                 value = labels[label]
-                exact = self.by_label.get((label, value))
-                return (
-                    exact or self.by_label.get((label, value.rpartition("/")[2]), ()) if label == "job" else exact or ()
-                )
+                # Prometheus's own `job` may be `namespace/name`.
+                exact = self.by_label.get((label, value), ())
+                return exact or self.by_label.get((label, value.rpartition("/")[2]), ())
         return ()
 
 
@@ -311,7 +310,8 @@ async def watched_services(tx: Transaction, service_id: UUID | None = None) -> l
     statement = select(columns.id, columns.name, columns.selectors, columns.telemetry_instances).order_by(columns.id)
     if service_id is not None:
         statement = statement.where(columns.id == service_id)
-    return [WatchedService(*row) for row in await tx.execute(statement)]
+    rows = await tx.execute(statement)
+    return [WatchedService(row.id, row.name, row.selectors, row.telemetry_instances) for row in rows]
 
 
 def grid_until(at: datetime, *, seconds: float = 0.0, step: float = 1.0) -> Grid:

@@ -6,8 +6,8 @@
 | `resolveSeconds` | all | 300 | how long it must be good before the alert is over |
 | `forgetSeconds` | all | 3600, ABSENCE 86400 | after how long without data, or of absence, an alert is given up |
 | `recoveryThreshold` | THRESHOLD, SLO_BURN | the threshold | what the value must be back at to count as good |
-| `minimumRequests` | those that watch a signal | 0 | how many requests the window must hold for its value to mean something |
-| `confidence` | THRESHOLD of ERROR_RATIO | 0 | how sure it must be that the true ratio is beyond the threshold, 0 to 0.9999 |
+| `minimumRequests` | those that watch a signal | 0 | how many requests the window must hold to mean something |
+| `confidence` | THRESHOLD of ERROR_RATIO | 0 | how sure it must be that it is no chance, 0 to 0.9999 |
 | `minimumValue` | RATE_OF_CHANGE, SEASONAL | 0 | smaller values are never bad |
 | `overSeconds` | RATE_OF_CHANGE | 3600 | since when the change is measured |
 | `minimumChange` | SEASONAL | 0.5 | the least change against what is usual, as a ratio of that |
@@ -253,9 +253,7 @@ def _require_agreement(rule: Rule) -> None:
             ("parameters", "minimumRequests"),
         )
     if rule.kind is DetectionKind.SLO_BURN and parameters.short_window_seconds >= parameters.long_window_seconds:
-        raise ValidationFailed(
-            "The short window must be shorter than the long one", ("parameters", "shortWindowSeconds")
-        )
+        raise ValidationFailed("The short window must be the shorter one", ("parameters", "shortWindowSeconds"))
     recovery = parameters.recovery_threshold
     if recovery is not None and rule.direction * (recovery - rule.threshold) > 0:
         raise ValidationFailed(

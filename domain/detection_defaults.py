@@ -52,7 +52,7 @@ DEFAULT_RULES: Final = (
     ),
     DefaultRule(
         name="Slow responses (p95)",
-        description="The slowest 5 % of the requests take half as long again as usual at this hour and in the last one.",
+        description="The slowest 5 % of the requests take half as long again as is usual at this hour.",
         kind=DetectionKind.SEASONAL,
         signal=GoldenSignal.LATENCY_P95,
         comparison=Comparison.ABOVE,
@@ -63,7 +63,7 @@ DEFAULT_RULES: Final = (
     ),
     DefaultRule(
         name="Slow responses (p99)",
-        description="The slowest 1 % of the requests take twice as long as usual at this hour and in the last one.",
+        description="The slowest 1 % of the requests take twice as long as is usual at this hour.",
         kind=DetectionKind.SEASONAL,
         signal=GoldenSignal.LATENCY_P99,
         comparison=Comparison.ABOVE,
@@ -74,7 +74,7 @@ DEFAULT_RULES: Final = (
     ),
     DefaultRule(
         name="Traffic drop",
-        description="Less than half of the requests that are usual at this hour and in the last one arrive.",
+        description="Less than half of the requests arrive that are usual at this hour.",
         kind=DetectionKind.SEASONAL,
         signal=GoldenSignal.REQUEST_RATE,
         comparison=Comparison.BELOW,

@@ -248,14 +248,9 @@ class _Asking:
         answers = {service: Signals((), ()) for service in services}
         for service, place in found.items():
             keys = [frozenset(zip(place.labels, values, strict=True)) for values in place.values]
+            ask = partial(alone, signal, place, window_seconds=window)
             answers[service] = Signals(
-                tuple(
-                    SignalSeries(
-                        service.name, signal, by_labels[key], partial(alone, signal, place, window_seconds=window)
-                    )
-                    for key in keys
-                    if key in by_labels
-                ),
+                tuple(SignalSeries(service.name, signal, by_labels[key], ask) for key in keys if key in by_labels),
                 warnings,
             )
         return answers

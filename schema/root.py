@@ -9,6 +9,7 @@ from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
 from schema.events import ALL_EVENTS, ON_A_STREAM, Event
 from schema.filters import (
@@ -29,6 +30,7 @@ from schema.filters import (
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
 from schema.logs import loki_query
+from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
@@ -121,6 +123,11 @@ class Query(TraceQueries):
     detection_rules: Connection[DetectionRule] = sql.connection(
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
+    test_detection_rule = strawberry.field(
+        detection_trial,
+        description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
+        "Nothing is kept and nobody is told.",
+    )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll.",
         ON_A_STREAM + " {it}",
@@ -158,7 +165,7 @@ class Query(TraceQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
+class Mutation(DetectionMutations, IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
     """Everything that can be changed."""
 
 

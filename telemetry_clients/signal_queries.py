@@ -23,13 +23,8 @@ def joined(signal: GoldenSignal, found: Mapping[Service, Place], *, window_secon
 
 def alone(signal: GoldenSignal, place: Place, *, window_seconds: float) -> str:
     """The query for one service alone: what somebody would ask who wanted the same."""
-    parts = (
-        _part(
-            signal, dict(zip(place.labels, ([value] for value in values), strict=True)), place.sources, window_seconds
-        )
-        for values in place.values
-    )
-    return "\nor\n".join(parts)
+    selectors = (dict(zip(place.labels, ([value] for value in values), strict=True)) for values in place.values)
+    return "\nor\n".join(_part(signal, selector, place.sources, window_seconds) for selector in selectors)
 
 
 def _part(signal: GoldenSignal, selector: Selector, sources: Sources, window_seconds: float) -> str:

@@ -105,10 +105,8 @@ def _judge_seasonal(rule: Rule, frame: Frame) -> Judgement:
     limits = seasonal.Limits(rule.direction, rule.threshold, parameters.minimum_change, noise)
     bad, good, expected = seasonal.compare(frame.value, usual, limits)
     known = ~np.isnan(frame.value) & usual.known & _supported(rule, frame, expected)
-    if rule.direction > 0:
-        small = frame.value < parameters.minimum_value
-    else:
-        small = expected < parameters.minimum_value  # what was always little cannot drop
+    # What was always little cannot drop.
+    small = (frame.value if rule.direction > 0 else expected) < parameters.minimum_value
     return Judgement(frame.value, known, known & bad & ~small, known & (good | small), expected, usual.recent_baseline)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isnan
 
 import numpy as np
 
@@ -110,12 +111,8 @@ def observations(judgement: Judgement) -> list[Observation]:
     """What was said of each service, in plain Python."""
     baselines: list[tuple[float, float] | None] = [None] * len(judgement.value)
     if judgement.baseline is not None:
-        baselines = [
-            None if is_missing else (centre, deviation)
-            for (centre, deviation), is_missing in zip(
-                judgement.baseline.tolist(), np.isnan(judgement.baseline).any(axis=1).tolist(), strict=True
-            )
-        ]
+        pairs = judgement.baseline.tolist()
+        baselines = [None if isnan(centre) or isnan(deviation) else (centre, deviation) for centre, deviation in pairs]
     columns = zip(
         judgement.known.tolist(),
         judgement.bad.tolist(),

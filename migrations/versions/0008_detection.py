@@ -29,8 +29,7 @@ _RULES: tuple[dict[str, Any], ...] = (
     {
         "id": UUID("019abd00-0000-7000-8000-000000000002"),
         "name": "Slow responses (p95)",
-        "description": "The slowest 5 % of the requests take half as long again as usual at this hour and in the last "
-        "one.",
+        "description": "The slowest 5 % of the requests take half as long again as is usual at this hour.",
         "kind": "SEASONAL",
         "signal": "LATENCY_P95",
         "comparison": "ABOVE",
@@ -42,7 +41,7 @@ _RULES: tuple[dict[str, Any], ...] = (
     {
         "id": UUID("019abd00-0000-7000-8000-000000000003"),
         "name": "Slow responses (p99)",
-        "description": "The slowest 1 % of the requests take twice as long as usual at this hour and in the last one.",
+        "description": "The slowest 1 % of the requests take twice as long as is usual at this hour.",
         "kind": "SEASONAL",
         "signal": "LATENCY_P99",
         "comparison": "ABOVE",
@@ -54,7 +53,7 @@ _RULES: tuple[dict[str, Any], ...] = (
     {
         "id": UUID("019abd00-0000-7000-8000-000000000004"),
         "name": "Traffic drop",
-        "description": "Less than half of the requests that are usual at this hour and in the last one arrive.",
+        "description": "Less than half of the requests arrive that are usual at this hour.",
         "kind": "SEASONAL",
         "signal": "REQUEST_RATE",
         "comparison": "BELOW",

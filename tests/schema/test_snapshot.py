@@ -35,9 +35,6 @@ LATER = {
     "Mutation.evaluateSlo",
     "Mutation.importOpenSlo",
     "Mutation.analyzeIncident",
-    "Mutation.createDetectionRule",
-    "Mutation.updateDetectionRule",
-    "Mutation.deleteDetectionRule",
 }
 
 
