@@ -30,6 +30,16 @@ def deviations(values: Floats, centres: Floats) -> Floats:
     return MAD_TO_DEVIATION * medians(np.abs(values - centres[..., np.newaxis]))
 
 
+def step_deviations(values: Floats) -> Floats:
+    """How far the values of each row deviate from one to the next: their noise, whatever slope they lie on.
+
+    The difference of two independent values deviates by a root of two more than each of them.
+    """
+    steps = np.diff(values, axis=-1)
+    found: Floats = MAD_TO_DEVIATION * medians(np.abs(steps)) / np.sqrt(2)
+    return found
+
+
 def wilson_bounds(ratios: Floats, counts: Floats, z: float) -> tuple[Floats, Floats]:
     """Between what the true ratio lies when `ratios` of `counts` trials were seen, `z` deviations to either side.
 
