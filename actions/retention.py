@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import delete, select, text, tuple_
 
+from actions.idempotency import REMEMBERED_FOR
 from db.database import Transaction
 from db.event_log import FORGET_SQL, RETENTION_LOCK
+from db.idempotency import idempotency_keys
 
 BATCH_ROWS: Final = 5_000
 
@@ -17,6 +19,25 @@ async def forget_events(tx: Transaction, *, recorded_before: datetime, most: int
     Positions go on where they were, even when none is left: whoever resumes from a forgotten one is told so. Does
     nothing while another process is at it.
     """
-    if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": RETENTION_LOCK})).scalar_one():
+    if not await _is_alone(tx):
         return 0
     return (await tx.execute(text(FORGET_SQL), {"recorded_before": recorded_before, "most": most})).rowcount
+
+
+async def forget_keys(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` of the idempotency keys that are remembered no longer; return how many.
+
+    Does nothing while another process is at it.
+    """
+    if not await _is_alone(tx):
+        return 0
+    stored = idempotency_keys.c
+    old = select(stored.scope, stored.key).where(stored.created_at <= tx.now - REMEMBERED_FOR)
+    old = old.order_by(stored.created_at).limit(most)
+    return (await tx.execute(delete(idempotency_keys).where(tuple_(stored.scope, stored.key).in_(old)))).rowcount
+
+
+async def _is_alone(tx: Transaction) -> bool:
+    lock = text("select pg_try_advisory_xact_lock(:lock)")
+    is_ours: bool = (await tx.execute(lock, {"lock": RETENTION_LOCK})).scalar_one()
+    return is_ours

@@ -30,6 +30,7 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.jobs import Work, Workers
+from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
@@ -44,7 +45,7 @@ from domain.errors import DomainError
 from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
-from feed.relay import Relay
+from feed.relay import Relay, RelayState
 from resolvers.compile.catalog import check_catalog
 from resolvers.context import RequestContext
 from resolvers.log_tails import LogTails
@@ -80,6 +81,7 @@ async def application(
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
+            relay = Relay(database_url, event_log) if with_workers else None
             app = create_app(
                 settings,
                 operations,
@@ -88,12 +90,13 @@ async def application(
                 backends=backends,
                 health=health,
                 metrics=metrics,
+                relay=None if relay is None else relay.state,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
-            if with_workers:
+            if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": Relay(database_url).run, "retention": retention.run}
+                works |= {"relay": relay.run, "retention": retention.run}
             jobs: dict[str, Work] = {}
             if settings.detection_interval_seconds > 0 and (backends.telemetry.prometheus or backends.telemetry.loki):
                 detection = Detection(
@@ -129,6 +132,7 @@ def create_app(
     backends: Backends,
     health: Health,
     metrics: Metrics,
+    relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
@@ -164,16 +168,23 @@ def create_app(
         make_context,
         timeout_seconds=settings.operation_timeout_seconds,
     )
-    admission = Admission(settings.max_streams_per_address)
-    sockets = WebSocketEndpoint(runner, admission, origins, _socket_limits(settings), path=graphql.PATH)
+    admission = Admission(
+        most=settings.max_streams,
+        most_per_address=settings.max_streams_per_address,
+        most_per_user=settings.max_streams_per_user,
+    )
+    sockets = WebSocketEndpoint(runner, admission, _actor, origins, _socket_limits(settings), path=graphql.PATH)
     streams = EventStreams(
         endpoint,
         runner,
         admission,
+        _actor,
         timeout_seconds=settings.operation_timeout_seconds,
         keep_alive_seconds=settings.stream_keep_alive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
     )
+    live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
+    metrics.add(live, sample=live.sample)
     routes = Starlette(
         routes=[
             Route("/", _welcome),

@@ -121,6 +121,24 @@ def migrate(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     _run(reported(settings, "migrate", migrate_configured(settings)))
 
 
+@cli.command(name="new-epoch")
+def new_epoch(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
+    """After restoring a backup: let the event log know that it is not the one that went on meanwhile.
+
+    Subscribers that saw events which the backup does not have are told so (INVALID_CURSOR), instead of missing those
+    that get their places; all others go on. A database that was restored by pg_restore, recovered to a point in time
+    or promoted is recognised by itself. One whose files were put back as they were is not: run this before `serve`.
+
+    [bold]Example[/]
+
+      reliability-studio new-epoch
+    """
+    settings = _settings(env_file, data_dir=data_dir)
+    from app.postgres import begin_configured_epoch
+
+    _run(begin_configured_epoch(settings))
+
+
 @cli.command()
 def demo(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """Load a demo shop: a dozen services, their owners and SLOs, a year of incidents, and one that is open now.

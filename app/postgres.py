@@ -11,6 +11,7 @@ from app.demo import load
 from app.settings import Settings, data_home
 from app.terminal import console, counting, working
 from db.embedded import EmbeddedPostgres, default_data_directory
+from feed.epoch import begin_epoch
 from migrations.upgrade import Step, upgrade
 
 
@@ -79,3 +80,11 @@ async def migrate_configured(settings: Settings) -> None:
     async with postgres(settings) as found:
         if not await migrate(found.url):
             console.print("The database is up to date.")
+
+
+async def begin_configured_epoch(settings: Settings) -> None:
+    """Migrate the database that the settings name, and give its event log another identity."""
+    async with postgres(settings) as found:
+        await migrate(found.url)
+        epoch, position = await begin_epoch(found.url)
+        console.print(f"The event log goes on after position {position} as {epoch}.")

@@ -1,13 +1,13 @@
 """Forgets, once an hour, what is kept no longer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from actions.retention import BATCH_ROWS, forget_events
+from actions.retention import BATCH_ROWS, forget_events, forget_keys
 from db.database import Database, Transaction
 from domain.errors import DomainError
 
@@ -17,7 +17,7 @@ _HOUR_SECONDS: Final = 3600.0
 
 
 class Retention:
-    """Deletes events of the log that are older than `events_days`."""
+    """Deletes events of the log that are older than `events_days`, and idempotency keys after their day."""
 
     def __init__(
         self,
@@ -38,20 +38,26 @@ class Retention:
             try:
                 await self.forget()
             except DomainError as error:
-                log.warning("old events could not be deleted, trying again later", reason=error.code)
+                log.warning("old rows could not be deleted, trying again later", reason=error.code)
             await asyncio.sleep(self._interval_seconds)
 
-    async def forget(self) -> int:
-        """Delete what is too old now, in batches; return how many events that were."""
-        forgotten = 0
-        while True:
-            batch = await self._database.transact(self._forget_batch, now=self._now())
-            forgotten += batch
-            if batch < BATCH_ROWS:
-                break
-        if forgotten:
-            log.info("old events deleted", events=forgotten)
+    async def forget(self) -> Mapping[str, int]:
+        """Delete what is too old now, in batches; return how many of what that were."""
+        forgotten = {
+            "events": await self._in_batches(self._forget_events),
+            "idempotency_keys": await self._in_batches(forget_keys),
+        }
+        if any(forgotten.values()):
+            log.info("old rows deleted", **forgotten)
         return forgotten
 
-    async def _forget_batch(self, tx: Transaction) -> int:
+    async def _in_batches(self, forget: Callable[[Transaction], Awaitable[int]]) -> int:
+        forgotten = 0
+        while True:
+            batch = await self._database.transact(forget, now=self._now())
+            forgotten += batch
+            if batch < BATCH_ROWS:
+                return forgotten
+
+    async def _forget_events(self, tx: Transaction) -> int:
         return await forget_events(tx, recorded_before=tx.now - self._events)

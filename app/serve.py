@@ -44,6 +44,7 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
                 async with application(settings, found.url, log_request=log_request) as app:
                     server = Server(
                         app,
+                        header_timeout_seconds=settings.header_timeout_seconds,
                         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
                         on_started=lambda: _announce(sockets, found.description),
                         on_stopping=app.end_streams,

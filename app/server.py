@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.protocols import HTTPProtocol, WebSocketProtocol
+from app.protocols import ProtocolConfig
 
 BACKLOG: Final = 2048
 
@@ -35,6 +35,7 @@ class Server(uvicorn.Server):
         self,
         application: ASGIApp,
         *,
+        header_timeout_seconds: float,
         shutdown_timeout_seconds: float,
         on_started: Callable[[], None],
         on_stopping: Callable[[], None],
@@ -43,10 +44,9 @@ class Server(uvicorn.Server):
         self._on_stopping = on_stopping
         graceful_seconds = max(1, round(shutdown_timeout_seconds - _CLOSING_SECONDS))
         super().__init__(
-            uvicorn.Config(
+            ProtocolConfig(
                 application,
-                http=HTTPProtocol,
-                ws=WebSocketProtocol,
+                header_timeout_seconds=header_timeout_seconds,
                 ws_max_size=_LARGEST_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=None,  # The application pings in its own protocol.

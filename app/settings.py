@@ -182,14 +182,23 @@ class Settings(BackendVariables):
     operation_timeout_seconds: float = setting(
         15, "Time for one request, from its headers to its answer.", "0.1 to 300", ge=0.1, le=300
     )
+    header_timeout_seconds: float = setting(
+        10, "Time that a client gets to send the headers of a request.", "0.1 to 300", ge=0.1, le=300
+    )
     shutdown_timeout_seconds: float = setting(
         20, "Time that running requests get to finish when the server is told to stop.", "1 to 600", ge=1, le=600
     )
     max_body_bytes: int = setting(
         1_048_576, "Largest request body.", "1024 to 104857600 (100 MiB)", ge=1024, le=104_857_600
     )
+    max_streams: int = setting(
+        10_000, "Most WebSockets and event streams that are open together.", "1 to 1000000", ge=1, le=1_000_000
+    )
     max_streams_per_address: int = setting(
-        1000, "Most WebSockets and event streams that one address may hold open.", "1 to 100000", ge=1, le=100_000
+        1000, "Most of them that one address may hold open.", "1 to 100000", ge=1, le=100_000
+    )
+    max_streams_per_user: int = setting(
+        100, "Most of them that one user who has signed in may hold open.", "1 to 100000", ge=1, le=100_000
     )
     max_operations_per_socket: int = setting(
         100, "Most operations, subscriptions included, that run on one WebSocket.", "1 to 10000", ge=1, le=10_000

@@ -23,7 +23,7 @@ async def prepare(server_url: str, say: Callable[[str], None]) -> str:
     """Return the URL of the filled database on this server, which is made first where there is none of this recipe."""
     recipe = _RECIPE.read_text()
     fingerprint = _fingerprint(recipe)
-    url = _with_database(server_url, DATABASE)
+    url = with_database(server_url, DATABASE)
     server = await asyncpg.connect(server_url)
     try:
         found = await server.fetchval(
@@ -62,7 +62,8 @@ def _fingerprint(recipe: str) -> str:
     return hashlib.sha256(b"".join([recipe.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
-def _with_database(url: str, database: str) -> str:
+def with_database(url: str, database: str) -> str:
+    """The URL of another database of the same server."""
     return re.sub(r"^(postgresql://[^/]*/)[^?]*", rf"\g<1>{database}", url)
 
 

@@ -76,16 +76,16 @@ def main() -> None:
 
 
 def _print_accuracy(title: str, seeds: Sequence[int], services: int) -> None:
-    print(f"Accuracy, {title}: seeds {seeds[0]} to {seeds[-1]}, {services} services of each kind and seed")  # noqa: T201
+    print(f"Accuracy, {title}: seeds {seeds[0]} to {seeds[-1]}, {services} services of each kind and seed")
     overall = Score()
     for default in DEFAULT_RULES:
         of_rule = Score()
         for kind, score in _scores(default, seeds, services):
-            print(f"  {default.name:22} {kind:26} {score}")  # noqa: T201
+            print(f"  {default.name:22} {kind:26} {score}")
             of_rule.add(score)
-        print(f"  {default.name:22} {'all':26} {of_rule}")  # noqa: T201
+        print(f"  {default.name:22} {'all':26} {of_rule}")
         overall.add(of_rule)
-    print(f"  {'all rules':22} {'all':26} {overall}\n")  # noqa: T201
+    print(f"  {'all rules':22} {'all':26} {overall}\n")
 
 
 def _scores(default: DefaultRule, seeds: Sequence[int], services: int) -> Iterator[tuple[str, Score]]:
@@ -142,9 +142,9 @@ def _print_speed() -> None:
             seen = observations(judge(default.rule, frame))
             states = [advance(state, each, timing, at)[0] for state, each in zip(states, seen, strict=True)]
             best = min(best, perf_counter() - started)
-        print(f"Speed: {default.name:22} {_SERVICES} services in {1000 * best:6.1f} ms")  # noqa: T201
+        print(f"Speed: {default.name:22} {_SERVICES} services in {1000 * best:6.1f} ms")
         total += best
-    print(f"Speed: all default rules, {_SERVICES} services: {1000 * total:.1f} ms, {total / 30:.2%} of 30 s")  # noqa: T201
+    print(f"Speed: all default rules, {_SERVICES} services: {1000 * total:.1f} ms, {total / 30:.2%} of 30 s")
 
 
 def _range(text: str) -> range:

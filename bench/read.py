@@ -60,7 +60,7 @@ async def run(console: Console, *, rounds: int, seconds: float, with_postgraphil
         url = await prepare(postgres.url, console.print)
         asked = documents(await incident_ids(url))
         postmaster = await _postmaster(url)
-        server_cpus, load_cpus = _divide_cpus()
+        server_cpus, load_cpus = processes.divide_cpus()
         processes.pin([os.getpid()], load_cpus)
         with _servers(console, url, server_cpus, with_postgraphile=with_postgraphile) as servers:
             names = [server.contestant.name for server in servers]
@@ -71,16 +71,6 @@ async def run(console: Console, *, rounds: int, seconds: float, with_postgraphil
     print_measurements(console, asked, names, measured)
     print_ratios(console, asked, names, measured)
     return OURS in names
-
-
-def _divide_cpus() -> tuple[set[int], set[int]]:
-    """One CPU for the server that is measured and one for the load, where there are two. Postgres may use all.
-
-    Pinned to the load's CPU, Postgres itself would be the limit of every list; with nothing pinned at all, the server's
-    CPU time per request wavers twice as much.
-    """
-    cpus = sorted(os.sched_getaffinity(0))
-    return ({cpus[-1]}, {cpus[0]}) if len(cpus) > 1 else (set(cpus), set(cpus))
 
 
 async def _postmaster(url: str) -> int:

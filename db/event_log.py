@@ -1,6 +1,6 @@
 """The event log: every event at its dense position, in the one order that all subscribers see."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, SmallInteger, Table, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, SmallInteger, Table, Text, Uuid, text
 
 from db.columns import timestamp
 from db.metadata import metadata
@@ -29,7 +29,19 @@ event_log_head = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
     Column("epoch", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("position", BigInteger, nullable=False, server_default=text("0")),
+    # Which Postgres wrote it last: its system identifier and timeline, which a restored or promoted one has not.
+    Column("cluster", Text),
     CheckConstraint("id = 1", name="single_row"),
+)
+
+# The identities that the log had before, each with the newest position that it had when another took its place.
+event_log_epochs = Table(
+    "event_log_epochs",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("epoch", Uuid, nullable=False, unique=True),
+    Column("position", BigInteger, nullable=False),
+    timestamp("ended_at"),
 )
 
 CHANNEL = "event_log"
@@ -71,12 +83,42 @@ select
 HEAD_SQL = "select epoch, position, coalesce((select min(position) from event_log), position + 1) from event_log_head"
 """The log's identity, its newest position, and the oldest that is still there (the next, in an empty log)."""
 
+EPOCH_SQL = "select epoch from event_log_head"
+
+SHARED_SQL = """
+select min(position) from event_log_epochs
+where number >= (select number from event_log_epochs where epoch = {epoch})
+"""
+"""The newest position that the log has in common with a former one; null where it does not go on from that."""
+
+BEGIN_EPOCH_SQL = """
+with head as (select epoch, position from event_log_head for update),
+former as (
+  insert into event_log_epochs (epoch, position, ended_at) select epoch, position, clock_timestamp() from head
+)
+update event_log_head set epoch = gen_random_uuid(), cluster = $2
+from head, pg_notify($1, '') returning event_log_head.epoch, event_log_head.position
+"""
+"""Gives the log another identity from its newest position on, tells channel $1, and remembers the cluster $2."""
+
+CLUSTER_SQL = """
+select system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) from pg_control_system()
+"""
+"""Which Postgres this is: the cluster, and the timeline that it is on."""
+
+REMEMBERED_SQL = "select epoch, position, cluster from event_log_head"
+REMEMBER_SQL = "update event_log_head set cluster = $1"
+"""Which Postgres wrote the log last."""
+
 TAIL_SQL = """
-select position, xid::text::bigint as xid, seq, type::text, incident_id, service_ids, severity::text,
-  least((select min(xid) from outbox), pg_snapshot_xmin(pg_current_snapshot()))::text::bigint as floor
+select (select epoch from event_log_head) as epoch, position, xid::text::bigint as xid, seq, type::text, incident_id,
+  service_ids, severity::text
 from event_log where position > $1 order by position limit $2
 """
-"""What comes after a position, and which transactions it can be from that comes after that: `floor` or later ones."""
+"""What comes after a position, and of which log that is."""
+
+SEQ_SQL = "select seq from event_log where position = $1"
+"""The number in the outbox of the event at a position."""
 
 POSITION_SQL = "select position from event_log where seq = $1"
 """Where an event of the outbox stands, once it has been moved."""
@@ -92,3 +134,11 @@ delete from event_log where position in (
 )
 """
 """Deletes the oldest events, up to the first that was recorded later: what is left has no gap, whatever clocks did."""
+
+BACKLOG_SQL = """
+select json_build_array(
+  (select position from event_log_head),
+  coalesce((select extract(epoch from clock_timestamp() - occurred_at) from outbox order by seq limit 1), 0)
+)::text
+"""
+"""The log's newest position, and the age in seconds of the oldest event that waits for its place (0 for none)."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Uuid, text
+from sqlalchemy import BigInteger, Column, Identity, Table, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
@@ -43,5 +43,4 @@ outbox = Table(
     Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
     *event_columns(),
-    Index(None, "xid", "seq"),
 )

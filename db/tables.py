@@ -6,7 +6,7 @@ from db.correlation import analyses, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens
 from db.deployments import deployments
 from db.detection import detection_rules, detection_states
-from db.event_log import event_log, event_log_head
+from db.event_log import event_log, event_log_epochs, event_log_head
 from db.idempotency import idempotency_keys
 from db.incidents import incidents, incidents_services
 from db.investigation import incident_tasks, investigation_hypotheses, investigation_steps
@@ -31,6 +31,7 @@ __all__ = [
     "detection_rules",
     "detection_states",
     "event_log",
+    "event_log_epochs",
     "event_log_head",
     "idempotency_keys",
     "incident_tasks",

@@ -10,10 +10,10 @@ import structlog
 
 from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.database import Database
-from db.event_log import CHANNEL, HEAD_SQL, POSITION_SQL, TAIL_SQL
+from db.event_log import CHANNEL, EPOCH_SQL, HEAD_SQL, POSITION_SQL, SEQ_SQL, SHARED_SQL, TAIL_SQL
 from db.read_pool import ReadConnection
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
-from feed.cursor import Cursor, encode
+from feed.cursor import REFUSAL_SQL, Cursor, Reach
 from feed.filter import PAGE_SQL, EventFilter, LoggedEvent
 
 log = structlog.get_logger("reliability_studio.log")
@@ -23,7 +23,12 @@ POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 STATEMENT_SECONDS = 30.0
 
+_REFUSAL = REFUSAL_SQL.format(epoch="$1::uuid", position="$2::bigint", last="$3::bigint")
+REQUIRE_SQL = f"select epoch, {_REFUSAL} from event_log_head"  # noqa: S608 # of constants
+
 Listener = Callable[[Sequence[LoggedEvent]], None]
+Succession = Callable[[bool], None]
+"""Is told when another log has taken the place of the one that was followed, and whether that has all that was told."""
 
 
 class EventLog:
@@ -36,10 +41,19 @@ class EventLog:
         self._started: asyncio.Future[UUID] | None = None
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self.listeners: list[Listener] = []
-        self._floor = 0
-        self.position = 0
+        self.successions: list[Succession] = []
+        self.reach: Reach | None = None
+        """What listeners have been told of."""
+
+    @property
+    def position(self) -> int:
         """The newest position that listeners have been told of."""
-        self.epoch: UUID | None = None
+        return 0 if self.reach is None else self.reach.position
+
+    @property
+    def epoch(self) -> UUID | None:
+        """The identity of the log that is followed."""
+        return None if self.reach is None else self.reach.epoch
 
     async def run(self) -> None:
         """Follow the log until cancelled. A lost database is waited for, and nothing that happened meanwhile missed."""
@@ -69,27 +83,32 @@ class EventLog:
         finally:
             self._waiters.pop(seq, None)
 
-    async def require(self, cursor: Cursor) -> None:
-        """Raises InvalidCursor for a place that this log never had, CursorExpired for one that it has forgotten."""
+    async def require(self, cursor: Cursor) -> Cursor:
+        """The cursor as one of the log that there is now, where it comes from one that this log goes on from.
+
+        Raises InvalidCursor for a place that this log never had, CursorExpired for one that it has forgotten.
+        """
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
-            await self._require(cursor, connection)
+            return await self._require(cursor, connection)
 
     async def page(self, filter_: EventFilter, cursor: Cursor, *, until: int, limit: int) -> list[Cursor]:
         """Where the next events stand that the filter lets through, up to `until`. Raises as `require` does."""
-        values = (*filter_.values(cursor.snapshot), cursor.position, until, limit)
+        values = (*filter_.values(cursor), until, limit)
         async with self._database.reads.connection(timeout_seconds=STATEMENT_SECONDS) as connection:
             rows = await connection.fetch(PAGE_SQL, *values)
             # In one snapshot with the page: what was forgotten meanwhile would be missing from it.
-            await self._require(cursor, connection)
-        return [cursor.at(position) for (position,) in rows]
+            cursor = await self._require(cursor, connection)
+        return [cursor.at(Reach(cursor.epoch, *row)) for row in rows]
 
     @staticmethod
-    async def _require(cursor: Cursor, connection: ReadConnection) -> None:
-        ((epoch, newest, oldest),) = await connection.fetch(HEAD_SQL)
-        if cursor.epoch != epoch or cursor.position > newest:
-            raise InvalidCursor("`after` is a cursor of another event log", ["after"])
-        if cursor.position < oldest - 1:
-            raise CursorExpired(encode(Cursor(epoch, oldest - 1)), ["after"])
+    async def _require(cursor: Cursor, connection: ReadConnection) -> Cursor:
+        last = None if cursor.seen is None else cursor.seen.last
+        ((epoch, oldest),) = await connection.fetch(REQUIRE_SQL, cursor.epoch, cursor.position, last)
+        if oldest is not None:
+            if not oldest:
+                raise InvalidCursor("`after` is a cursor of another event log, read a fresh snapshot", ["after"])
+            raise CursorExpired(oldest.decode(), ["after"])
+        return Cursor(epoch, cursor.position, cursor.seen)
 
     async def _follow(self) -> None:
         connection = await open_connection(
@@ -105,25 +124,32 @@ class EventLog:
             while True:
                 self._grown.clear()
                 rows = await tail.fetch(self.position, BATCH_ROWS)
+                epoch = rows[0]["epoch"] if rows else await connection.fetchval(EPOCH_SQL)
+                if epoch != self.epoch:
+                    await self._open(connection)
+                    continue
                 if rows:
-                    known = {"floor": self._floor}
-                    self._tell(
-                        [LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), **known}) for row in rows]
-                    )
+                    self._tell([LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"])}) for row in rows])
                 if len(rows) < BATCH_ROWS:
-                    self._floor = rows[-1]["floor"] if rows else self._floor
                     await self._wait()
         finally:
             connection.terminate()
 
     async def _open(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Go on where this process was, or else where the log stands: at first, and when the database was replaced."""
         head = await connection.fetchrow(HEAD_SQL)
         if head is None:
             raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
-        epoch: UUID = head[0]
-        if self.epoch != epoch:
-            # The first time, or the database was replaced: what it says now is where listening begins.
-            self.epoch, self.position, self._floor = epoch, head[1], 0
+        former, epoch, newest = self.reach, head["epoch"], head["position"]
+        if former is None or former.epoch != epoch:
+            shared = None if former is None else await connection.fetchval(SHARED_SQL.format(epoch="$1"), former.epoch)
+            is_whole = former is not None and shared is not None and former.position <= shared
+            position = former.position if former is not None and is_whole else newest
+            self.reach = Reach(epoch, position, await connection.fetchval(SEQ_SQL, position) or 0)
+            if former is not None:
+                log.warning("the event log was replaced", epoch=str(epoch), position=newest, goes_on=is_whole)
+                for succeed in self.successions:
+                    succeed(is_whole)
         if self._started is not None and not self._started.done():
             self._started.set_result(epoch)
 
@@ -138,14 +164,10 @@ class EventLog:
         self._grown.set()
 
     def _tell(self, events: Sequence[LoggedEvent]) -> None:
-        self.position = events[-1].position
+        self.reach = events[-1].reach
         if self._waiters:
             for event in events:
                 if (waiter := self._waiters.pop(event.seq, None)) is not None and not waiter.done():
                     waiter.set_result(event.position)
         for listener in self.listeners:
             listener(events)
-
-
-def _event(row: asyncpg.Record, floor: int) -> LoggedEvent:
-    return LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"]), "floor": floor})

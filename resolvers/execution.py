@@ -1,9 +1,19 @@
 """Ordinary execution, through which finished JSON passes as it is."""
 
+from collections.abc import Awaitable
+from inspect import isawaitable
 from typing import Any
 
 import orjson
-from graphql import ExecutionResult, GraphQLOutputType, GraphQLResolveInfo, execute
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    ExperimentalIncrementalExecutionResults,
+    GraphQLOutputType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    experimental_execute_incrementally,
+)
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -22,13 +32,15 @@ async def answer_to_event(name: str, event: Any, running: Running, context: Requ
         context,
         dict(running.variables),
         running.prepared.name,
-        executor_class=Executor,
     )
     result = executing if isinstance(executing, ExecutionResult) else await executing
     body: dict[str, Any] = {"data": result.data}
     if result.errors:
         body["errors"] = [field_error(error, context.request_id) for error in result.errors]
     return body
+
+
+Result = ExecutionResult | ExperimentalIncrementalExecutionResults
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
@@ -69,3 +81,28 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         except Deferred:
             return super().complete_value(return_type, field_details_list, info, path, result.value, position_context)
         return orjson.Fragment(orjson.dumps(writers[key][0](result.value)))
+
+
+def execute(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    root: Any,
+    context: Any,
+    variables: dict[str, Any],
+    operation_name: str | None,
+) -> AwaitableOrValue[ExecutionResult]:
+    """Execute an operation that defers nothing. graphql-core's own function refuses schemas that know `@defer`."""
+    result = experimental_execute_incrementally(
+        schema, document, root, context, variables, operation_name, executor_class=Executor
+    )
+    return _whole(result) if isawaitable(result) else _only(result)
+
+
+async def _whole(awaited: Awaitable[Result]) -> ExecutionResult:
+    return _only(await awaited)
+
+
+def _only(result: Result) -> ExecutionResult:
+    if isinstance(result, ExecutionResult):
+        return result
+    raise TypeError("a document that defers nothing was answered in parts")

@@ -10,8 +10,7 @@ from domain.errors import ValidationFailed
 from domain.telemetry import LogLevel
 from resolvers.context import RequestContext
 from resolvers.log_reading import FoundLine, FoundLines, Wanted, groups_of, latest, read_each, read_together
-from resolvers.metrics import in_parallel
-from resolvers.telemetry import backend_deadline
+from resolvers.telemetry import all_of, backend_deadline
 from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.loki import MOST_LINES
@@ -50,7 +49,7 @@ async def service_lines(context: RequestContext, asked: LoggedService, wanted: W
         names = context.telemetry.loki_selectors(asked.instance)
         streams = await names.streams(services, at=wanted.end, deadline=deadline)
         answers: dict[Service, FoundLines | TelemetryError] = {}
-        for found in await in_parallel(read_each(loki, group, wanted, deadline) for group in groups_of(streams)):
+        for found in await all_of(read_each(loki, group, wanted, deadline) for group in groups_of(streams)):
             answers |= found
         return answers
 
@@ -71,7 +70,7 @@ async def lines_of_all(context: RequestContext, services: Sequence[LoggedService
         context.telemetry.loki.get()  # It says so where there is none.
     if wanted.levels == frozenset():
         return FoundLines()
-    read = await in_parallel(_lines_of(context, instance, some, wanted) for instance, some in by_instance.items())
+    read = await all_of(_lines_of(context, instance, some, wanted) for instance, some in by_instance.items())
     return latest(read, wanted)
 
 
@@ -137,6 +136,4 @@ async def _lines_of(
     loki = context.telemetry.loki.get(instance)
     deadline = backend_deadline(context)
     streams = await context.telemetry.loki_selectors(instance).streams(services, at=wanted.end, deadline=deadline)
-    return latest(
-        await in_parallel(read_together(loki, group, wanted, deadline) for group in groups_of(streams)), wanted
-    )
+    return latest(await all_of(read_together(loki, group, wanted, deadline) for group in groups_of(streams)), wanted)

@@ -1,7 +1,6 @@
 """Fields that ask Prometheus. What resolvers ask at the same time becomes one query for each golden signal."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +10,7 @@ from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
-from resolvers.telemetry import backend_deadline
+from resolvers.telemetry import all_of, backend_deadline
 from telemetry_clients.discovery import Service
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.golden_signals import overridden, rate_window_seconds
@@ -96,7 +95,7 @@ async def golden_signals(
     instances = dict.fromkeys(service.instance for service in services)
     asking = {instance: _Asking(context, instance, range) for instance in instances}
     wanted = tuple(dict.fromkeys(USUAL_SIGNALS if signals is None else signals))
-    by_service = await in_parallel(asking[service.instance].signals_of(service, wanted) for service in services)
+    by_service = await all_of(asking[service.instance].signals_of(service, wanted) for service in services)
     found = [signal for of_all_services in zip(*by_service, strict=True) for signal in of_all_services]
     return Signals(
         tuple(series for signal in found for series in signal.series),
@@ -147,19 +146,6 @@ def aligned(start: datetime, end: datetime, step_seconds: int) -> tuple[datetime
     return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
 
 
-async def in_parallel(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
-    """Every answer, or the first failure, with nothing left running."""
-    asked = [*asked]
-    if len(asked) == 1:
-        return [await asked[0]]
-    tasks = [asyncio.create_task(question) for question in asked]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
 class _Asking:
     """Asks one Prometheus about one range."""
 
@@ -195,7 +181,7 @@ class _Asking:
         for service, signals in asked:
             for signal in signals:
                 wanted.setdefault(signal, []).append(service)
-        answered = await in_parallel(self._outcome([*dict.fromkeys(some)], signal) for signal, some in wanted.items())
+        answered = await all_of(self._outcome([*dict.fromkeys(some)], signal) for signal, some in wanted.items())
         outcomes = dict(zip(wanted, answered, strict=True))
         return {
             (service, signals): [
@@ -237,7 +223,7 @@ class _Asking:
         )
         found = {service: places[service][signal] for service in services if signal in places[service]}
         window = self._range.window_seconds
-        results = await in_parallel(
+        results = await all_of(
             self._query(joined(signal, dict(some), window_seconds=window))
             for some in _chunks([*found.items()], _SERVICES_PER_QUERY)
         )

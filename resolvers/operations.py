@@ -2,14 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping, Set
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Any
 
 import asyncpg
 import orjson
 import strawberry
 import structlog
-from graphql import ExecutionResult, GraphQLError, execute
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    ExperimentalIncrementalExecutionResults,
+    GraphQLError,
+    experimental_execute_incrementally,
+)
 
 from domain.errors import DeadlineExceeded, DomainError
 from resolvers.binding import bind
@@ -20,6 +28,7 @@ from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running, Snapshot
 from resolvers.errors import field_error, request_error, warnings
 from resolvers.execution import Executor
+from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.prefetched import Prefetched
 
 log = structlog.get_logger("reliability_studio.graphql")
@@ -65,13 +74,9 @@ class Operations:
         self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
     ) -> OperationAnswer:
         """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
-        if not request.query:
-            return _refusal([GraphQLError("The request has no `query`")], None)
-        prepared = self.documents.prepare(request.query, request.operation_name)
-        if isinstance(prepared, Refused):
-            return _refusal(prepared.errors, None)
-        if prepared.kind not in allowed:
-            raise OperationNotAllowed(prepared.kind)
+        prepared = self._prepare(request, allowed)
+        if isinstance(prepared, OperationAnswer):
+            return prepared
         if prepared.kind != "query":
             return await self._execute(prepared, request, context, None)
         read = await _read(prepared, request.variables, context)
@@ -79,6 +84,42 @@ class Operations:
             return OperationAnswer(read, True, False, "query")
         async with Snapshot(context.database) as snapshot:
             return await self._execute(prepared, request, replace(context, reading=snapshot), read)
+
+    async def execute_in_parts(
+        self, request: OperationRequest, context: RequestContext, form: IncrementalForm, *, allowed: Set[str]
+    ) -> OperationAnswer | IncrementalAnswer:
+        """The answer to a request, in several parts where it asks for that and other backends have a part in it.
+
+        Raises likewise.
+        """
+        prepared = self._prepare(request, allowed)
+        if isinstance(prepared, OperationAnswer) or prepared.deferring is None:
+            return await self.execute(request, context, allowed=allowed)
+        root = None
+        async with AsyncExitStack() as resources:
+            if prepared.kind == "query":
+                read = await _read(prepared, request.variables, context)
+                if isinstance(read, bytes):
+                    return OperationAnswer(read, True, False, "query")
+                root = read
+                snapshot = await resources.enter_async_context(Snapshot(context.database))
+                context = replace(context, reading=snapshot)
+            context = replace(context, running=_running(prepared, request.variables))
+            results = await self._result(prepared, prepared.deferring, request, context, root)
+            if isinstance(results, ExecutionResult):
+                return _completed(results, prepared, context)
+            return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
+
+    def _prepare(self, request: OperationRequest, allowed: Set[str]) -> PreparedOperation | OperationAnswer:
+        """The operation to execute, or the answer that says why there is none. Raises OperationNotAllowed."""
+        if not request.query:
+            return _refusal([GraphQLError("The request has no `query`")], None)
+        prepared = self.documents.prepare(request.query, request.operation_name)
+        if isinstance(prepared, Refused):
+            return _refusal(prepared.errors, None)
+        if prepared.kind not in allowed:
+            raise OperationNotAllowed(prepared.kind)
+        return prepared
 
     async def execute_without_compiler(self, request: OperationRequest, context: RequestContext) -> OperationAnswer:
         """The answer that ordinary execution gives to a query: what the compiler is held against."""
@@ -91,34 +132,50 @@ class Operations:
     async def _execute(
         self, prepared: PreparedOperation, request: OperationRequest, context: RequestContext, root: Prefetched | None
     ) -> OperationAnswer:
+        context = replace(context, running=_running(prepared, request.variables))
+        result = await self._result(prepared, prepared.document, request, context, root)
+        if not isinstance(result, ExecutionResult):
+            raise TypeError("a document that defers nothing was answered in parts")
+        return _completed(result, prepared, context)
+
+    async def _result(
+        self,
+        prepared: PreparedOperation,
+        document: DocumentNode,
+        request: OperationRequest,
+        context: RequestContext,
+        root: Prefetched | None,
+    ) -> ExecutionResult | ExperimentalIncrementalExecutionResults:
+        """What execution gives within the deadline: of an answer in parts, the first."""
         try:
-            context = replace(context, running=_running(prepared, request.variables))
             async with asyncio.timeout(context.deadline.remaining_seconds()):
-                executing = execute(
+                executing = experimental_execute_incrementally(
                     self.schema,
-                    prepared.document,
+                    document,
                     root,
                     context,
                     dict(request.variables or {}),
                     request.operation_name,
                     executor_class=Executor,
                 )
-                result = executing if isinstance(executing, ExecutionResult) else await executing
+                return await executing if isawaitable(executing) else executing
         except TimeoutError:
-            error = GraphQLError("", original_error=DeadlineExceeded())
-            result = ExecutionResult(None, [error])
-        if result.data is None and result.errors and all(error.path is None for error in result.errors):
-            # What comes before the first field is the request's fault, but for the deadline. graphql-core wraps the
-            # errors of wrong variables in errors of its own.
-            executed = any(isinstance(error.original_error, DomainError) for error in result.errors)
-            if not executed:
-                return _answer({"errors": [_input_error(error) for error in result.errors]}, False, prepared.kind)
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body = {"errors": [field_error(error, context.request_id) for error in result.errors], **body}
-        if context.remarks:
-            body["extensions"] = {"warnings": warnings(context.remarks)}
-        return _answer(body, True, prepared.kind)
+            return ExecutionResult(None, [GraphQLError("", original_error=DeadlineExceeded())])
+
+
+def _completed(result: ExecutionResult, prepared: PreparedOperation, context: RequestContext) -> OperationAnswer:
+    if result.data is None and result.errors and all(error.path is None for error in result.errors):
+        # What comes before the first field is the request's fault, but for the deadline. graphql-core wraps the
+        # errors of wrong variables in errors of its own.
+        executed = any(isinstance(error.original_error, DomainError) for error in result.errors)
+        if not executed:
+            return _answer({"errors": [_input_error(error) for error in result.errors]}, False, prepared.kind)
+    body: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        body = {"errors": [field_error(error, context.request_id) for error in result.errors], **body}
+    if context.remarks:
+        body["extensions"] = {"warnings": warnings(context.remarks)}
+    return _answer(body, True, prepared.kind)
 
 
 async def _read(

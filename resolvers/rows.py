@@ -19,6 +19,7 @@ from graphql import (
     get_named_type,
 )
 
+from domain.errors import CursorExpired, InvalidCursor
 from resolvers.compile.aggregates import Scope, scope_of
 from resolvers.compile.arguments import Argument, constant
 from resolvers.compile.pages import PAGE_ROWS, window_of
@@ -162,7 +163,13 @@ class _Reader:
         if not isinstance(self.type_, GraphQLObjectType):
             raise TypeError(f"{self.type_} is no connection")
         window = window_of(source, self.arguments, self.parameters, source.where.replace("{parent}", "parent"))
-        table = self.fill(source.table)
+        if window.refusal is not None and (oldest := await self.fetch(f"to_json({window.refusal})")) is not None:
+            raise (
+                CursorExpired(oldest, ["after"])
+                if oldest
+                else InvalidCursor("`after` is a cursor of another list, read a fresh one", ["after"])
+            )
+        table = self.fill(source.table, **window.parts)
         bounds = self.fill(" and ".join(window.bounds))
         order = self.fill(window.reversed_order if window.backward else window.order)
         node_type = get_named_type(self.type_.fields["nodes"].type)

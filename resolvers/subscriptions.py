@@ -1,6 +1,5 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode, execute
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode
 from sqlalchemy import select
 
 from db.incidents import incidents
@@ -16,10 +15,11 @@ from domain.errors import DatabaseUnavailable, DomainError, NotFound
 from domain.feed import EventType
 from domain.incidents import Severity
 from domain.time import Deadline
-from feed.cursor import Cursor, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Frame, Hub, Place, Sink
+from feed.hub import Hub
 from feed.log import EventLog
+from feed.stream import Frame, Place, Sink
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
 from resolvers.compile.parameters import Bindings, EventPlaces, identifier
@@ -28,7 +28,7 @@ from resolvers.compile.sources import Live, Sources, Stream
 from resolvers.compile.statement import Statement
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running
-from resolvers.execution import Executor, answer_to_event
+from resolvers.execution import answer_to_event, execute
 from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
@@ -103,25 +103,21 @@ class Subscriptions:
             return Subscription(None, live_frames(asked.source, name, running, arguments, context))
         try:
             filter_ = await _filter(asked, asked.source.types, context)
-            epoch = await self._epoch(context)
             after = resume_after if resume_after is not None else _after(asked)
-            if after is None:
-                start = Cursor(epoch, self._hub.log.position)
-            else:
-                start = decode(after)
-                await self._hub.log.require(start)
+            start = await self._now(context) if after is None else await self._hub.log.require(decode(after))
         except DomainError as error:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, running, asked, context)
-        key = (query, prepared.name, _without_after(asked, given), filter_)
+        # Whoever has other rights may be told other things.
+        key = (query, prepared.name, _without_after(asked, given), filter_, context.actor.role)
         return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
-    async def _epoch(self, context: RequestContext) -> UUID:
-        try:
-            async with asyncio.timeout(context.deadline.remaining_seconds()):
-                return await self._hub.log.started()
-        except TimeoutError as error:
-            raise DatabaseUnavailable from error
+    async def _now(self, context: RequestContext) -> Cursor:
+        """The place that has everything before it that has been committed, and nothing else."""
+        text = await context.read(f"select {AS_OF_CURSOR_SQL}", [])
+        if text is None:
+            raise DatabaseUnavailable("The event log has no head: run `reliability-studio migrate`")
+        return decode(text.decode())
 
     def _asked(self, prepared: PreparedOperation, variables: Mapping[str, Any]) -> Asked:
         root = prepared.lookup.schema.subscription_type
@@ -185,7 +181,7 @@ class Compiled:
     async def _render(self, statement: Statement, places: Sequence[Place]) -> list[bytes]:
         values = statement.values(Bindings(self._variables, self._clock(), _columns(places)))
         text = await self._reads.fetch_text(statement.sql, values, timeout_seconds=RENDER_SECONDS)
-        return (text or b"").split(b"\n")
+        return text.split(b"\n") if text is not None else []
 
 
 class Executed:
@@ -217,7 +213,11 @@ class Executed:
 
     async def _execute(self, place: Place, table: str) -> bytes:
         context = replace(
-            self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
+            self._context,
+            now=self._clock(),
+            deadline=Deadline.after(RENDER_SECONDS),
+            running=self._running,
+            remarks={},
         )
         schema = self._running.prepared.lookup.schema
         events = await read_events(self._sources, context, schema, table, _columns([place]))
@@ -303,9 +303,7 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
 
 def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(
-        prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name, executor_class=Executor
-    )
+    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")

@@ -29,6 +29,9 @@ def backend_deadline(context: RequestContext) -> Deadline:
 
 async def all_of(asked: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Every answer, or the first failure, with nothing left running."""
+    asked = [*asked]
+    if len(asked) == 1:
+        return [await asked[0]]
     tasks = [asyncio.create_task(question) for question in asked]
     try:
         return await asyncio.gather(*tasks)

@@ -2,7 +2,7 @@
 
 from db.event_log import event_log
 from domain.feed import EventType
-from feed.cursor import CURSOR_SQL
+from feed.cursor import CARRYING_CURSOR_SQL, CURSOR_SQL
 from resolvers import sql
 from schema.alerts import Alert
 from schema.correlation import Correlation, IncidentAnalysis
@@ -15,6 +15,9 @@ from schema.slos import SLO
 from schema.timeline import TimelineEvent
 
 ON_A_STREAM = f"(select *, {CURSOR_SQL.format(position='position')} as cursor, null::text as previous from event_log)"
+_CURSOR = CARRYING_CURSOR_SQL.format(position="position", seq="seq", last="{last}", snapshot="{snapshot}")
+ON_A_PAGE = f"(select *, {_CURSOR} as cursor, null::text as previous from event_log)"
+"""With the cursors of whoever polls, who may have begun with a snapshot (see the parts of EVENT_ORDER's cursors)."""
 SUBJECT = "{it}.id = {parent}.subject_id"
 
 EVENT_TYPES = {

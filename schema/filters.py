@@ -10,8 +10,9 @@ from domain.incidents import IncidentSource, IncidentStatus, Severity
 from domain.services import ServiceStatus
 from domain.slos import SLOStatus
 from domain.timeline import TimelineEventType
+from feed.cursor import REFUSAL_SQL, decode
 from resolvers import sql
-from resolvers.compile.sources import Order, OrderKey
+from resolvers.compile.sources import Order, OrderKey, RowCursors
 from schema.enums import OrderDirection, describe
 from schema.scalars import JSON, DateTime
 
@@ -274,4 +275,16 @@ EVENT_ORDER = Order(
     "POSITION",
     descending=False,
     tiebreak=OrderKey("{it}.position", "bigint"),
+    cursors=RowCursors(
+        decode,
+        {
+            "epoch": (lambda cursor: cursor.epoch, "uuid"),
+            "position": (lambda cursor: cursor.position, "bigint"),
+            "last": (lambda cursor: cursor.seen and cursor.seen.last, "bigint"),
+            "snapshot": (lambda cursor: cursor.seen and str(cursor.seen.snapshot), "text"),
+        },
+        is_after="{it}.position > {position} and"
+        " ({last} is null or {it}.seq > {last} or not pg_visible_in_snapshot({it}.xid, {snapshot}::pg_snapshot))",
+        refusal=REFUSAL_SQL,
+    ),
 )

@@ -1,6 +1,7 @@
 """The roots of the schema, and the schema."""
 
 import strawberry
+from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
 from feed.cursor import AS_OF_CURSOR_SQL
@@ -11,7 +12,7 @@ from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
-from schema.events import ALL_EVENTS, ON_A_STREAM, Event
+from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
     ALERT_ORDER,
     EVENT_ORDER,
@@ -129,8 +130,8 @@ class Query(TraceQueries):
         "Nothing is kept and nobody is told.",
     )
     events: Connection[Event] = sql.connection(
-        "What happened, oldest first, for clients that poll.",
-        ON_A_STREAM + " {it}",
+        "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
+        ON_A_PAGE + " {it}",
         "true",
         EVENT_ORDER,
         filter=EventFilter,
@@ -173,10 +174,13 @@ def build_schema() -> strawberry.Schema:
     """The schema. Raises when a declaration does not make sense."""
     if missing := set(NODE_TABLES.values()) - metadata.tables.keys():
         raise ValueError(f"There are no tables {sorted(missing)}")
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=(*ALL_EVENTS, *MUTATION_ERRORS),
         config=CONFIG,
     )
+    # Strawberry's own switch would promise `@stream` as well.
+    schema._schema.directives += (GraphQLDeferDirective,)
+    return schema

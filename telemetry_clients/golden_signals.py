@@ -135,7 +135,7 @@ class _Question:
         self._window = promql.duration(window_seconds)
 
     def request_rate(self, source: Source) -> str:
-        return self._total(source, self._requests(source))
+        return self._total(self._requests(source))
 
     def error_ratio(self, source: Source) -> str:
         """Failed of all. A series that has a status and did not fail counts as 0 failures, so that a service without
@@ -145,12 +145,12 @@ class _Question:
             self._requests(source, promql.matcher(label, "=~", failures[label])) for label in source.status_labels
         ]
         known = [f"0 * {self._requests(source, promql.matcher(label, '!=', ''))}" for label in source.status_labels]
-        return f"{self._total(source, ' or '.join(failed + known))} / {self.request_rate(source)}"
+        return f"{self._total(' or '.join(failed + known))} / {self.request_rate(source)}"
 
     def quantile(self, quantile: float, source: Source) -> str:
         metric = source.metric
         if source.form is Form.NATIVE:
-            series = f"sum by ({self._labels}) ({self._requests(source)})"
+            series = self._total(self._rate(metric.name, *_matchers(metric.only)))
         else:
             buckets = self._rate(f"{metric.name}_bucket", *_matchers(metric.only))
             series = f"sum by (le, {self._labels}) ({buckets})"
@@ -173,14 +173,16 @@ class _Question:
         return f"sum by ({by}) ({used}) / sum by ({by}) ({limit} > 0)"
 
     def _requests(self, source: Source, *conditions: str) -> str:
-        return self._rate(source.metric.counted_as(source.form), *_matchers(source.metric.only), *conditions)
+        metric = source.metric
+        rate = self._rate(metric.counted_as(source.form), *_matchers(metric.only), *conditions)
+        # Of each series by itself: Prometheus 2.42 leaves a histogram that is multiplied by 0 as it is.
+        return f"histogram_count({rate})" if source.form is Form.NATIVE else rate
 
     def _rate(self, metric: str, *conditions: str) -> str:
         return f"rate({promql.selector(metric, *self._conditions, *conditions)}[{self._window}])"
 
-    def _total(self, source: Source, series: str) -> str:
-        total = f"sum by ({self._labels}) ({series})"
-        return f"histogram_count({total})" if source.form is Form.NATIVE else total
+    def _total(self, series: str) -> str:
+        return f"sum by ({self._labels}) ({series})"
 
 
 def _matchers(only: Mapping[str, str]) -> Iterable[str]:

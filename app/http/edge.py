@@ -20,6 +20,7 @@ from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
 from app.http.graphql import GraphQLEndpoint
+from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
@@ -111,13 +112,13 @@ class Edge:
         operation = None
         try:
             answer, operation = await self._endpoint.answer(scope, headers, receive, request_id)
-            await send_answer(send, answer, *ours)
-            status = answer.status
         except ClientGone:
             status = _CLIENT_CLOSED_REQUEST
         except asyncio.CancelledError:
             await send_answer(send, _SHUTTING_DOWN, *ours)
             raise
+        else:
+            status = await send_whole_or_in_parts(scope, receive, send, answer, *ours)
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
     async def _stream(

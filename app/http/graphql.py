@@ -19,12 +19,13 @@ from starlette.types import Receive, Scope
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
 from app.http.errors import status_of
-from app.http.negotiation import GRAPHQL_RESPONSE, is_json, response_type
+from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
 from app.http.time_limit import TimeLimit
 from domain.errors import DeadlineExceeded, DomainError
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.errors import INTERNAL, PARSE_FAILED
+from resolvers.incremental import IncrementalAnswer
 from resolvers.operations import OperationAnswer, OperationNotAllowed, OperationRequest, Operations
 
 PATH: Final = "/graphql"
@@ -90,7 +91,7 @@ class GraphQLEndpoint:
         receive: Receive,
         request_id: str,
         operation: OperationRequest | None = None,
-    ) -> tuple[Answer, str | None]:
+    ) -> tuple[Answer | IncrementalAnswer, str | None]:
         """The answer to a request, and the type of its operation where one was found. Raises ClientGone.
 
         `operation` is what the request asks for, where it has been read already.
@@ -128,14 +129,20 @@ class GraphQLEndpoint:
         request_id: str,
         wanted: str,
         operation: OperationRequest | None,
-    ) -> tuple[Answer, str | None]:
+    ) -> tuple[Answer | IncrementalAnswer, str | None]:
         deadline = Deadline.after(self._timeout_seconds)
         watch = self._time_limit.start()
         try:
             operation = operation or await self.read(scope, headers, receive)
             allowed = _QUERIES_AND_MUTATIONS if scope["method"] == "POST" else _QUERIES
             context = self._make_context(scope, request_id, deadline)
-            result = await self._operations.execute(operation, context, allowed=allowed)
+            form = None if scope["method"] == "HEAD" else incremental_form(headers.get(b"accept"))
+            if form is None:
+                result: OperationAnswer | IncrementalAnswer = await self._operations.execute(
+                    operation, context, allowed=allowed
+                )
+            else:
+                result = await self._operations.execute_in_parts(operation, context, form, allowed=allowed)
         except (Refused, ClientGone):
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -146,6 +153,8 @@ class GraphQLEndpoint:
             return self._failed(error, scope["method"], request_id, wanted), None
         finally:
             self._time_limit.end(watch)
+        if isinstance(result, IncrementalAnswer):
+            return result, result.operation
         return self._completed(result, wanted, scope), result.operation
 
     async def _posted(self, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:

@@ -38,7 +38,7 @@ def health_routes(health: Health, metrics: Metrics, *, version: str) -> list[Rou
 
     async def exposition(request: Request) -> Response:
         """The metrics of this process."""
-        content_type, text = metrics.exposition(request.headers.get("accept", ""))
+        content_type, text = await metrics.exposition(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": content_type})
 
     return [

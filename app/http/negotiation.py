@@ -3,10 +3,15 @@
 from functools import lru_cache
 from typing import NamedTuple
 
+from resolvers.incremental import IncrementalForm
+
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
+MULTIPART = "multipart/mixed"
+
+_FORMS = {"deferspec=20220824": IncrementalForm.PATHS, "incrementalspec=v0.2": IncrementalForm.IDS}
 
 _CACHED_CHARACTERS = 256  # Longer headers are parsed each time, so that nobody fills the cache with them.
 
@@ -50,6 +55,25 @@ def prefers_events(accept: bytes | None) -> bool:
     return weights.get(EVENT_STREAM, 0.0) > max(weights.get(JSON, 0.0), weights.get(GRAPHQL_RESPONSE, 0.0))
 
 
+def incremental_form(accept: bytes | None) -> IncrementalForm | None:
+    """How a client wants an answer in parts, where it can read one and wants JSON no more than that.
+
+    Who names no version of the format gets the newer one; who names one that we do not have gets no parts.
+    """
+    if accept is None or b"multipart/mixed" not in accept.lower():
+        return None
+    weights = _weights(accept)
+    weight = weights.get(MULTIPART, 0.0)
+    if weight <= 0 or weight < max(weights.get(JSON, 0.0), weights.get(GRAPHQL_RESPONSE, 0.0)):
+        return None
+    for entry in accept.decode("latin-1").lower().replace(" ", "").replace('"', "").split(","):
+        media_type, *parameters = entry.split(";")
+        if media_type == MULTIPART:
+            versions = [each for each in parameters if each.startswith(("deferspec=", "incrementalspec="))]
+            return _FORMS.get(versions[0]) if versions else IncrementalForm.IDS
+    return None
+
+
 def is_json(content_type: bytes) -> bool:
     """Whether a request's body is declared as JSON in UTF-8, which is assumed where no charset is named."""
     if len(content_type) > _CACHED_CHARACTERS:
@@ -88,6 +112,9 @@ def _weight(text: str) -> float:
 
 def _response_type(accept: bytes) -> str | None:
     ranges = parse_accept(accept)
+    if any(range_.type == MULTIPART for range_ in ranges):
+        # Whatever is not in parts is JSON: who reads the one can read the other.
+        ranges.append(MediaRange("*/*", 0.001))
     named, plain = _preference(GRAPHQL_RESPONSE, ranges), _preference(JSON, ranges)
     if named[0] <= 0.0 and plain[0] <= 0.0:
         return None

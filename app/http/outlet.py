@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from starlette.types import Message, Send
 
+from app.observability.live import ConnectionCounts
+from domain.access import Actor
+
 
 class Outlet:
     """Sends to one client. A client that takes nothing makes whoever sends wait, so nothing piles up."""
@@ -36,25 +39,59 @@ class Outlet:
 
 
 class TooManyStreams(Exception):
-    """An address holds as many connections open as it may; says how many that are."""
+    """An address or a user holds as many connections open as it may; says how many that are."""
+
+
+class Full(TooManyStreams):
+    """The process holds as many as it may: another one may have room."""
 
 
 class Admission:
-    """Counts the connections that stay open, by the address that they come from."""
+    """Counts the connections that stay open, together and by the address and the user that they come from."""
 
-    def __init__(self, most_per_address: int) -> None:
-        self._most = most_per_address
+    def __init__(self, *, most: int, most_per_address: int, most_per_user: int) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._most_per_user = most_per_user
         self._open: Counter[Hashable] = Counter()
+        self._total = 0
 
     @contextmanager
-    def admit(self, address: Hashable) -> Generator[None]:
-        """Count a connection for as long as it is open. Raises TooManyStreams."""
-        if self._open[address] >= self._most:
-            raise TooManyStreams(f"At most {self._most} connections from one address (MAX_STREAMS_PER_ADDRESS)")
-        self._open[address] += 1
+    def admit(self, actor: Actor, counts: ConnectionCounts) -> Generator[None]:
+        """Count a connection for as long as it is open. Raises TooManyStreams and Full.
+
+        Who has not signed in is counted by address alone.
+        """
+        try:
+            holders = self._holders(actor)
+        except TooManyStreams:
+            counts.refused += 1
+            raise
+        del actor  # The connection may last for days.
+        counts.open += 1
+        self._total += 1
+        self._open.update(holders)
         try:
             yield
         finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            counts.open -= 1
+            self._total -= 1
+            for holder in holders:
+                self._open[holder] -= 1
+                if not self._open[holder]:
+                    del self._open[holder]
+
+    def _holders(self, actor: Actor) -> tuple[Hashable, ...]:
+        if self._total >= self._most:
+            raise Full(
+                f"This server has as many connections open as it may, {self._most} (MAX_STREAMS): come back later"
+            )
+        if self._open[actor.address] >= self._most_per_address:
+            raise TooManyStreams(
+                f"At most {self._most_per_address} connections from one address (MAX_STREAMS_PER_ADDRESS)"
+            )
+        if actor.id is None:
+            return (actor.address,)
+        if self._open[actor.id] >= self._most_per_user:
+            raise TooManyStreams(f"At most {self._most_per_user} connections of one user (MAX_STREAMS_PER_USER)")
+        return (actor.address, actor.id)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, overload
 
 import orjson
 import uuid_utils
@@ -12,10 +12,11 @@ from starlette.types import Scope
 from app.observability import logs
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
-from feed.hub import Sink
+from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error
+from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 
@@ -48,6 +49,22 @@ class Runner:
         prepared = self._prepare(request)
         return None if isinstance(prepared, Refused) else prepared.kind
 
+    @overload
+    async def start(
+        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+    ) -> OperationAnswer | Subscription: ...
+
+    @overload
+    async def start(
+        self,
+        request: OperationRequest,
+        scope: Scope,
+        *,
+        request_id: str,
+        resume_after: str | None,
+        form: IncrementalForm,
+    ) -> OperationAnswer | IncrementalAnswer | Subscription: ...
+
     async def start(
         self,
         request: OperationRequest,
@@ -56,10 +73,11 @@ class Runner:
         request_id: str | None = None,
         resume_after: str | None = None,
         sink: Sink | None = None,
-    ) -> OperationAnswer | Subscription:
+        form: IncrementalForm | None = None,
+    ) -> OperationAnswer | IncrementalAnswer | Subscription:
         """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why.
 
-        `resume_after` and `sink` are for `Subscriptions.open`.
+        `resume_after` and `sink` are for `Subscriptions.open`. The answer comes in parts only where a `form` is given.
         """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
@@ -72,6 +90,8 @@ class Runner:
                 return await self._open(prepared, request, scope, id, resume_after, sink)
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
+                if form is not None:
+                    return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
                 return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)

@@ -6,19 +6,23 @@ events `next` and `complete`, as the protocol wants it; what is wrong with the r
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from app.http.answer import send_answer
+from app.http.answer import Answer
 from app.http.graphql import GraphQLEndpoint, Refused, not_allowed, too_slow
+from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import prefers_events
-from app.http.outlet import Admission, Outlet, TooManyStreams
+from app.http.outlet import Admission, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
+from app.observability.live import ConnectionCounts
 from app.protocols import ABORT
+from domain.access import Actor
+from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
 
@@ -44,6 +48,7 @@ class EventStreams:
         endpoint: GraphQLEndpoint,
         runner: Runner,
         admission: Admission,
+        identify: Callable[[Scope], Actor],
         *,
         timeout_seconds: float,
         keep_alive_seconds: float,
@@ -51,7 +56,9 @@ class EventStreams:
     ) -> None:
         self._endpoint = endpoint
         self._runner = runner
+        self.counts = ConnectionCounts()
         self._admission = admission
+        self._identify = identify
         self._timeout_seconds = timeout_seconds
         self._keep_alive_seconds = keep_alive_seconds
         self._send_timeout_seconds = send_timeout_seconds
@@ -85,6 +92,7 @@ class EventStreams:
         Raises ClientGone.
         """
         kind = None
+        answer: Answer | IncrementalAnswer
         accept = headers.get(b"accept")
         try:
             request = await self._read(scope, headers, receive)
@@ -94,17 +102,16 @@ class EventStreams:
             else:
                 if kind == "mutation" and scope["method"] != "POST":
                     raise not_allowed(kind, scope["method"])
-                client = scope.get("client")
-                with self._admission.admit(client[0] if client else None):
+                with self._admission.admit(self._identify(scope), self.counts):
                     await self._stream(scope, headers, receive, send, request_id, request, ours)
                 return 200, kind
         except Refused as refused:
             answer = self._endpoint.refusal(refused, None)
         except TooManyStreams as error:
-            refusal = Refused(429, "TOO_MANY_REQUESTS", str(error), (b"retry-after", b"5"))
+            status, code = (503, "UNAVAILABLE") if isinstance(error, Full) else (429, "TOO_MANY_REQUESTS")
+            refusal = Refused(status, code, str(error), (b"retry-after", b"5"))
             answer = self._endpoint.refusal(refusal, None)
-        await send_answer(send, answer, *ours)
-        return answer.status, kind
+        return await send_whole_or_in_parts(scope, receive, send, answer, *ours), kind
 
     async def _read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
         try:
@@ -123,7 +130,7 @@ class EventStreams:
         request: OperationRequest,
         ours: Headers,
     ) -> None:
-        stream = EventStream(scope, receive, send, self._runner)
+        stream = EventStream(scope, receive, send, self._runner, self.counts)
         self._streams.add(stream)
         try:
             await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"), ours)
@@ -134,8 +141,9 @@ class EventStreams:
 class EventStream:
     """One stream: what it says, for as long as its client is there."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner, counts: ConnectionCounts) -> None:
         self._scope = scope
+        self._counts = counts
         self._receive = receive
         self._runner = runner
         self._loop = asyncio.get_running_loop()
@@ -172,15 +180,22 @@ class EventStream:
         """Do what is due for a client that takes nothing, or has nothing to take."""
         stuck_seconds = self._outlet.stuck_seconds(now)
         if stuck_seconds >= send_timeout_seconds:
+            self._counts.dropped += 1
             self._abort()
         elif not stuck_seconds and now - self._outlet.sent_at >= keep_alive_seconds:
             self._comment = self._loop.create_task(self._write(_COMMENT))
 
     async def _tell(self, request: OperationRequest, request_id: str, last_event_id: str | None) -> None:
         await self._write(_BEGINNING)
-        started = await self._runner.start(request, self._scope, request_id=request_id, resume_after=last_event_id)
+        started = await self._runner.start(
+            request, self._scope, request_id=request_id, resume_after=last_event_id, form=IncrementalForm.IDS
+        )
         if isinstance(started, Subscription):
             await self._tell_events(started, request_id)
+        elif isinstance(started, IncrementalAnswer):
+            async with started:
+                async for part in started.parts():
+                    await self._write(b"event: next\ndata: %b\n\n" % part.body)
         else:
             await self._write(b"event: next\ndata: %b\n\n" % started.body)
         await self._write(_COMPLETE)
@@ -193,6 +208,7 @@ class EventStream:
                 async for frame in frames:
                     id = b"" if frame.cursor is None else b"id: %b\n" % frame.cursor.encode()
                     await self._write(id + b"event: next\ndata: %b\n\n" % frame.body)
+                    self._counts.deliveries += 1
         except OSError:
             raise
         except Exception as error:

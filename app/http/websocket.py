@@ -2,7 +2,8 @@
 
 What closes a socket, beside the protocol's own codes: 4429 for more connections or operations than allowed, 4408 for a
 client that was silent for too long, 1009 for a message that is too big, 1012 when the server stops, 1013 for a client
-that takes nothing. After the last two a client comes back and resumes from its last cursor; nothing is lost.
+that takes nothing, and where the server has no room for another one. After the last two codes a client comes back and
+resumes from its last cursor; nothing is lost.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.http.answer import error_answer
 from app.http.cors import AllowedOrigins
-from app.http.outlet import Admission, Outlet, TooManyStreams
+from app.http.outlet import Admission, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
 from app.http.socket_messages import (
     SUBPROTOCOL,
@@ -30,8 +31,10 @@ from app.http.socket_messages import (
     parse_message,
 )
 from app.observability import logs
+from app.observability.live import ConnectionCounts
 from app.protocols import WRITE
-from feed.hub import Frame
+from domain.access import Actor
+from feed.stream import Frame
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
 
@@ -87,9 +90,18 @@ class WebSocketEndpoint:
     """Serves the sockets of the endpoint."""
 
     def __init__(
-        self, runner: Runner, admission: Admission, origins: AllowedOrigins, limits: SocketLimits, *, path: str
+        self,
+        runner: Runner,
+        admission: Admission,
+        identify: Callable[[Scope], Actor],
+        origins: AllowedOrigins,
+        limits: SocketLimits,
+        *,
+        path: str,
     ) -> None:
+        self.counts = ConnectionCounts()
         self._runner = runner
+        self._identify = identify
         self._admission = admission
         self._origins = origins
         self._limits = limits
@@ -121,16 +133,15 @@ class WebSocketEndpoint:
                 reason = f"Use the subprotocol {SUBPROTOCOL}: there is no other here"
                 await _close(send, SUBPROTOCOL_NOT_ACCEPTABLE, reason)
                 return
-            client = scope.get("client")
-            with self._admission.admit(client[0] if client else None):
-                socket = Socket(scope, receive, send, self._runner, self._limits)
+            with self._admission.admit(self._identify(scope), self.counts):
+                socket = Socket(scope, receive, send, self._runner, self._limits, self.counts)
                 self._sockets.add(socket)
                 try:
                     await socket.serve()
                 finally:
                     self._sockets.discard(socket)
         except TooManyStreams as error:
-            await _close(send, TOO_MANY, str(error))
+            await _close(send, TRY_AGAIN_LATER if isinstance(error, Full) else TOO_MANY, str(error))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """The status and the words to refuse a handshake with, if that has to be."""
@@ -149,6 +160,7 @@ class Socket:
     __slots__ = (
         "_closing",
         "_code",
+        "_counts",
         "_heard_at",
         "_is_acknowledged",
         "_limits",
@@ -163,12 +175,21 @@ class Socket:
         "_write",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner, limits: SocketLimits) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        runner: Runner,
+        limits: SocketLimits,
+        counts: ConnectionCounts,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._runner = runner
         self._limits = limits
+        self._counts = counts
         self._loop = asyncio.get_running_loop()
         self._outlet = Outlet(send)
         self._write: Callable[[bytes], bool] = scope["extensions"][WRITE]["write"]
@@ -210,6 +231,7 @@ class Socket:
         silent_seconds = now - self._heard_at
         stuck_seconds = self._outlet.stuck_seconds(now)
         if stuck_seconds >= limits.send_timeout_seconds:
+            self._counts.dropped += 1
             reason = f"Nothing was taken for {limits.send_timeout_seconds:g} s: come back, resume from your last cursor"
             self._close(TRY_AGAIN_LATER, reason)
         elif not self._is_acknowledged:
@@ -258,10 +280,15 @@ class Socket:
     async def _run(self, id: str, request: OperationRequest) -> None:
         """Run one operation. Its id is free again before the client is told of its end."""
         before, after = b'{"id":%b,"type":"next","payload":' % orjson.dumps(id), b"}"
-        task = asyncio.current_task()
+        task, counts = asyncio.current_task(), self._counts
 
         def sink(frame: Frame) -> bool:
-            return self._operations.get(id) is not task or self._write(before + frame.body + after)
+            if self._operations.get(id) is not task:
+                return True
+            if self._write(before + frame.body + after):
+                counts.deliveries += 1
+                return True
+            return False
 
         try:
             started = await self._runner.start(request, self._scope, sink=sink)
@@ -286,6 +313,7 @@ class Socket:
             async with aclosing(subscription.frames) as frames:
                 async for frame in frames:
                     await self._say((before + frame.body + after).decode())
+                    self._counts.deliveries += 1
         except OSError:
             raise
         except Exception as error:

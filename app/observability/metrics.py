@@ -2,7 +2,7 @@
 
 import platform
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPMethod
 from itertools import accumulate
 
@@ -68,13 +68,21 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self.request_durations = RequestDurations()
         self.registry.register(self.request_durations)
+        self._samples: list[Callable[[], Awaitable[None]]] = []
         self.telemetry = TelemetryObserver(self.registry)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         build = Info("reliability_studio_build", "What runs here.", registry=self.registry)
         build.info({"version": version, "python": platform.python_version()})
 
-    def exposition(self, accept: str) -> tuple[str, bytes]:
+    def add(self, collector: Collector, *, sample: Callable[[], Awaitable[None]]) -> None:
+        """Expose what a collector tells, once it has asked whom it has to ask on each scrape."""
+        self.registry.register(collector)
+        self._samples.append(sample)
+
+    async def exposition(self, accept: str) -> tuple[str, bytes]:
         """The content type and the text, in the format that the Accept header of the scraper prefers."""
+        for sample in self._samples:
+            await sample()
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)

@@ -140,7 +140,9 @@ def _statements(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[str, 
 
 def _page_statements(source: Page, row: RowType | None) -> Iterator[tuple[str, str]]:
     """Every condition and every order of a list."""
-    table, where = source.table.format(it="it"), source.where.format(it="it", parent="t0")
+    cursors = source.order.cursors
+    parts = {} if cursors is None else {name: f"null::{pg_type}" for name, (_, pg_type) in cursors.parts.items()}
+    table, where = source.table.format(it="it", **parts), source.where.format(it="it", parent="t0")
     conditions = {**source.conditions, **source.arguments}
     for name, condition in conditions.items():
         for answer in (True, False) if isinstance(condition, Switch) else (True,):
@@ -151,6 +153,9 @@ def _page_statements(source: Page, row: RowType | None) -> Iterator[tuple[str, s
     for name, key in source.order.keys.items():
         order = f"{key.sql}, {source.order.tiebreak.sql}".format(it="it")
         yield name, f"select exists (select from {table} where {where} order by {order}){_from(row)}"
+    if cursors is not None:
+        is_after, refusal = (sql.format(it="it", **parts) for sql in (cursors.is_after, cursors.refusal))
+        yield "after", f"select exists (select from {table} where {is_after} and {refusal} is null){_from(row)}"
 
 
 def _from(row: RowType | None) -> str:

@@ -5,18 +5,23 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from graphql import (
+    REMOVE,
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
+    GraphQLDeferDirective,
     GraphQLError,
     GraphQLField,
     GraphQLResolveInfo,
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    Visitor,
     parse,
     specified_rules,
     validate,
+    visit,
 )
 
 from resolvers.compile.arguments import Uncompilable
@@ -77,6 +82,8 @@ class PreparedOperation:
     lookup: Document
     variables: Variables
     sources: Sources
+    deferring: DocumentNode | None = None
+    """The document as it came, where it asks for parts to come later; `document` asks for them all at once."""
     statements: RecentlyUsed[Hashable, Statement | str] = field(
         default_factory=lambda: RecentlyUsed(STATEMENTS_PER_DOCUMENT)
     )
@@ -174,17 +181,31 @@ class Documents:
             return Refused([GraphQLError("The document is nested too deeply")])
         if errors:
             return Refused(errors)
-        operation = _named(document, operation_name)
+        # Whoever defers nothing need not wait for another walk through the document.
+        whole = _without_defer(document) if GraphQLDeferDirective.name in query else document
+        operation = _named(whole, operation_name)
         if isinstance(operation, GraphQLError):
             return Refused([operation])
-        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+        fragments = {node.name.value: node for node in whole.definitions if isinstance(node, FragmentDefinitionNode)}
         return PreparedOperation(
-            document,
+            whole,
             operation,
             Document(self._schema, fragments),
             Variables(self._schema, operation),
             self._sources,
+            document if whole is not document else None,
         )
+
+
+def _without_defer(document: DocumentNode) -> DocumentNode:
+    """The same document, itself where it has no `@defer`, with everything in one answer."""
+    whole: DocumentNode = visit(document, _Undefer())
+    return whole
+
+
+class _Undefer(Visitor):
+    def enter_directive(self, node: DirectiveNode, *_: object) -> object:
+        return REMOVE if node.name.value == GraphQLDeferDirective.name else None
 
 
 def _named(document: DocumentNode, name: str | None) -> OperationDefinitionNode | GraphQLError:

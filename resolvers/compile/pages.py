@@ -7,7 +7,7 @@ pages never shift a page, and ties neither lose nor repeat a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from resolvers.compile.filters import condition_sql, conditions_of
 from resolvers.compile.json_text import Json, Sql, concatenate, json_object
 from resolvers.compile.parameters import Parameters
 from resolvers.compile.selection import Selections, collect
-from resolvers.compile.sources import Order, Page
+from resolvers.compile.sources import Order, Page, RowCursors
 
 if TYPE_CHECKING:
     from resolvers.compile.statement import Compiler
@@ -46,6 +46,10 @@ class Window:
     not_before: str | None
     limit: str
     backward: bool
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """What the table may use of the cursor that was given."""
+    refusal: str | None = None
+    """What only the database knows to be wrong with that cursor (see RowCursors)."""
 
     @property
     def cursor(self) -> str:
@@ -80,8 +84,10 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
     place = f"({key.sql}, {tiebreak.sql})"
     forth, back = ("<", ">") if descending else (">", "<")
 
+    cursors = source.order.cursors
+
     def bound(cursor: str) -> str | None:
-        if cursor not in given:
+        if cursor not in given or cursors is not None:
             return None
         decode = decoder(source.order, name, cursor)
         value = parameters.bind_converted(given[cursor], lambda text: decode(text)[0], key.pg_type)
@@ -93,7 +99,7 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
     conditions += conditions_of(source.arguments, given, parameters)
     directions = ("desc", "asc") if descending else ("asc", "desc")
     order, reversed_order = (f"{key.sql} {direction}, {tiebreak.sql} {direction}" for direction in directions)
-    return Window(
+    window = Window(
         order=order,
         reversed_order=reversed_order,
         place=(key.sql, tiebreak.sql),
@@ -105,6 +111,26 @@ def window_of(source: Page, arguments: Mapping[str, Argument], parameters: Param
         not_before=before and f"{place} {forth}= {before}",
         limit=parameters.bind_converted(size, _checked_size("last" if backward else "first"), "integer"),
         backward=backward,
+    )
+    return window if cursors is None else _with_row_cursors(window, cursors, given.get("after"), parameters)
+
+
+def _with_row_cursors(window: Window, cursors: RowCursors, after: Argument | None, parameters: Parameters) -> Window:
+    def part(read: Callable[[Any], Any], pg_type: str) -> str:
+        if after is None:
+            return f"null::{pg_type}"
+        return parameters.bind_converted(after, lambda text: read(cursors.decode(text, "after")), pg_type)
+
+    parts = {name: part(read, pg_type) for name, (read, pg_type) in cursors.parts.items()}
+    is_after = None if after is None else cursors.is_after.format(it="{it}", **parts)
+    return replace(
+        window,
+        place=("{it}.cursor", window.place[1]),
+        cursor_of=lambda cursor, _: cursor,
+        after=is_after,
+        not_after=is_after and f"not ({is_after})",
+        parts=parts,
+        refusal=None if after is None else cursors.refusal.format(**parts),
     )
 
 
@@ -147,9 +173,12 @@ class _PageText:
             for key, found in selections.items()
         }
         json = json_object(members, type_.name)
+        # No answer at all: ordinary execution says what is wrong with the cursor.
+        guard = [Sql(f"case when {self.window.refusal} is null then '' end")] if self.window.refusal else []
         if not self.reads_rows:
-            return json
-        return Json([Sql(f"(select {concatenate(json.pieces)} from ({self.rows()}) {self.row})")], json.mixed)
+            return Json([*json.pieces, *guard], json.mixed)
+        rows = Sql(f"(select {concatenate(json.pieces)} from ({self.rows()}) {self.row})")
+        return Json([rows, *guard], json.mixed)
 
     def _asks_for_more(self, type_: GraphQLObjectType, selections: Selections) -> bool:
         wanted = "hasPreviousPage" if self.window.backward else "hasNextPage"
@@ -171,7 +200,7 @@ class _PageText:
         return f"select {it}.*{ahead} from {table} where {conditions} order by {self.fill(order, it)} limit {limit}"
 
     def fill(self, template: str, it: str) -> str:
-        return self.compiler.fill(template, it=it)
+        return self.compiler.fill(template, it=it, **self.window.parts)
 
     def aggregated(self, item: str, function: str = "string_agg", separator: str = ", ','") -> str:
         """An aggregate over the page's rows in the order of the list, the row beyond the page left out."""

@@ -87,13 +87,34 @@ class OrderKey:
 
 
 @dataclass(frozen=True, slots=True)
+class RowCursors:
+    """Cursors that the rows of a list have by themselves, as `{it}.cursor`, and that mean the same elsewhere.
+
+    `decode` takes the text of a cursor and the name of its argument, and raises InvalidCursor. `parts` says what
+    Postgres is told of it: the name in templates, how it is read, and the type that it is bound as. They are null where
+    no cursor is given.
+    """
+
+    decode: Callable[[str, str], Any]
+    parts: Mapping[str, tuple[Callable[[Any], Any], str]]
+    is_after: str
+    """Whether `{it}` comes after the cursor."""
+    refusal: str
+    """Null for a cursor to go on from, the oldest one for a cursor that is too old, the empty text for any other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """The orders of a list. The `tiebreak` makes each of them total; the names of `keys` are those of the enum."""
+    """The orders of a list. The `tiebreak` makes each of them total; the names of `keys` are those of the enum.
+
+    A list whose rows have `cursors` of their own is read forward only, and its table may use their parts.
+    """
 
     keys: Mapping[str, OrderKey]
     default: str
     descending: bool = True
     tiebreak: OrderKey = field(default=OrderKey("{it}.id", "uuid"))
+    cursors: RowCursors | None = None
 
 
 @dataclass(frozen=True, slots=True)

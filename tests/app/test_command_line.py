@@ -7,6 +7,7 @@ import pytest
 from graphql import build_schema
 
 from app.version import VERSION
+from tests.postgres import run_sql
 from tests.servers import run_command
 
 NOBODY = "http://127.0.0.1:9"
@@ -16,7 +17,7 @@ async def test_it_says_its_version() -> None:
     assert await run_command("--version") == (0, f"{VERSION}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "demo", "schema", "check"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "new-epoch", "demo", "schema", "check"])
 async def test_the_help_of_each_command_gives_an_example(command: str) -> None:
     code, out, _ = await run_command(command, "--help")
 
@@ -30,7 +31,7 @@ async def test_the_help_lists_the_commands_and_how_to_start() -> None:
 
     assert "reliability-studio serve" in out
     assert "http://127.0.0.1:9000/graphql" in out
-    for command in ("serve", "migrate", "demo", "schema", "check", "settings"):
+    for command in ("serve", "migrate", "new-epoch", "demo", "schema", "check", "settings"):
         assert f" {command} " in out
 
 
@@ -48,6 +49,15 @@ async def test_migrating_twice_is_once(empty_database_url: str) -> None:
     assert first[0] == second[0] == 0
     assert "Migrated the database to revision" in first[2]
     assert "The database is up to date." in second[2]
+
+
+async def test_a_new_epoch_begins_where_the_log_stands(database_url: str) -> None:
+    await run_sql(database_url, "update event_log_head set position = 7")
+
+    code, _, err = await run_command("new-epoch", settings={"DATABASE_URL": database_url})
+
+    assert code == 0
+    assert "The event log goes on after position 7 as " in err
 
 
 async def test_loading_the_demo_twice_is_once(empty_database_url: str) -> None:

@@ -1,18 +1,23 @@
 """What the event log forgets, and that it forgets nothing else."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from actions.idempotency import first_answer
 from actions.retention import forget_events
 from app.retention import Retention
 from db.database import Database
+from db.identifiers import new_id
+from domain.access import Actor, Role
 from domain.errors import CursorExpired
 from feed.cursor import Cursor, decode
 from feed.log import EventLog
 from tests.feed.logs import fill
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
@@ -33,9 +38,10 @@ def retention(database: Database, *, at: datetime) -> Retention:
 async def test_events_are_kept_for_as_long_as_promised(database: Database, database_url: str) -> None:
     await fill(database, database_url, 3)
 
-    assert await retention(database, at=datetime.now(UTC) + timedelta(days=29)).forget() == 0
+    early, late = (retention(database, at=datetime.now(UTC) + timedelta(days=days)) for days in (29, 31))
+    assert (await early.forget())["events"] == 0
     assert await positions(database) == [1, 2, 3]
-    assert await retention(database, at=datetime.now(UTC) + timedelta(days=31)).forget() == 3
+    assert (await late.forget())["events"] == 3
     assert await positions(database) == []
 
 
@@ -87,3 +93,24 @@ async def test_only_one_process_at_a_time_forgets(database: Database, database_u
         assert await forget_events(tx, recorded_before=TOMORROW, most=1) == 1
         assert await forget(database, TOMORROW) == 0
     assert await forget(database, TOMORROW) == 1
+
+
+async def test_idempotency_keys_are_kept_for_a_day(database: Database) -> None:
+    first, actor = new_id(), Actor(id=None, name="deploys", role=Role.RESPONDER)
+
+    async def answer_at(now: datetime) -> UUID:
+        async with database.writing(now) as tx:
+            return await first_answer(
+                tx,
+                "deploy-7",
+                operation="recordDeployment",
+                input={},
+                answer_id=new_id() if now > NOON else first,
+                actor=actor,
+            )
+
+    assert await answer_at(NOON) == first
+    assert (await retention(database, at=NOON + timedelta(hours=23)).forget())["idempotency_keys"] == 0
+    assert await answer_at(NOON + timedelta(hours=23)) == first
+    assert (await retention(database, at=NOON + timedelta(hours=24)).forget())["idempotency_keys"] == 1
+    assert await answer_at(NOON + timedelta(hours=24)) != first

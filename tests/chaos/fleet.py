@@ -97,19 +97,31 @@ class Fleet:
         """Kill the leader, start it again when the other has taken over, and return how long nobody led."""
         leader = self.leader
         assert leader is not None
-        (other,) = (slot for slot in self.slots if slot is not leader)
         killed_at = datetime.now(UTC)
         await leader.stop(signal.SIGKILL)
-
-        def has_taken_over() -> bool:
-            since = other.leadership_began_at
-            return since is not None and since > killed_at
-
-        await until(has_taken_over, timeout_seconds=RECOVERY_SECONDS)
-        began = other.leadership_began_at
-        assert began is not None
+        led_at = await self._taken_over(leader)
         await leader.start()
-        return (began - killed_at).total_seconds()
+        return (led_at - killed_at).total_seconds()
+
+    async def freeze_leader(self) -> float:
+        """Let the leader hang until the other leads, go on as if nothing had happened; return how long nobody led."""
+        leader = self.leader
+        assert leader is not None
+        frozen_at = datetime.now(UTC)
+        leader.signal(signal.SIGSTOP)
+        try:
+            return (await self._taken_over(leader) - frozen_at).total_seconds()
+        finally:
+            leader.signal(signal.SIGCONT)
+
+    async def _taken_over(self, former: Slot) -> datetime:
+        """When another than this leader has become the leader."""
+        await until(lambda: self.leader is not former, timeout_seconds=RECOVERY_SECONDS)
+        leader = self.leader
+        assert leader is not None
+        led_at = leader.leadership_began_at
+        assert led_at is not None
+        return led_at
 
     async def kill_follower(self) -> None:
         """Kill whoever does not lead, and start it again."""
@@ -117,16 +129,6 @@ class Fleet:
             if slot is not self.leader:
                 await slot.stop(signal.SIGKILL)
                 await slot.start()
-
-    async def freeze_leader(self) -> None:
-        """Let the leader hang until the other leads, then let it go on as if nothing had happened."""
-        leader = self.leader
-        assert leader is not None
-        leader.signal(signal.SIGSTOP)
-        try:
-            await until(lambda: self.leader is not leader, timeout_seconds=RECOVERY_SECONDS)
-        finally:
-            leader.signal(signal.SIGCONT)
 
     async def replace_server(self, chance: random.Random) -> None:
         """Stop a server in an orderly way, as an upgrade does, and start it again."""

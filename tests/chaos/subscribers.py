@@ -26,6 +26,11 @@ SELECTIONS = {
     """,
 }
 
+SNAPSHOT = """
+  query Snapshot($id: ID!) { asOfCursor incident(id: $id) {
+    timeline(first: 200) { nodes { id } pageInfo { hasNextPage } } } }
+"""
+
 
 class Disconnected(Exception):
     """The connection is gone, or the server cannot be reached."""
@@ -63,6 +68,10 @@ class Subscriber:
     chance: random.Random
     takes_snapshot: bool = True
     start: str | None = None
+    known_notes: frozenset[str] | None = None
+    """The entries of the incident's timeline in the snapshot that `start` belongs to, for who listens to a timeline."""
+    began_after: str | None = None
+    """The cursor that the first of `received` was asked for with."""
     received: list[Mapping[str, Any]] = field(default_factory=list)
     connections: int = 0
     transport: ClassVar[str]
@@ -84,7 +93,7 @@ class Subscriber:
             url = self.chance.choice(self.fleet.slots).url
             try:
                 if self.takes_snapshot and self.start is None:
-                    self.start = await self._snapshot(url)
+                    await self._take_snapshot(url)
                 await self.listen(url)
             except (Disconnected, OSError, httpx.TransportError, TimeoutError):
                 pass
@@ -109,18 +118,26 @@ class Subscriber:
         self.received.append(event)
         return event
 
-    @property
-    def request(self) -> dict[str, Any]:
-        """What goes to the server now."""
-        return {"query": self.wish.query, "variables": {**self.wish.variables, "after": self.cursor}}
+    def request(self, after: str | None) -> dict[str, Any]:
+        """What goes to the server to listen after a cursor."""
+        if not self.received:
+            self.began_after = after
+        return {"query": self.wish.query, "variables": {**self.wish.variables, "after": after}}
 
-    async def _snapshot(self, url: str) -> str:
+    async def _take_snapshot(self, url: str) -> None:
+        incident = self.wish.variables["incidentId"] if self.wish.field == "timelineEvents" else None
+        query = "{ asOfCursor }" if incident is None else SNAPSHOT
+        body = {"query": query, "variables": {"id": incident}}
         async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
-            answer = await client.post(f"{url}/graphql", json={"query": "{ asOfCursor }"})
+            answer = await client.post(f"{url}/graphql", json=body)
         if answer.status_code != 200 or answer.json().get("errors"):
             raise Disconnected(answer.text)
-        cursor: str = answer.json()["data"]["asOfCursor"]
-        return cursor
+        data = answer.json()["data"]
+        if incident is not None:
+            timeline = data["incident"]["timeline"]
+            assert not timeline["pageInfo"]["hasNextPage"], "too late for a snapshot in one page"
+            self.known_notes = frozenset(entry["id"] for entry in timeline["nodes"])
+        self.start = data["asOfCursor"]
 
 
 class WebSocketSubscriber(Subscriber):
@@ -154,7 +171,7 @@ class WebSocketSubscriber(Subscriber):
     async def _answer(self, connection: websockets.ClientConnection, message: Mapping[str, Any]) -> None:
         match message["type"]:
             case "connection_ack":
-                subscribe = {"id": "live", "type": "subscribe", "payload": self.request}
+                subscribe = {"id": "live", "type": "subscribe", "payload": self.request(self.cursor)}
                 await connection.send(orjson.dumps(subscribe).decode())
             case "next":
                 self.take(message["payload"])
@@ -189,7 +206,9 @@ class EventStreamSubscriber(Subscriber):
         raise Disconnected
 
     def _request(self, port: int) -> bytes:
-        body = orjson.dumps({"query": self.wish.query, "variables": {**self.wish.variables, "after": self.start}})
+        request = self.request(self._last_id or self.start)
+        # A browser sends the same body for ever: the id of the last event goes before its `after`.
+        body = orjson.dumps({**request, "variables": {**request["variables"], "after": self.start}})
         resume = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id is not None else ""
         return (
             f"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"

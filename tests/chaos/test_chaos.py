@@ -1,6 +1,7 @@
 """Nothing lost, nothing twice, nothing out of order, whatever is killed, cut or restarted meanwhile.
 
-`CHAOS_SECONDS` says for how long things go wrong (25 by default; `make chaos` takes minutes), `CHAOS_SEED` which ones.
+`CHAOS_SECONDS` says for how long things go wrong (8 by default; `make chaos` takes minutes), `CHAOS_SEED` which
+ones. Each goes wrong once at least.
 """
 
 import asyncio
@@ -33,12 +34,13 @@ from tests.chaos.subscribers import (
 from tests.chaos.writers import SERVICES, Ledger, Writer
 from tests.waiting import until
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 WRITERS = 16
 SUBSCRIBERS = 50
-TAKEOVER_SECONDS = 5.0
-"""What a takeover may take on a busy machine that runs other tests. It should be within one second."""
+TAKEOVER_SECONDS = 1.0
+SLOW_TAKEOVER_SECONDS = 5.0
+"""What a takeover may take at times, on a machine that is busy with other tests as well."""
 
 Event = Mapping[str, Any]
 Fault = Callable[[], Awaitable[object]]
@@ -64,7 +66,6 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return write
 
 
-@pytest.mark.skipif("CHAOS_SECONDS" not in os.environ, reason="takes a machine of its own; run: make chaos")
 async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_killed(
     fleet: Fleet, say: Callable[[str], None]
 ) -> None:
@@ -100,13 +101,20 @@ async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_k
         f"{sum(len(each.received) for each in subscribers)} deliveries to {SUBSCRIBERS} subscribers "
         f"over {sum(each.connections for each in subscribers)} connections; faults {dict(faults)}"
     )
-    say("leader takeover after SIGKILL: " + ", ".join(f"{seconds:.2f} s" for seconds in takeovers))
+    say(
+        "nobody led, after the leader was killed or frozen, for "
+        + ", ".join(f"{seconds:.2f} s" for seconds in takeovers)
+    )
     _judge_log(events, stored, ledger)
     verdicts = [_judge(subscriber, events) for subscriber in subscribers]
+    for number, (subscriber, verdict) in enumerate(zip(subscribers, verdicts, strict=True)):
+        if any(verdict.values()):
+            say(f"subscriber {number} ({subscriber.transport}, {subscriber.wish.field}): {verdict}")
     totals = {name: sum(verdict[name] for verdict in verdicts) for name in verdicts[0]}
     say(", ".join(f"{name} {count}" for name, count in totals.items()))
     assert totals == dict.fromkeys(totals, 0)
-    assert max(takeovers) < TAKEOVER_SECONDS
+    assert min(takeovers) < TAKEOVER_SECONDS
+    assert max(takeovers) < SLOW_TAKEOVER_SECONDS
 
 
 def _dice(seed: float) -> random.Random:
@@ -147,20 +155,22 @@ async def _go_wrong(
     async def kill_leader() -> None:
         takeovers.append(await fleet.kill_leader())
 
+    async def freeze_leader() -> None:
+        takeovers.append(await fleet.freeze_leader())
+
     async def cut_sockets() -> None:
         for subscriber in chance.sample(subscribers, len(subscribers) // 2):
             subscriber.cut()
 
     faults: dict[str, Fault] = {
         "leader killed": kill_leader,
+        "leader frozen": freeze_leader,
         "sockets cut": cut_sockets,
         "Postgres crashed": lambda: fleet.restart_postgres(signal.SIGQUIT),
         "server killed": fleet.kill_follower,
         "Postgres restarted": lambda: fleet.restart_postgres(signal.SIGINT),
         "server replaced": lambda: fleet.replace_server(chance),
     }
-    if SECONDS >= 60:
-        faults["leader frozen"] = fleet.freeze_leader
     done: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     ends = loop.time() + SECONDS
@@ -205,7 +215,7 @@ async def _final(database_url: str) -> tuple[list[Event], Mapping[str, set[str]]
 
         await until(is_dry, timeout_seconds=RECOVERY_SECONDS)
         rows = await connection.fetch(
-            "select position, xid::text::bigint as xid, type::text, incident_id::text, service_ids::text[],"
+            "select position, seq, xid::text::bigint as xid, type::text, incident_id::text, service_ids::text[],"
             " severity::text, subject_id::text, payload::text from event_log order by position"
         )
         stored = {
@@ -238,29 +248,33 @@ async def _caught_up(
 
 def _expected(subscriber: Subscriber, events: Sequence[Event]) -> list[Event]:
     """The part of the log that is meant for a subscriber, from where it began."""
-    if subscriber.start is None:
-        first = position_of(subscriber.received[0]["cursor"]) if subscriber.received else len(events) + 1
-        return [event for event in events if event["position"] >= first and subscriber.wish.means(event)]
-    start = decode(subscriber.start)
-    return [
-        event
-        for event in events
-        if event["position"] > start.position
-        and not (start.snapshot is not None and start.snapshot.has_seen(event["xid"]))
-        and subscriber.wish.means(event)
-    ]
+    if subscriber.began_after is not None:
+        start = decode(subscriber.began_after)
+        mine = [event for event in events if start.lacks(event["position"], event["seq"], event["xid"])]
+    elif subscriber.received:
+        # It began at a moment that only the server knows, before what it was told first: an event, or a place.
+        first = subscriber.received[0]
+        before = position_of(first["cursor"]) - (first["type"] != "CHECKPOINT")
+        mine = [event for event in events if event["position"] > before]
+    else:
+        mine = []
+    return [event for event in mine if subscriber.wish.means(event)]
 
 
 def _judge(subscriber: Subscriber, events: Sequence[Event]) -> dict[str, int]:
     """What is wrong with what a subscriber was sent."""
     expected = {event["position"]: event for event in _expected(subscriber, events)}
     got = [position_of(event["cursor"]) for event in subscriber.events]
-    chain = [position_of(event["cursor"]) for event in subscriber.received]
-    before = [subscriber.start, *(event["cursor"] for event in subscriber.received)]
+    # A checkpoint after a silence stands where the last event stood.
+    chain = [(position_of(event["cursor"]), event["type"] == "CHECKPOINT") for event in subscriber.received]
+    before = [subscriber.began_after, *(event["cursor"] for event in subscriber.received)]
     return {
         "lost": len(expected.keys() - set(got)),
         "duplicated": len(got) - len(set(got)),
-        "out of order": sum(later <= earlier for earlier, later in pairwise(chain)),
+        "out of order": sum(
+            later < earlier or (later == earlier and not is_checkpoint)
+            for (earlier, _), (later, is_checkpoint) in pairwise(chain)
+        ),
         "not asked for": len(set(got) - expected.keys()),
         "chains broken": sum(
             event["previousCursor"] != cursor for cursor, event in zip(before, subscriber.received, strict=False)
@@ -270,6 +284,23 @@ def _judge(subscriber: Subscriber, events: Sequence[Event]) -> dict[str, int]:
             for event in subscriber.events
             if position_of(event["cursor"]) in expected
         ),
+        **_judge_snapshot(subscriber, {event["position"]: event for event in events}, got),
+    }
+
+
+def _judge_snapshot(subscriber: Subscriber, events: Mapping[int, Event], got: Sequence[int]) -> dict[str, int]:
+    """Whether a timeline as it was read, and what was told of it since, are all of it, and have nothing in common.
+
+    Needs no word of what a cursor means.
+    """
+    known = subscriber.known_notes
+    if known is None:
+        return {"missing between snapshot and stream": 0, "both in snapshot and stream": 0}
+    told = {events[position]["subject_id"] for position in got}
+    everything = {event["subject_id"] for event in events.values() if subscriber.wish.means(event)}
+    return {
+        "missing between snapshot and stream": len(everything - known - told),
+        "both in snapshot and stream": len(known & told),
     }
 
 

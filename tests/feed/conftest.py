@@ -19,11 +19,12 @@ from db.identifiers import new_id
 from db.outbox import outbox
 from domain.errors import DatabaseUnavailable
 from domain.feed import EventType
-from feed.cursor import Cursor, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import Hub, Place
+from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay
+from feed.stream import Place
 from tests.waiting import until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -107,8 +108,8 @@ class Feed:
     def __init__(self, database: Database, url: str) -> None:
         self.database = database
         self.url = url
-        self.relay = Relay(url)
         self.log = EventLog(database, url)
+        self.relay = Relay(url, self.log)
         self.hub = Hub(self.log, checkpoint_seconds=1)
 
     async def write(self, count: int = 1, **known: Any) -> list[int]:
@@ -149,6 +150,14 @@ class Feed:
     async def now(self) -> Cursor:
         """The place where the log stands for this process."""
         return Cursor(await self.log.started(), self.log.position)
+
+    async def as_of_now(self) -> Cursor:
+        """The cursor that a snapshot of this moment comes with."""
+        connection = await asyncpg.connect(driver_url(self.url))
+        try:
+            return decode(await connection.fetchval(f"select {AS_OF_CURSOR_SQL}"))
+        finally:
+            await connection.close()
 
     def listen(self, start: Cursor, filter_: EventFilter = EVERYTHING, renderer: Text | None = None) -> Listener:
         return Listener(self.hub, start, filter_, renderer or Text())

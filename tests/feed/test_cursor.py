@@ -1,15 +1,18 @@
 """Cursors: opaque, exact, and never believed blindly."""
 
-import asyncio
 import base64
+from uuid import UUID
 
 import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import func, select
 
+from db.database import Database
 from domain.errors import InvalidCursor
-from feed.cursor import AS_OF_CURSOR_SQL, CURSOR_SQL, Cursor, Snapshot, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, CURSOR_SQL, Cursor, Reach, Seen, Snapshot, decode, encode
+from tests.feed.conftest import NOON, write
 
 POSITIONS = st.integers(0, 2**63 - 1)
 
@@ -22,7 +25,7 @@ SNAPSHOTS = st.builds(
 )
 
 
-@given(st.builds(Cursor, st.uuids(), POSITIONS, st.none() | SNAPSHOTS))
+@given(st.builds(Cursor, st.uuids(), POSITIONS, st.none() | st.builds(Seen, POSITIONS, SNAPSHOTS)))
 def test_a_cursor_survives_the_way_to_the_client_and_back(cursor: Cursor) -> None:
     assert decode(encode(cursor)) == cursor
 
@@ -44,9 +47,11 @@ def test_whatever_is_no_cursor_is_refused_as_such(text: str) -> None:
         '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1.5]',
         '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", true]',
         '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 9223372036854775808]',
-        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, "3:x:"]',
-        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, "3:4:", 1]',
-        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, 3]',
+        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, 7, "3:x:"]',
+        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, 7, "3:4:", 1]',
+        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, 7, 3]',
+        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, true, "3:4:"]',
+        '["6f0ad1b4-0e8b-4d0e-8a15-6b9c1f6f2c11", 1, "3:4:"]',
         "[7, 1]",
     ],
 )
@@ -67,22 +72,42 @@ async def test_postgres_writes_the_same_cursors(database_url: str) -> None:
         await connection.close()
 
 
-async def test_a_snapshot_s_cursor_says_what_the_snapshot_had_seen(database_url: str) -> None:
-    holder, reader = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+async def test_a_snapshot_s_cursor_says_what_the_snapshot_had_seen_of_the_outbox(
+    database: Database, database_url: str
+) -> None:
+    reader = await asyncpg.connect(database_url)
     try:
-        held = holder.transaction()
-        await held.start()
-        open_xid = int(await holder.fetchval("select pg_current_xact_id()::text"))
-        done_xid = int(await reader.fetchval("select pg_current_xact_id()::text"))
-        text = await reader.fetchval(f"select {AS_OF_CURSOR_SQL}")
-        cursor = decode(text)
-        later_xid = int(await reader.fetchval("select pg_current_xact_id()::text"))
-        await held.rollback()
+        async with database.writing(NOON) as held:
+            (open_seq,) = await write(held)
+            open_xid = (await held.execute(select(func.pg_current_xact_id()))).scalar_one()
+            async with database.writing(NOON) as done:
+                (seen_seq,) = await write(done)
+                seen_xid = (await done.execute(select(func.pg_current_xact_id()))).scalar_one()
+            text = await reader.fetchval(f"select {AS_OF_CURSOR_SQL}")
     finally:
-        await asyncio.gather(holder.close(), reader.close())
-    assert cursor.snapshot is not None
+        await reader.close()
+    cursor = decode(text)
     assert encode(cursor) == text
-    assert [cursor.snapshot.has_seen(xid) for xid in (open_xid, done_xid, later_xid)] == [False, True, False]
+    assert not cursor.lacks(1, seen_seq, int(seen_xid))
+    assert cursor.lacks(1, open_seq, int(open_xid))
+    assert cursor.lacks(1, seen_seq + 1, int(seen_xid)), "another event of the same transaction id, after a crash"
+
+
+async def test_where_nothing_waits_a_snapshot_s_cursor_is_as_short_as_any(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        cursor = decode(await connection.fetchval(f"select {AS_OF_CURSOR_SQL}"))
+    finally:
+        await connection.close()
+    assert (cursor.position, cursor.seen) == (0, None)
+
+
+def test_what_a_snapshot_had_seen_is_forgotten_at_its_last_event() -> None:
+    epoch = UUID(int=1)
+    cursor = Cursor(epoch, 5, Seen(9, Snapshot(3, 4, frozenset())))
+    assert cursor.at(Reach(epoch, 6)).seen == cursor.seen
+    assert cursor.at(Reach(epoch, 6, 8)).seen == cursor.seen
+    assert cursor.at(Reach(epoch, 7, 9)) == Cursor(epoch, 7)
 
 
 async def test_a_snapshot_is_read_as_postgres_reads_it(database_url: str) -> None:
@@ -92,6 +117,6 @@ async def test_a_snapshot_is_read_as_postgres_reads_it(database_url: str) -> Non
         snapshot = Snapshot.parse(text)
         for xid in range(5, 25):
             question = "select pg_visible_in_snapshot($1::text::xid8, $2::text::pg_snapshot)"
-            assert snapshot.has_seen(xid) is await connection.fetchval(question, str(xid), text)
+            assert snapshot.includes(xid) is await connection.fetchval(question, str(xid), text)
     finally:
         await connection.close()

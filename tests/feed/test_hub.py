@@ -9,11 +9,12 @@ from sqlalchemy import text
 
 from db.database import Database
 from domain.errors import CursorExpired
-from feed.cursor import Cursor, Snapshot, decode, encode
+from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
-from feed.hub import QUEUE_FRAMES, Frame, Hub, Place
+from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay
+from feed.stream import QUEUE_FRAMES, Frame, Place
 from tests.feed.logs import fill, running, tell
 from tests.postgres import run_sql
 from tests.waiting import until
@@ -135,6 +136,32 @@ async def test_who_falls_behind_reads_on_in_the_log(
         await lazy.aclose()
 
 
+async def test_more_than_can_be_rendered_as_it_happens_is_read_from_the_log_instead_and_nothing_is_missed(
+    database: Database, database_url: str, event_log: EventLog, epoch: UUID
+) -> None:
+    hub, renderer = Hub(event_log, waiting_events=20), Plain()
+    renderer.gates = {1: asyncio.Event()}
+    async with running(event_log.run):
+        await event_log.started()
+        early = subscribe(hub, Cursor(epoch, 0), renderer)
+        told = asyncio.create_task(take(early, 151))
+        await until(lambda: hub.up_to_date == 1)
+        await fill(database, database_url, 150)
+        await until(lambda: event_log.position == 150)
+        late = subscribe(hub, Cursor(epoch, 0), renderer)
+        told_late = asyncio.create_task(take(late, 151))
+        await until(lambda: hub.subscribers == 2)
+        renderer.gates[1].set()
+        await until(lambda: hub.up_to_date == 2)
+        await fill(database, database_url, 1)
+
+        expected = [f"{position} after {position - 1}" for position in range(1, 152)]
+        assert await told == expected
+        assert await told_late == expected
+        await early.aclose()
+        await late.aclose()
+
+
 async def test_who_is_too_slow_for_the_logs_memory_is_told_so(
     database: Database, database_url: str, event_log: EventLog, hub: Hub, epoch: UUID
 ) -> None:
@@ -150,24 +177,26 @@ async def test_who_is_too_slow_for_the_logs_memory_is_told_so(
             await take(slow, 1)
 
 
-async def test_snapshots_stop_to_matter_once_the_log_is_past_them(
-    database: Database, database_url: str, event_log: EventLog, hub: Hub, epoch: UUID
+async def test_what_a_snapshot_had_seen_stops_to_matter_once_the_log_is_past_it(
+    database: Database, database_url: str, event_log: EventLog, hub: Hub
 ) -> None:
     renderer = Plain()
+    await tell(database)
     async with database.reading() as connection:
-        seen = Snapshot.parse((await connection.execute(text("select pg_current_snapshot()::text"))).scalar_one())
+        start = decode((await connection.execute(text(f"select {AS_OF_CURSOR_SQL}"))).scalar_one())
+    assert start.seen is not None
     async with running(event_log.run):
         await event_log.started()
-        members = [subscribe(hub, Cursor(epoch, 0, seen), renderer) for _ in range(3)]
-        firsts = [asyncio.create_task(take(member, 1)) for member in members]
+        members = [subscribe(hub, start, renderer) for _ in range(3)]
+        firsts = [asyncio.create_task(anext(member)) for member in members]
         await until(lambda: hub.up_to_date == 3)
-        await fill(database, database_url, 1)
-        assert [await first for first in firsts] == [["1 after 0"]] * 3
-
-        before = renderer.renderings
-        await fill(database, database_url, 1)
-        assert [await take(member, 1) for member in members] == [["2 after 1"]] * 3
-        assert renderer.renderings == before + 1
+        await tell(database)
+        async with running(Relay(database_url).run):
+            for first in firsts:
+                frame = await asyncio.wait_for(first, 20)
+                assert frame.body == b"2 after 0"
+                assert frame.reached == Cursor(start.epoch, 2)
+        assert renderer.renderings == 1
         for member in members:
             await member.aclose()
 

@@ -13,7 +13,7 @@ from domain.access import Actor, Role
 from domain.feed import EventType
 from feed.cursor import AS_OF_CURSOR_SQL, decode
 from feed.filter import EventFilter
-from feed.hub import QUEUE_FRAMES
+from feed.stream import QUEUE_FRAMES
 from tests.feed.conftest import EVERYTHING, NOON, Feed, Listener, Text
 from tests.waiting import until
 

@@ -1,11 +1,13 @@
 """What load balancers, container platforms and Prometheus ask."""
 
+import math
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from db.embedded import EmbeddedPostgres
+from tests.http.scrape import sample
 from tests.postgres import FORGETFUL
 from tests.servers import ServerProcess
 from tests.waiting import until
@@ -58,6 +60,7 @@ async def test_without_its_database_a_server_lives_but_cannot_serve_until_it_is_
         assert await status_is(200)
         await postgres.stop()
         await until(lambda: status_is(503))
+        assert math.isnan(await sample(http, "reliability_studio_relay_lag_seconds"))
         assert (await http.get("/health")).status_code == 200
         refused = await http.get("/api/incidents")
         assert refused.status_code == 503

@@ -14,6 +14,7 @@ import websockets
 from feed.cursor import decode
 from tests.http.event_stream import EVENT_STREAM, listen
 from tests.http.graphql_socket import CHANGES, SUBPROTOCOL, GraphQLSocket, connect, open_incident, rename, socket_url
+from tests.http.scrape import sample
 from tests.postgres import run_sql
 from tests.servers import ServerProcess
 from tests.waiting import until
@@ -86,6 +87,7 @@ async def test_a_socket_that_takes_nothing_is_dropped_delays_nobody_and_resumes_
             await rename(own_http, incident, f"Title {number}")
             assert (await quick.hear())["type"] == "next"
         await until(lambda: was_dropped(own_server))
+        assert await sample(own_http, "reliability_studio_slow_clients_dropped_total", transport="websocket") == 1
 
         taken = []
         while True:
@@ -121,6 +123,7 @@ async def test_an_event_stream_that_takes_nothing_is_dropped_delays_nobody_and_r
         return sum(line.get("operation") == "subscription" for line in own_server.log) == 2
 
     await until(was_ended)
+    assert await sample(own_http, "reliability_studio_slow_clients_dropped_total", transport="sse") == 1
     received = bytearray()
     try:
         while chunk := await reader.read(1_000_000):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import websockets
@@ -185,6 +186,11 @@ class TestInvalidMessages:
         await socket.say('{"type":"ping","payload":{"x":"%s"}}' % ("x" * (LARGEST_MESSAGE_BYTES - empty + 1)))
         assert (await socket.closed())[0] == 1009
 
+    async def test_a_message_may_come_in_fragments_some_of_them_empty(self, socket: GraphQLSocket) -> None:
+        await socket.connection.send(['{"type":', "", "", '"ping"}'])
+
+        assert await socket.hear() == {"type": "pong"}
+
     async def test_a_message_in_many_fragments_may_not_be_larger_either(self, socket: GraphQLSocket) -> None:
         with suppress(websockets.ConnectionClosed):  # The server need not wait for the end.
             await socket.connection.send(["x" * 1000] * 100)
@@ -351,11 +357,19 @@ class TestEndingOperations:
 
         await socket.ask("1", "{ __typename }")
 
-    async def test_a_query_that_is_completed_by_its_client_gets_no_result(self, socket: GraphQLSocket) -> None:
-        await socket.subscribe("1", "{ asOfCursor }")
-        await socket.say({"id": "1", "type": "complete"})
+    async def test_a_query_that_is_completed_by_its_client_gets_no_result(
+        self, socket: GraphQLSocket, served_database_url: str
+    ) -> None:
+        query = "{ detectionRules { totalCount } }"
+        database = await asyncpg.connect(served_database_url)
+        async with database.transaction():
+            await database.execute("lock table detection_rules in access exclusive mode")
+            await socket.subscribe("1", query)
+            await socket.say({"id": "1", "type": "complete"})
+            await socket.ask("2", "{ asOfCursor }")
+        await database.close()
 
-        await socket.ask("2", "{ asOfCursor }")
+        await socket.ask("3", query)
 
 
 class TestErrors:

@@ -32,6 +32,7 @@ async def awkward(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     database = await Database.connect(postgres.url_of("awkward"))
     async with database.writing(NOW) as tx:
         await write_rows(tx, awkward_rows())
+        await tx.execute(text("update event_log_head set position = (select max(position) from event_log)"))
         await tx.execute(text("analyze"))
     yield database
     await database.close()

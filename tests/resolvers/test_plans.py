@@ -20,6 +20,7 @@ MANY_ROWS = Path(__file__).with_name("many_rows.sql").read_text()
 SMALL = {
     "detection_rules",
     "detection_states",
+    "event_log_epochs",
     "event_log_head",
     "service_dependencies",
     "services",

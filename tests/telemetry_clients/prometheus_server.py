@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,9 @@ class PrometheusServer:
 
 
 @contextlib.asynccontextmanager
-async def running_prometheus(folder: Path, *, history: str = "") -> AsyncIterator[PrometheusServer]:
+async def running_prometheus(
+    folder: Path, *, history: str = "", flags: Sequence[str] = ()
+) -> AsyncIterator[PrometheusServer]:
     """Start a Prometheus of its own in an empty folder, on a free port, and stop it at the end.
 
     `history` is OpenMetrics text with timestamps (of the last two weeks) that it has stored already.
@@ -85,6 +87,7 @@ async def running_prometheus(folder: Path, *, history: str = "") -> AsyncIterato
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
             "--web.listen-address=127.0.0.1:0",
+            *flags,
             cwd=folder,
             stdout=output,
             stderr=output,
