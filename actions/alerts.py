@@ -13,8 +13,10 @@ from uuid import UUID
 import orjson
 from sqlalchemy import RowMapping, text
 
-from db.alerts import (
+from actions.grouping import as_rows, group
+from db.alert_statements import (
     ALERTS_LOCK,
+    COUNT_ATTEMPT_SQL,
     KNOWN_ALERTS_SQL,
     KNOWN_OCCURRENCES_SQL,
     MARK_PROCESSED_SQL,
@@ -22,13 +24,14 @@ from db.alerts import (
     WRITE_ALERTS_SQL,
     WRITE_DISPOSITIONS_SQL,
     WRITE_OCCURRENCES_SQL,
-    alert_deliveries,
 )
+from db.alerts import alert_deliveries
 from db.database import Transaction
 from db.identifiers import new_id
-from domain.alert_history import AlertState, Occurrence, Outcome, start_of, tell
+from domain.alert_history import AlertChange, AlertState, Occurrence, Outcome, start_of, tell
 from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
 from domain.errors import ValidationFailed
+from domain.grouping import GroupingRules
 from domain.incidents import Severity
 from domain.limits import TEXT_CHARACTERS
 from domain.text import clipped
@@ -38,6 +41,8 @@ from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
 
 BATCH_DELIVERIES: Final = 200
 BATCH_BYTES: Final = 4_000_000
+MOST_ATTEMPTS: Final = 3
+_USUAL_RULES: Final = GroupingRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,29 +59,15 @@ class Received:
     def read(self) -> Delivery:
         """Its alerts: the same whenever and wherever it is read. Raises ValidationFailed."""
         match self.kind:
-            case WebhookKind.ALERTMANAGER | WebhookKind.GRAFANA | WebhookKind.RECONCILIATION:
+            case WebhookKind.ALERTMANAGER | WebhookKind.GRAFANA:
                 return alertmanager.read(json_body(self.body), received_at=self.at)
             case WebhookKind.PAGERDUTY:
                 event = pagerduty.read(json_body(self.body), received_at=self.at, new_key=str(self.id))
                 return Delivery([event.alert])
             case WebhookKind.CLOUD_EVENTS:
                 return cloud_events.read(self.body, self.headers, received_at=self.at)
-            case WebhookKind.GENERIC | WebhookKind.DETECTION:
+            case WebhookKind.GENERIC | WebhookKind.DETECTION | WebhookKind.RECONCILIATION:
                 return generic.read(json_body(self.body), received_at=self.at)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertChange:
-    """What a delivery changed about an alert. `has_fired`: a firing was told that was not known; `is_over`: its end."""
-
-    alert_id: UUID
-    source: str
-    alert: IncomingAlert
-    state: AlertState
-    occurrence: Occurrence
-    is_new: bool
-    has_fired: bool
-    is_over: bool
 
 
 @dataclass(slots=True)
@@ -115,7 +106,9 @@ async def accept(tx: Transaction, received: Received) -> Delivery:
     return delivery
 
 
-async def tell_internal(tx: Transaction, *, source: str, alerts: Sequence[IncomingAlert]) -> UUID | None:
+async def tell_internal(
+    tx: Transaction, *, source: str, alerts: Sequence[IncomingAlert], kind: WebhookKind = WebhookKind.DETECTION
+) -> UUID | None:
     """Tell of alerts that a part of this program made, in the transaction of whatever made it so.
 
     They take the way of all others right after it has committed: a start and a fingerprint tell firings apart, so that
@@ -128,7 +121,7 @@ async def tell_internal(tx: Transaction, *, source: str, alerts: Sequence[Incomi
         alert_deliveries.insert().values(
             id=id,
             source=source,
-            kind=WebhookKind.DETECTION,
+            kind=kind,
             received_at=tx.now,
             body=orjson.dumps({"alerts": [generic.written(alert) for alert in alerts]}),
             alert_count=len(alerts),
@@ -137,15 +130,17 @@ async def tell_internal(tx: Transaction, *, source: str, alerts: Sequence[Incomi
     return id
 
 
-async def process(tx: Transaction) -> list[AlertChange] | None:
-    """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to a batch of them.
+async def process(
+    tx: Transaction, *, rules: GroupingRules = _USUAL_RULES, most: int = BATCH_DELIVERIES
+) -> list[AlertChange] | None:
+    """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to `most` of them,
+    and fold them into incidents.
 
-    None when nothing waits, or another transaction is at it. What is returned has to lead to incidents in the same
-    transaction.
+    Returns what changed about alerts, or None when nothing waits, or another transaction is at it.
     """
     if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ALERTS_LOCK})).scalar_one():
         return None
-    found = await tx.execute(text(WAITING_DELIVERIES_SQL), {"most": BATCH_DELIVERIES, "most_bytes": BATCH_BYTES})
+    found = await tx.execute(text(WAITING_DELIVERIES_SQL), {"most": most, "most_bytes": BATCH_BYTES})
     rows = found.mappings().all()
     if not rows:
         return None
@@ -158,7 +153,7 @@ async def process(tx: Transaction) -> list[AlertChange] | None:
             outcome, alert_id = Outcome(AlertDisposition.REJECTED, alert.reason), None
         else:
             entry = known[received.source, alert.fingerprint]
-            outcome, change = _fold(entry, received, alert)
+            outcome, change = _fold(entry, received, position, alert)
             alert_id = entry.id if entry.state is not None else None
             if change is not None:
                 changes.append(change)
@@ -172,9 +167,28 @@ async def process(tx: Transaction) -> list[AlertChange] | None:
                 "alert_id": alert_id,
             }
         )
-    await _write(tx, known, dispositions)
+    await _write(tx, known)
+    suppressed = await group(tx, changes, rules) if changes else {}
+    await _dispose(tx, dispositions, suppressed)
     await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row["id"] for row in rows], "now": tx.now})
     return changes
+
+
+async def count_attempt(tx: Transaction, *, reference: str) -> None:
+    """Remember that the oldest delivery that waits could not be processed, for a reason that is ours.
+
+    What fails MOST_ATTEMPTS times is put aside, so that it blocks nothing: its alerts are rejected with the reference.
+    """
+    row = (await tx.execute(text(COUNT_ATTEMPT_SQL))).first()
+    if row is None or row.attempts < MOST_ATTEMPTS:
+        return
+    reason = f"It could not be processed. Tell the operator of this server: the log has more under {reference}"
+    dispositions = [
+        {"delivery_id": row.id, "position": position, "disposition": AlertDisposition.REJECTED, "reason": reason}
+        for position in range(row.alert_count)
+    ]
+    await _dispose(tx, dispositions, {})
+    await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row.id], "now": tx.now})
 
 
 def _received(row: RowMapping) -> Received:
@@ -238,25 +252,30 @@ def _entry(row: RowMapping) -> _Known:
     return _Known(row["id"], state, {newest.starts_at: newest}, set())
 
 
-def _fold(entry: _Known, received: Received, alert: IncomingAlert) -> tuple[Outcome, AlertChange | None]:
+def _fold(entry: _Known, received: Received, position: int, alert: IncomingAlert) -> tuple[Outcome, AlertChange | None]:
     before = entry.occurrences.get(start_of(alert, entry.state, received.at))
     is_new = entry.state is None
     outcome = tell(entry.state, before, alert, received_at=received.at)
-    if outcome.state is None or outcome.occurrence is None:
+    state, occurrence = outcome.state, outcome.occurrence
+    if (state is None or occurrence is None) and alert.is_acknowledged:
+        state, occurrence = entry.state, before
+        outcome = Outcome(AlertDisposition.UPDATED, "Somebody works on it")
+    if state is None or occurrence is None:
         return outcome, None
-    occurrence = outcome.occurrence
-    entry.state = outcome.state
+    entry.state = state
     entry.occurrences[occurrence.starts_at] = occurrence
     entry.touched.add(occurrence.starts_at)
     return outcome, AlertChange(
         alert_id=entry.id,
         source=received.source,
         alert=alert,
-        state=outcome.state,
+        state=state,
         occurrence=occurrence,
         is_new=is_new,
         has_fired=occurrence.has_fired and not (before is not None and before.has_fired),
         is_over=occurrence.is_over and not (before is not None and before.is_over),
+        told_at=(received.id, position),
+        is_synthesised=received.kind is WebhookKind.RECONCILIATION,
     )
 
 
@@ -264,9 +283,7 @@ def _remarks(alert: IncomingAlert | Rejected) -> tuple[str, ...]:
     return tuple(f"{remark}." for remark in alert.remarks) if isinstance(alert, IncomingAlert) else ()
 
 
-async def _write(
-    tx: Transaction, known: Mapping[tuple[str, str], _Known], dispositions: Sequence[Mapping[str, Any]]
-) -> None:
+async def _write(tx: Transaction, known: Mapping[tuple[str, str], _Known]) -> None:
     changed = {key: entry for key, entry in known.items() if entry.touched}
     alerts = [_alert_row(source, fingerprint, entry) for (source, fingerprint), entry in changed.items()]
     occurrences = [
@@ -275,14 +292,19 @@ async def _write(
         for start in entry.touched
     ]
     if alerts:
-        await tx.execute(text(WRITE_ALERTS_SQL), {"rows": _json(alerts), "now": tx.now})
-        await tx.execute(text(WRITE_OCCURRENCES_SQL), {"rows": _json(occurrences)})
+        await tx.execute(text(WRITE_ALERTS_SQL), {"rows": as_rows(alerts), "now": tx.now})
+        await tx.execute(text(WRITE_OCCURRENCES_SQL), {"rows": as_rows(occurrences)})
+
+
+async def _dispose(
+    tx: Transaction, dispositions: Sequence[dict[str, Any]], suppressed: Mapping[tuple[UUID, int], str]
+) -> None:
+    for row in dispositions:
+        if reason := suppressed.get((row["delivery_id"], row["position"])):
+            row["disposition"] = AlertDisposition.SUPPRESSED
+            row["reason"] = clipped(f"{reason} {row['reason']}".strip(), TEXT_CHARACTERS)
     if dispositions:
-        await tx.execute(text(WRITE_DISPOSITIONS_SQL), {"rows": _json(dispositions), "now": tx.now})
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return orjson.dumps(rows, default=str).decode()  # The driver has a UUID of its own.
+        await tx.execute(text(WRITE_DISPOSITIONS_SQL), {"rows": as_rows(dispositions), "now": tx.now})
 
 
 def _alert_row(source: str, fingerprint: str, entry: _Known) -> dict[str, Any]:

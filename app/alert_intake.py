@@ -5,22 +5,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from secrets import token_hex
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from actions.alerts import Received, accept, process
+from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process
 from db.database import Database
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
-from domain.errors import DomainError
+from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
+from domain.grouping import GroupingRules
 from domain.webhooks.incoming import Delivery
 
 log = structlog.get_logger("reliability_studio.alerts")
 
 MOST_AT_ONCE: Final = 100
 POLL_SECONDS: Final = 0.5
+_USUAL_RULES: Final = GroupingRules()
 
 
 class Overloaded(Exception):
@@ -43,11 +46,13 @@ class AlertIntake:
         database: Database,
         *,
         now: Callable[[], datetime],
+        rules: GroupingRules = _USUAL_RULES,
         most_at_once: int = MOST_AT_ONCE,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._now = now
+        self._rules = rules
         self._most_at_once = most_at_once
         self._poll_seconds = poll_seconds
         self._storing = 0
@@ -84,9 +89,24 @@ class AlertIntake:
             await self._wait()
 
     async def _work_off(self) -> None:
+        most = BATCH_DELIVERIES
         while True:
-            if await self._database.transact(process, now=self._now()) is None:
-                return
+            work = partial(process, rules=self._rules, most=most)
+            try:
+                if await self._database.transact(work, now=self._now()) is None:
+                    return
+                most = BATCH_DELIVERIES
+            except (DatabaseUnavailable, DeadlineExceeded, Conflict):
+                raise  # It passes.
+            except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.
+                if most == 1:
+                    await self._put_aside(error)
+                most = 1
+
+    async def _put_aside(self, error: Exception) -> None:
+        reference = token_hex(6)
+        log.error("a delivery of alerts could not be processed", reference=reference, exc_info=error)
+        await self._database.transact(partial(count_attempt, reference=reference), now=self._now())
 
     async def _wait(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """Synthetic services: what their signals look like for eight days, and where in the last one something is wrong.
 
-Traffic follows the day and the week, with slow and fast noise, and counts are drawn (Poisson, overdispersed): a ratio or
-a quantile of few requests is as noisy as it really is. Nothing here knows what the rules look for.
+Traffic follows the day and the week, with slow and fast noise, and counts are drawn (Poisson, overdispersed): a ratio
+or a quantile of few requests is as noisy as it really is. Nothing here knows what the rules look for.
 """
 
 from collections.abc import Callable, Mapping

@@ -10,9 +10,12 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Table,
+    Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.columns import (
     changed,
@@ -22,6 +25,7 @@ from db.columns import (
     json_object,
     key,
     name,
+    number,
     prose,
     reference,
     timestamp,
@@ -31,6 +35,7 @@ from db.columns import (
 from db.metadata import metadata
 from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
 from domain.incidents import Severity
+from domain.suppressions import SuppressionKind
 
 alerts = Table(
     "alerts",
@@ -50,6 +55,9 @@ alerts = Table(
     reference("service_id", "services.id", on_delete="SET NULL", nullable=True),
     reference("incident_id", "incidents.id", on_delete="SET NULL", nullable=True),
     Column("occurrences", Integer, nullable=False, server_default=text("1")),
+    # A person said that it belongs to its incident, or that it does not belong to those.
+    Column("is_pinned", Boolean, nullable=False, server_default=text("false")),
+    Column("apart_from", ARRAY(Uuid), nullable=False, server_default=text("'{}'::uuid[]")),
     *changed(),
     UniqueConstraint("source", "fingerprint"),
     CheckConstraint("status <> 'RESOLVED' or ends_at is not null", name="ends_at_when_resolved"),
@@ -61,6 +69,7 @@ alerts = Table(
     Index(None, "service_id", "starts_at", "id"),
     Index(None, "incident_id", "starts_at", "id"),
     Index(None, "name", "starts_at", "id"),
+    Index("ix_alerts_loose", "id", postgresql_where=text("status = 'FIRING' and incident_id is null")),
     Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
 )
 
@@ -133,72 +142,70 @@ maintenance_windows = Table(
     Index(None, "created_by_id"),
 )
 
-ALERTS_LOCK = 0x5253_0004  # That of the transaction that tells alerts apart.
+alert_suppressions = Table(
+    "alert_suppressions",
+    metadata,
+    id_column(),
+    reference("alert_id", "alerts.id", on_delete="CASCADE"),
+    enum("kind", SuppressionKind),
+    # A window's or a silence's id, the number of an incident, the fingerprint of another alert.
+    *title("by"),
+    *prose("reason"),
+    timestamp("starts_at"),
+    timestamp("ends_at", nullable=True),
+    timestamp("created_at"),
+    UniqueConstraint("alert_id", "kind", "by"),
+)
 
-WAITING_DELIVERIES_SQL = """
-select id, source, kind::text, received_at, body, headers, alert_count from (
-  select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before
-  from (
-    select * from alert_deliveries where processed_at is null order by received_at, id limit :most
-  ) waiting
-) sized
-where bytes_before < :most_bytes
-order by received_at, id
-"""
-"""The oldest deliveries that nobody has looked at: a batch of them, and always at least one."""
+silences = Table(
+    "silences",
+    metadata,
+    *key("id", primary_key=True),
+    *json_array("matchers"),
+    timestamp("starts_at"),
+    timestamp("ends_at"),
+    *prose("created_by"),
+    *prose("comment"),
+    timestamp("seen_at"),
+    Index(None, "ends_at", "starts_at"),
+)
 
-KNOWN_ALERTS_SQL = """
-select alerts.id, alerts.source, alerts.fingerprint, alerts.occurrences, alerts.name, alerts.severity::text,
-  alerts.labels, alerts.annotations, alerts.generator_url, alerts.group_key,
-  coalesce(newest.starts_at, alerts.starts_at) as newest_starts_at,
-  case when newest.id is null then alerts.ends_at else newest.ends_at end as newest_ends_at,
-  coalesce(newest.is_over, alerts.status = 'RESOLVED') as newest_is_over,
-  coalesce(newest.has_fired, true) as newest_has_fired
-from unnest(cast(:sources as text[]), cast(:fingerprints as text[])) as told(source, fingerprint)
-join alerts on alerts.source = told.source and alerts.fingerprint = told.fingerprint
-left join lateral (
-  select * from alert_occurrences where alert_id = alerts.id order by starts_at desc limit 1
-) newest on true
-"""
+alert_audits = Table(
+    "alert_audits",
+    metadata,
+    id_column(),
+    timestamp("audited_at"),
+    *(
+        Column(counted, Integer, nullable=False)
+        for counted in (
+            "deliveries",
+            "received",
+            *(disposition.lower() for disposition in AlertDisposition),
+            "unaccounted",
+            "waiting",
+            "ungrouped",
+        )
+    ),
+    *number("oldest_waiting_seconds", nullable=True),
+    Index(None, "audited_at"),
+)
 
-KNOWN_OCCURRENCES_SQL = """
-select occurrences.alert_id, occurrences.starts_at, occurrences.ends_at, occurrences.is_over, occurrences.has_fired
-from unnest(cast(:alert_ids as uuid[]), cast(:starts as timestamptz[])) as told(alert_id, starts_at)
-join alert_occurrences occurrences
-  on occurrences.alert_id = told.alert_id and occurrences.starts_at = told.starts_at
-"""
+alert_groups = Table(
+    "alert_groups",
+    metadata,
+    reference("incident_id", "incidents.id", on_delete="CASCADE", primary_key=True),
+    # When the alert that began last, of those in the incident, began.
+    timestamp("last_fired_at"),
+    timestamp("flapping_since", nullable=True),
+    # That all alerts are over was acted on: what a person does afterwards counts.
+    Column("is_quiet", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_alert_groups_loud", "incident_id", postgresql_where=text("not is_quiet")),
+)
 
-WRITE_ALERTS_SQL = """
-insert into alerts (id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels,
-  annotations, generator_url, group_key, created_at, updated_at)
-select id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels, annotations,
-  generator_url, group_key, :now, :now
-from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, source text, fingerprint text, status alert_status,
-  starts_at timestamptz, ends_at timestamptz, occurrences integer, name text, severity severity, labels jsonb,
-  annotations jsonb, generator_url text, group_key text)
-on conflict (source, fingerprint) do update set
-  status = excluded.status, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
-  occurrences = excluded.occurrences, name = excluded.name, severity = excluded.severity, labels = excluded.labels,
-  annotations = excluded.annotations, generator_url = excluded.generator_url, group_key = excluded.group_key,
-  updated_at = excluded.updated_at
-"""
-
-WRITE_OCCURRENCES_SQL = """
-insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, has_fired)
-select id, alert_id, starts_at, ends_at, is_over, has_fired
-from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, alert_id uuid, starts_at timestamptz,
-  ends_at timestamptz, is_over boolean, has_fired boolean)
-on conflict (alert_id, starts_at) do update set
-  ends_at = excluded.ends_at, is_over = excluded.is_over, has_fired = excluded.has_fired
-"""
-
-WRITE_DISPOSITIONS_SQL = """
-insert into alert_dispositions (delivery_id, position, disposition, reason, alert_id, created_at)
-select delivery_id, position, disposition, reason, alert_id, :now
-from jsonb_to_recordset(cast(:rows as jsonb)) as told(delivery_id uuid, position integer,
-  disposition alert_disposition, reason text, alert_id uuid)
-"""
-
-MARK_PROCESSED_SQL = """
-update alert_deliveries set processed_at = :now where id = any(cast(:ids as uuid[])) and processed_at is null
-"""
+alert_group_keys = Table(
+    "alert_group_keys",
+    metadata,
+    reference("incident_id", "alert_groups.incident_id", on_delete="CASCADE", primary_key=True),
+    Column("key", Text, primary_key=True),
+    Index(None, "key", postgresql_using="hash"),
+)

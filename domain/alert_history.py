@@ -7,6 +7,7 @@ changes nothing twice: of two ends the later one counts, and an end counts more 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from domain.alerts import AlertDisposition, AlertStatus
 from domain.incidents import Severity
@@ -53,6 +54,25 @@ class Outcome:
     reason: str = ""
     state: AlertState | None = None
     occurrence: Occurrence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """What a delivery changed about an alert. `has_fired`: a firing was told that was not known; `is_over`: its end.
+
+    `told_at` says where: the delivery, and the position in it. `is_synthesised` means that we found out by ourselves.
+    """
+
+    alert_id: UUID
+    source: str
+    alert: IncomingAlert
+    state: AlertState
+    occurrence: Occurrence
+    is_new: bool
+    has_fired: bool
+    is_over: bool
+    told_at: tuple[UUID, int]
+    is_synthesised: bool = False
 
 
 def start_of(alert: IncomingAlert, state: AlertState | None, received_at: datetime) -> datetime:

@@ -34,6 +34,7 @@ _SEVERITIES: Final[Mapping[str, Severity]] = {
     **dict.fromkeys(("low", "info", "information", "informational", "notice", "none", "debug", "p4", "p5", "sev4"),
                     Severity.LOW),
 }  # fmt: skip
+_TELLING: Final = frozenset({"alertname", "service", "service_name", "severity", "job", "app", "namespace", "summary"})
 _FIRING: Final = frozenset(
     {"firing", "alerting", "triggered", "trigger", "open", "active", "critical", "problem", "down"}
 )
@@ -67,7 +68,7 @@ class Keeper:
         return clipped(written, limit)
 
     def labels(self, value: object) -> dict[str, str]:
-        """Labels: those that matter most for telling alerts apart are first in the order of names."""
+        """Labels. Where there are too many, those that say what and where are kept first."""
         return self._texts(value, "label", LABEL_VALUE_CHARACTERS, LABELS)
 
     def annotations(self, value: object) -> dict[str, str]:
@@ -129,7 +130,7 @@ class Keeper:
         if not isinstance(value, Mapping):
             raise ValidationFailed(f"its {what}s are no object of names and texts")
         kept: dict[str, str] = {}
-        for given in sorted(value):
+        for given in sorted(value, key=lambda name: (name not in _TELLING, name)):
             name = self.text(given, f"{what} name", LABEL_NAME_CHARACTERS).strip()
             if not name or name in kept:
                 self._remarks.append(f"a {what} without a name of its own was left out")
