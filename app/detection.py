@@ -59,6 +59,8 @@ class Detection:
     async def evaluate(self, job: Job) -> None:
         """Evaluate all rules once. Raises Conflict when the job was lost, DatabaseUnavailable."""
         at = self._now()
+        # First, when what the last time told has been worked off.
+        await self._database.transact(partial(end_orphans, job=job, before=at - _ORPHANED_AFTER), now=at)
         rules, catalog = await self._database.transact(_rules_and_services, now=at)
         turn = asyncio.Semaphore(_RULES_AT_ONCE)
 
@@ -67,7 +69,6 @@ class Detection:
                 await self._evaluate_one(job, stored, catalog, at)
 
         outcomes = await asyncio.gather(*map(one, rules), return_exceptions=True)
-        await self._database.transact(partial(end_orphans, job=job, before=at - _ORPHANED_AFTER), now=at)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
