@@ -72,11 +72,12 @@ class StoredRule:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a service, or why nothing could be."""
+    """What was seen of a service, or why nothing could be. `detail` is what an alert says beside the value."""
 
     service: WatchedService
     observation: Observation | None
     error: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +305,8 @@ def _alert(
         raise RuntimeError("a rule that was not evaluated has nothing to tell")
     if transition is Transition.FIRED:
         said = summary(stored.rule, seen.service.name, seen.observation.value, seen.observation.expected)
+        if seen.detail is not None:
+            said = clipped(f"{said}: {seen.detail}", TEXT_CHARACTERS)
         return _incoming(
             stored, seen.service, AlertStatus.FIRING, said, starts_at=after.bad_since or after.since, ends_at=None
         )

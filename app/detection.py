@@ -14,13 +14,14 @@ from actions.detect import Seen, StoredRule, enabled_rules, end_orphans, record_
 from actions.detection_history import History
 from actions.detection_questions import Measured, Measuring, WatchedService, grid_until, watched_services
 from actions.jobs import Job
+from app.detection_logs import LogNovelty
 from app.jobs import Work
 from db.database import Database, Transaction
 from domain.alerts import DetectionKind
 from domain.detection import Rule
 from domain.errors import Conflict, DomainError
 from domain.time import Deadline
-from engines.detection.judging import judge
+from engines.detection.judging import Frame, judge
 from engines.detection.lifecycle import Observation, State
 from engines.detection.replay import RECENT_SECONDS, Grid, frame_at, observations
 from engines.detection.statistics import Floats
@@ -48,6 +49,7 @@ class Detection:
         self._database = database
         self._measuring = Measuring(telemetry)
         self._history = History(self._measuring)
+        self._novelty = LogNovelty(telemetry)
         self._now = now
         self._interval_seconds = interval_seconds
 
@@ -112,6 +114,8 @@ class Detection:
         self, rule_id: UUID, rule: Rule, watched: Sequence[WatchedService], at: datetime
     ) -> tuple[list[Seen], str | None]:
         deadline = Deadline.after(_RULE_SECONDS)
+        if rule.kind is DetectionKind.LOG_NOVELTY:
+            return await self._judged_logs(rule_id, rule, watched, at, deadline)
         grid = _grid(rule, at)
         measured = await self._measuring.measure(rule, watched, grid, deadline=deadline)
         kept = None
@@ -123,6 +127,19 @@ class Detection:
         frame = frame_at(rule, grid, measured.values, measured.requests, grid.count - 1, kept, earlier)
         judgement = await asyncio.to_thread(judge, rule, frame)
         return _seen_of(measured, observations(judgement)), _first_failure(measured)
+
+    async def _judged_logs(
+        self, rule_id: UUID, rule: Rule, watched: Sequence[WatchedService], at: datetime, deadline: Deadline
+    ) -> tuple[list[Seen], str | None]:
+        found = await self._novelty.novelties(rule_id, rule, watched, at, deadline=deadline)
+        seen = observations(judge(rule, Frame(found.counts)))
+        error = next((failure.message for failure in found.failures.values()), None)
+        return [
+            Seen(service, None, failure.message)
+            if (failure := found.failures.get(service.id)) is not None
+            else Seen(service, observation, detail=found.samples.get(service.id))
+            for service, observation in zip(watched, seen, strict=True)
+        ], error
 
 
 async def _rules_and_services(tx: Transaction) -> tuple[list[StoredRule], list[WatchedService]]:

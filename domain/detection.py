@@ -14,7 +14,7 @@
 | `earlierDays` | SEASONAL | 7 | how many days are looked back on, 3 to 28 |
 | `objective` | SLO_BURN | 0.999 | the ratio of good requests that is promised |
 | `longWindowSeconds`, `shortWindowSeconds` | SLO_BURN | 3600, 300 | the windows over both of which it must burn |
-| `levels` | LOG_NOVELTY | `["ERROR"]` | the levels of lines that count |
+| `levels` | LOG_NOVELTY | `["ERROR", "FATAL"]` | the levels of lines that count |
 | `minimumLines` | LOG_NOVELTY | 5 | how many lines of a template make it one |
 
 A query may use `$window` and `$services`, a regular expression (RE2) of the names of the services that are watched, as
@@ -62,7 +62,7 @@ class Parameters:
     objective: float = 0.999
     long_window_seconds: float = 3600.0
     short_window_seconds: float = 300.0
-    levels: tuple[str, ...] = ("ERROR",)
+    levels: tuple[str, ...] = ("ERROR", "FATAL")
     minimum_lines: int = 5
 
 
@@ -227,7 +227,9 @@ def filled(text: str, *, window: str, services: str) -> str:
 def _require_something_to_watch(kind: DetectionKind, signal: GoldenSignal | None, query: str | None) -> None:
     if kind is DetectionKind.LOG_NOVELTY:
         if signal is not None:
-            raise ValidationFailed("New log templates are no signal. Leave the signal out", ("signal",))
+            raise ValidationFailed("New kinds of log lines are no signal. Leave the signal out", ("signal",))
+        if query is not None:
+            raise ValidationFailed("New kinds of log lines are found in all logs. Leave the query out", ("query",))
         return
     if kind is DetectionKind.SLO_BURN:
         if signal not in (None, GoldenSignal.ERROR_RATIO):
