@@ -30,6 +30,7 @@ from telemetry_clients.signal_queries import joined
 _SIGNAL_LABEL = "golden_signal"
 _SERVICE_LABEL = "catalog_service"
 _LOOKBACK_SECONDS = 21_600.0
+_PLENTY = 1e12  # requests, where nobody knows how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class _AskingOne:
             named = {frozenset({(_SERVICE_LABEL, str(index))}): [index] for index, _ in given}
             asked.append(_Asked("\nor\n".join(parts), named))
             if self._requests is not None:
-                self._requests[[index for index, _ in given]] = np.inf
+                self._requests[[index for index, _ in given]] = _PLENTY
         return asked
 
     async def _usual(self, signal: GoldenSignal, usual: Mapping[int, Service]) -> _Asked | None:

@@ -1,8 +1,7 @@
 """Whether a value is unusual: against the same hour of earlier days, and against the last hour.
 
 Both must say so, where both are known: what is usual at this hour is no anomaly, however sudden, and a weekend that is
-unlike the working days before it is none either, because its last hour was as quiet. Only what is far from all that
-earlier days have seen needs no sudden beginning. The distance is a robust z-score,
+unlike the working days before it is none either, because its last hour was as quiet. The distance is a robust z-score,
 with medians for means and the median absolute deviation for the standard deviation (Iglewicz and Hoaglin, 1993), so
 that an incident of yesterday does not become what is usual. How far the last hour deviates is measured from one moment
 to the next, so that a slope does not hide what it leads to. A flat series has a deviation of 0, for which a share of
@@ -22,7 +21,6 @@ _LEAST_SHARE_OF_A_DAY: Final = 0.5
 _FLOOR_OF_LEVEL: Final = 0.05
 _TINY: Final = 1e-12
 _HYSTERESIS: Final = 0.75
-_FAR: Final = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def compare(value: Floats, usual: Usual, limits: Limits) -> tuple[Flags, Flags, 
     """Where values are bad, where they are good, and what would be usual. Unknown pasts have no say."""
     earlier = _excess(value, usual.earlier_centre, usual.earlier_deviation, limits)
     recent = _excess(value, usual.recent_centre, usual.recent_deviation, limits)
-    excess = np.fmax(np.fmin(earlier, recent), earlier / _FAR)
+    excess = np.fmin(earlier, recent)
     known = ~np.isnan(excess)
     expected = np.where(np.isnan(usual.earlier_centre), usual.recent_centre, usual.earlier_centre)
     return known & (excess >= 1.0), known & (excess < _HYSTERESIS), expected

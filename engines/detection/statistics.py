@@ -43,12 +43,17 @@ def step_deviations(values: Floats) -> Floats:
 def wilson_bounds(ratios: Floats, counts: Floats, z: float) -> tuple[Floats, Floats]:
     """Between what the true ratio lies when `ratios` of `counts` trials were seen, `z` deviations to either side.
 
-    Wilson (1927), which holds for few trials and for ratios near 0 and 1, unlike the normal approximation. NaN without
-    trials.
+    Wilson's score interval with continuity correction (Newcombe, 1998), which holds for few trials and for ratios near
+    0 and 1, unlike the normal approximation. NaN without trials.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         trials = np.where(counts > 0, counts, np.nan)
-        square = z * z / trials
-        centre = (ratios + square / 2) / (1 + square)
-        spread = z / (1 + square) * np.sqrt(ratios * (1 - ratios) / trials + square / (4 * trials))
-    return centre - spread, centre + spread
+        hits, misses = ratios, 1 - ratios
+        base = hits + z * z / (2 * trials)
+        below = np.sqrt(np.maximum(z * z - 2 - 1 / trials + 4 * hits * (trials * misses + 1), 0))
+        above = np.sqrt(np.maximum(z * z + 2 - 1 / trials + 4 * hits * (trials * misses - 1), 0))
+        scale = 1 + z * z / trials
+        half = 1 / (2 * trials)
+        lower = np.where(ratios <= 0, 0.0, (base - half * (1 + z * below)) / scale)
+        upper = np.where(ratios >= 1, 1.0, (base + half * (1 + z * above)) / scale)
+    return np.where(np.isnan(trials), np.nan, lower), np.where(np.isnan(trials), np.nan, upper)
