@@ -18,14 +18,14 @@ from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from engines.detection.replay import Grid
 from engines.detection.statistics import Floats
-from telemetry_clients import promql
-from telemetry_clients.discovery import SERVICE_LABELS, Discovery, Place, Service
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
-from telemetry_clients.golden_signals import overridden
 from telemetry_clients.instances import Telemetry
-from telemetry_clients.prometheus import Prometheus
-from telemetry_clients.samples import Points, Series
-from telemetry_clients.signal_queries import joined
+from telemetry_clients.prometheus import Prometheus, promql
+from telemetry_clients.prometheus.discovery import SERVICE_LABELS, Discovery, Place
+from telemetry_clients.prometheus.golden_signals import overridden
+from telemetry_clients.prometheus.samples import Points, Series
+from telemetry_clients.prometheus.signal_queries import joined
+from telemetry_clients.services import Service
 
 _SIGNAL_LABEL = "golden_signal"
 _SERVICE_LABEL = "catalog_service"

@@ -41,6 +41,7 @@ from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings, tokens_of
+from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from app.version import VERSION
 from db.database import Database
 from db.identifiers import new_id
@@ -105,6 +106,8 @@ async def application(
             if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": relay.run, "retention": retention.run, "alerts": alerts.run}
+                if backends.telemetry.prometheus:
+                    works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
                 upkeep = AlertWorks(
                     database,
                     rules,
@@ -248,6 +251,21 @@ def _grouping_rules(settings: Settings) -> GroupingRules:
         hold=timedelta(seconds=settings.alert_hold_seconds),
         flapping_firings=settings.alert_flapping_firings,
         flapping_window=timedelta(seconds=settings.alert_flapping_seconds),
+    )
+
+
+def _slo_evaluation(
+    settings: Settings, database: Database, database_url: str, backends: Backends, metrics: Metrics
+) -> SLOEvaluation:
+    return SLOEvaluation(
+        database,
+        database_url,
+        backends.telemetry.prometheus,
+        interval_seconds=settings.slo_evaluation_interval_seconds,
+        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
+        query_timeout_seconds=settings.slo_query_timeout_seconds,
+        metrics=EvaluationMetrics(metrics.registry),
+        now=now,
     )
 
 

@@ -23,7 +23,7 @@ from resolvers.log_reading import FoundLines, Wanted, groups_of, read_each
 from resolvers.telemetry import all_of
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
-from telemetry_clients.loki_selectors import Service
+from telemetry_clients.services import Service
 
 NEW_FOR: Final = timedelta(minutes=15)
 """How long a kind of lines is new."""

@@ -12,8 +12,7 @@ import numpy as np
 
 from actions import detection_rules
 from actions.detection_questions import Measured, Measuring, WatchedService, watched_services
-from actions.detection_rules import DetectionRuleChanges, NewDetectionRule, checked_rule
-from domain.access import Role, require_role
+from actions.detection_rules import DetectionRuleChanges, NewDetectionRule
 from domain.alerts import DetectionKind
 from domain.detection import Rule, rule_of
 from domain.errors import ValidationFailed
@@ -22,11 +21,10 @@ from domain.unset import UNSET
 from engines.detection.replay import Firing, Grid, lookback, replay
 from resolvers.context import RequestContext
 from resolvers.metrics import require_range
-from resolvers.mutations import REFUSALS, Refusal, Written, write
 from resolvers.telemetry import backend_deadline
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
 from telemetry_clients.prometheus import MAX_POINTS
-from telemetry_clients.samples import Points
+from telemetry_clients.prometheus.samples import Points
 
 MOST_SERVICES: Final = 200
 """How many services a rule is tried on at the most."""
@@ -49,7 +47,7 @@ class Trial:
 
 async def try_rule(context: RequestContext, new: NewDetectionRule, start: datetime, end: datetime) -> Trial:
     """When a rule would have fired within a range. Raises ValidationFailed, TelemetryError."""
-    values = checked_rule(new)
+    values = detection_rules.checked_rule(new)
     rule = rule_of(values)
     if rule.kind is DetectionKind.LOG_NOVELTY:
         raise ValidationFailed("Rules of kind LOG_NOVELTY learn as they go, and cannot be tried on the past", ("kind",))
@@ -67,34 +65,18 @@ async def try_rule(context: RequestContext, new: NewDetectionRule, start: dateti
     return Trial(grid, first, measured, firings, max(0, len(watched) - MOST_SERVICES))
 
 
-async def create_rule(context: RequestContext, new: NewDetectionRule, idempotency_key: str | None) -> Written | Refusal:
-    """Keep a new rule, if Prometheus can evaluate it: what was written, or why nothing was."""
-    try:
-        require_role(context.actor, Role.RESPONDER)
-        await _require_evaluable(context, checked_rule(new))
-    except REFUSALS as refusal:
-        return refusal
-    return await write(
-        context, lambda tx, actor: detection_rules.create(tx, new, idempotency_key=idempotency_key, actor=actor)
-    )
+async def require_evaluable(context: RequestContext, new: NewDetectionRule) -> None:
+    """Ask the query of a new rule once. Raises ValidationFailed in Prometheus's own words."""
+    await _require_evaluable(context, detection_rules.checked_rule(new))
 
 
-async def update_rule(
-    context: RequestContext, id: str, wanted: DetectionRuleChanges, expected_version: int | None
-) -> Written | Refusal:
-    """Change a rule, if Prometheus can evaluate its new query: what was written, or why nothing was."""
-    try:
-        require_role(context.actor, Role.RESPONDER)
-        rule_id = required_id(id, "detection rule", "id")
-        if wanted.query is not UNSET:
-            changed = partial(detection_rules.changed_rule, rule_id=rule_id, wanted=wanted)
-            await _require_evaluable(context, await context.database.transact(changed, now=context.now))
-    except REFUSALS as refusal:
-        return refusal
-    return await write(
-        context,
-        lambda tx, actor: detection_rules.update(tx, rule_id, wanted, expected_version=expected_version, actor=actor),
-    )
+async def require_still_evaluable(context: RequestContext, id: str, wanted: DetectionRuleChanges) -> None:
+    """Ask the new query of a rule once. Raises ValidationFailed in Prometheus's own words, NotFound."""
+    if wanted.query is UNSET:
+        return
+    rule_id = required_id(id, "detection rule", "id")
+    changed = partial(detection_rules.changed_rule, rule_id=rule_id, wanted=wanted)
+    await _require_evaluable(context, await context.database.transact(changed, now=context.now))
 
 
 async def _require_evaluable(context: RequestContext, columns: Mapping[str, Any]) -> None:

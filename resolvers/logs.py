@@ -11,13 +11,13 @@ from domain.telemetry import LogLevel
 from resolvers.context import RequestContext
 from resolvers.log_reading import FoundLine, FoundLines, Wanted, groups_of, latest, read_each, read_together
 from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.loki import MOST_LINES
-from telemetry_clients.loki_answers import LogResult
-from telemetry_clients.loki_paging import Direction
-from telemetry_clients.loki_selectors import Service, Streams
+from telemetry_clients.loki import MOST_LINES, logql
+from telemetry_clients.loki.answers import LogResult
+from telemetry_clients.loki.paging import Direction
+from telemetry_clients.loki.selectors import Streams
 from telemetry_clients.prometheus import range_step_seconds
+from telemetry_clients.services import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients.discovery import Service
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.golden_signals import overridden, rate_window_seconds
 from telemetry_clients.prometheus import QueryResult, range_step_seconds
-from telemetry_clients.samples import Series
-from telemetry_clients.signal_queries import alone, joined
+from telemetry_clients.prometheus.golden_signals import overridden, rate_window_seconds
+from telemetry_clients.prometheus.samples import Series
+from telemetry_clients.prometheus.signal_queries import alone, joined
+from telemetry_clients.services import Service
 
 Answer = TypeVar("Answer")
 _Asked: TypeAlias = tuple[Service, tuple[GoldenSignal, ...]]

@@ -23,7 +23,7 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetails
 from strawberry.types.field import StrawberryField
 
-from telemetry_clients.samples import Points
+from telemetry_clients.prometheus.samples import Points
 
 Writer = Callable[[Any], Any]
 

@@ -14,9 +14,8 @@ from domain.traces import SpanOrder, TraceOrder
 from engines.traces import SpanNode, TraceTree, trace_tree
 from resolvers.context import RequestContext
 from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id
+from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id, traceql
 
 Answer = TypeVar("Answer")
 

@@ -19,7 +19,7 @@ from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
 from schema.telemetry import MetricPoint, MetricSeries, remark
-from telemetry_clients.loki_answers import LogSeries
+from telemetry_clients.loki.answers import LogSeries
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from resolvers.rendering import Plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from telemetry_clients.samples import Point
+from telemetry_clients.prometheus.samples import Point
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from domain.incidents import Severity
 from domain.references import required_id
 from domain.telemetry import GoldenSignal
 from resolvers import sql
-from resolvers.detection import create_rule, update_rule
+from resolvers.detection import require_evaluable, require_still_evaluable
 from resolvers.mutations import given, or_none
 from schema.detection import DetectionRule
 from schema.mutations.declarations import (
@@ -97,8 +97,15 @@ class DetectionMutations:
         self, info: Info, input: Annotated[CreateDetectionRuleInput, argument(description="What shall be watched.")]
     ) -> DetectionRulePayload:
         """Let something be watched. A query is asked once before it is kept, where there is a Prometheus."""
-        outcome = await create_rule(info.context, new_rule(input), or_none(input.idempotency_key))
-        return DetectionRulePayload.after(outcome, "input")
+        new = new_rule(input)
+        return await DetectionRulePayload.of(
+            info,
+            lambda tx, actor: detection_rules.create(
+                tx, new, idempotency_key=or_none(input.idempotency_key), actor=actor
+            ),
+            "input",
+            first=lambda: require_evaluable(info.context, new),
+        )
 
     @mutation
     async def update_detection_rule(
@@ -106,8 +113,18 @@ class DetectionMutations:
     ) -> DetectionRulePayload:
         """Change a detection rule. What fires ends when it watches something else now, or is disabled."""
         wanted = given(DetectionRuleChanges, input)
-        outcome = await update_rule(info.context, input.id, wanted, or_none(input.expected_version))
-        return DetectionRulePayload.after(outcome, "input")
+        return await DetectionRulePayload.of(
+            info,
+            lambda tx, actor: detection_rules.update(
+                tx,
+                required_id(input.id, "detection rule", "id"),
+                wanted,
+                expected_version=or_none(input.expected_version),
+                actor=actor,
+            ),
+            "input",
+            first=lambda: require_still_evaluable(info.context, input.id, wanted),
+        )
 
     @mutation
     async def delete_detection_rule(

@@ -17,8 +17,8 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.prometheus import BuildInfo, Point, Prometheus, Series
-from telemetry_clients.prometheus_inventory import MetricMetadata
-from telemetry_clients.samples import HistogramBucket
+from telemetry_clients.prometheus.inventory import MetricMetadata
+from telemetry_clients.prometheus.samples import HistogramBucket
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
 
