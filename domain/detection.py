@@ -1,21 +1,6 @@
 """Rules of the built-in detection: what each kind wants to know, and what is refused.
 
-| parameter | of kinds | default | what it says |
-|---|---|---|---|
-| `windowSeconds` | all but ABSENCE of a query, LOG_NOVELTY | 300 | the range of the rates, `$window` in a query |
-| `resolveSeconds` | all | 300 | how long it must be good before the alert is over |
-| `forgetSeconds` | all | 3600, ABSENCE 86400 | after how long without data, or of absence, an alert is given up |
-| `recoveryThreshold` | THRESHOLD, SLO_BURN | the threshold | what the value must be back at to count as good |
-| `minimumRequests` | those that watch a signal | 0 | how many requests the window must hold to mean something |
-| `confidence` | THRESHOLD of ERROR_RATIO | 0 | how sure it must be that it is no chance, 0 to 0.9999 |
-| `minimumValue` | RATE_OF_CHANGE, SEASONAL | 0 | smaller values are never bad |
-| `overSeconds` | RATE_OF_CHANGE | 3600 | since when the change is measured |
-| `minimumChange` | SEASONAL | 0.5 | the least change against what is usual, as a ratio of that |
-| `earlierDays` | SEASONAL | 7 | how many days are looked back on, 3 to 28 |
-| `objective` | SLO_BURN | 0.999 | the ratio of good requests that is promised |
-| `longWindowSeconds`, `shortWindowSeconds` | SLO_BURN | 3600, 300 | the windows over both of which it must burn |
-| `levels` | LOG_NOVELTY | `["ERROR", "FATAL"]` | the levels of lines that count |
-| `minimumLines` | LOG_NOVELTY | 5 | how many lines of a template make it one |
+`docs/detection.md` says what the parameters mean.
 
 A query may use `$window` and `$services`, a regular expression (RE2) of the names of the services that are watched, as
 in `sum by (service) (rate(jobs_failed_total{service=~"$services"}[$window]))`; it writes `$$` for a dollar sign. Its
