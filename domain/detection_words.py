@@ -24,7 +24,7 @@ _ENDINGS: Final = {
 def subject(rule: Rule) -> str:
     """What a rule watches."""
     if rule.kind is DetectionKind.SLO_BURN:
-        return "rate at which the error budget burns"
+        return "burn rate of the error budget"
     if rule.kind is DetectionKind.LOG_NOVELTY:
         return "number of new kinds of log lines"
     return _SIGNALS[rule.signal] if rule.signal is not None else "value of the query"

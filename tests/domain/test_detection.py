@@ -52,7 +52,7 @@ def test_every_kind_is_documented_and_says_why_it_fires(kind: DetectionKind) -> 
         ),
         (
             Rule(kind=DetectionKind.SLO_BURN, threshold=14.4),
-            "The rate at which the error budget burns of checkout is 0.123, above 14.4",
+            "The burn rate of the error budget of checkout is 0.123, above 14.4",
         ),
     ],
 )
