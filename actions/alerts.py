@@ -4,6 +4,7 @@
 transaction of the fleet at a time, and gives every alert in them exactly one disposition.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,9 @@ from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
 
 BATCH_DELIVERIES: Final = 200
 BATCH_BYTES: Final = 4_000_000
+BATCH_ALERTS: Final = 500
+_ALERTS_AT_A_TIME: Final = 100
+_LARGE_BYTES: Final = 100_000
 MOST_ATTEMPTS: Final = 3
 _USUAL_RULES: Final = GroupingRules()
 
@@ -80,17 +84,16 @@ class _Known:
     touched: set[datetime]
 
 
-async def accept(tx: Transaction, received: Received) -> Delivery:
-    """Store a delivery, so that nothing of it can be lost once this transaction has committed.
+async def read(received: Received) -> Delivery:
+    """What a delivery brings; a large one is read beside everything else. Raises ValidationFailed."""
+    if len(received.body) < _LARGE_BYTES:
+        await asyncio.sleep(0)
+        return received.read()
+    return await asyncio.to_thread(received.read)
 
-    Raises ValidationFailed, and stores nothing, when it is not what its kind looks like, or holds no good alert.
-    """
-    delivery = received.read()
-    rejected = [alert.reason for alert in delivery.alerts if isinstance(alert, Rejected)]
-    if rejected and len(rejected) == len(delivery.alerts):
-        raise ValidationFailed(
-            f"None of the {len(rejected)} alerts can be taken. The first: {rejected[0]}", ("alerts",)
-        )
+
+async def accept(tx: Transaction, received: Received, delivery: Delivery) -> None:
+    """Store a delivery, which was read, so that nothing of it can be lost once this transaction has committed."""
     await tx.execute(
         alert_deliveries.insert().values(
             id=received.id,
@@ -103,7 +106,15 @@ async def accept(tx: Transaction, received: Received) -> Delivery:
             left_out=delivery.left_out,
         )
     )
-    return delivery
+
+
+def require_good(delivery: Delivery) -> None:
+    """Raise ValidationFailed when none of the alerts of a delivery can be taken."""
+    rejected = [alert.reason for alert in delivery.alerts if isinstance(alert, Rejected)]
+    if rejected and len(rejected) == len(delivery.alerts):
+        raise ValidationFailed(
+            f"None of the {len(rejected)} alerts can be taken. The first: {rejected[0]}", ("alerts",)
+        )
 
 
 async def tell_internal(
@@ -140,15 +151,21 @@ async def process(
     """
     if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ALERTS_LOCK})).scalar_one():
         return None
-    found = await tx.execute(text(WAITING_DELIVERIES_SQL), {"most": most, "most_bytes": BATCH_BYTES})
-    rows = found.mappings().all()
+    limits = {"most": most, "most_bytes": BATCH_BYTES, "most_alerts": BATCH_ALERTS}
+    rows = (await tx.execute(text(WAITING_DELIVERIES_SQL), limits)).mappings().all()
     if not rows:
         return None
-    batch = [(_received(row), position, alert) for row in rows for position, alert in _alerts(row)]
+    batch: list[tuple[Received, int, IncomingAlert | Rejected]] = []
+    for row in rows:
+        received = _received(row)
+        alerts = await _alerts(received, row["alert_count"])
+        batch += [(received, position, alert) for position, alert in enumerate(alerts)]
     known = await _known(tx, batch)
     changes: list[AlertChange] = []
     dispositions: list[dict[str, Any]] = []
-    for received, position, alert in batch:
+    for count, (received, position, alert) in enumerate(batch):
+        if count % _ALERTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)  # Whoever else waits for this thread has a turn.
         if isinstance(alert, Rejected):
             outcome, alert_id = Outcome(AlertDisposition.REJECTED, alert.reason), None
         else:
@@ -202,12 +219,12 @@ def _received(row: RowMapping) -> Received:
     )
 
 
-def _alerts(row: RowMapping) -> list[tuple[int, IncomingAlert | Rejected]]:
+async def _alerts(received: Received, count: int) -> Sequence[IncomingAlert | Rejected]:
     try:
-        return [*enumerate(_received(row).read().alerts)]
+        return (await read(received)).alerts
     except ValidationFailed as error:
         # What was accepted by another version must not block what comes after it.
-        return [(position, Rejected(error.message)) for position in range(row["alert_count"])]
+        return [Rejected(error.message)] * count
 
 
 async def _known(

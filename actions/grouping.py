@@ -1,5 +1,6 @@
 """Folding alerts into incidents: what they do to incidents, the services that those hurt, and their timelines."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from actions.recording import Happening, Scope, record_all
 from db.alert_grouping import (
     FLAPPING_SQL,
+    MOVE_STARTS_SQL,
     OCCURRENCE_INCIDENTS_SQL,
     PLACE_ALERTS_SQL,
     PLACE_OCCURRENCES_SQL,
@@ -40,9 +42,9 @@ from domain.limits import TITLE_CHARACTERS
 from domain.suppressions import Quiet, SuppressionKind, quieting
 from domain.text import clipped
 from domain.timeline import Entry
-from domain.unset import UNSET
 
 DETECTION_SOURCE: Final = "detection"
+_ALERTS_AT_A_TIME: Final = 100
 _SEVERITIES: Final = tuple(Severity)
 
 
@@ -88,14 +90,16 @@ async def group_loose(tx: Transaction, loose: Sequence[Told], rules: GroupingRul
     work = await _place(tx, scene, loose, rules)
     placed = {(told.alert_id, told.starts_at): incident_id for told, incident_id in work.placed}
     _tell_joined(scene, work, placed)
-    await record_all(tx, actor=_actor("alerts"), happenings=(), entries=work.entries)
+    await record_all(tx, actor=_actor("alerts"), happenings=work.happenings, entries=work.entries)
     return len(work.placed)
 
 
 async def _place(tx: Transaction, scene: Scene, fired: Sequence[Told], rules: GroupingRules) -> _Work:
     """Find each firing alert its incident, the earliest first, and write where all of them belong."""
     work = _Work()
-    for told in sorted(fired, key=lambda it: (it.starts_at, it.alert_id)):
+    for count, told in enumerate(sorted(fired, key=lambda it: (it.starts_at, it.alert_id))):
+        if count % _ALERTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)  # Whoever else waits for this thread has a turn.
         firing = scene.firing(told)
         quiet = None if firing.is_pinned else quieting(scene.quiets, firing.service_id, told.labels)
         if quiet is not None:
@@ -204,15 +208,24 @@ async def _write(tx: Transaction, scene: Scene, work: _Work) -> None:
     if suppressions:
         await tx.execute(text(WRITE_SUPPRESSIONS_SQL), {"rows": as_rows(suppressions), "now": tx.now})
     actor = _actor("alerts")
-    for incident_id in work.severities.keys() | work.starts.keys():
-        wanted = IncidentChanges(
-            severity=work.severities.get(incident_id, UNSET), started_at=work.starts.get(incident_id, UNSET)
-        )
-        await incidents.update(tx, incident_id, wanted, actor=actor)
+    for incident_id, severity in work.severities.items():
+        await incidents.update(tx, incident_id, IncidentChanges(severity=severity), actor=actor)
+    await _move_starts(tx, scene, work)
     for (incident_id, service_id), since in work.hurt.items():
         await set_service_impact(
             tx, incident_id, service_id, ImpactLevel.SECONDARY, source=IncidentSource.ALERT, since=since, actor=actor
         )
+
+
+async def _move_starts(tx: Transaction, scene: Scene, work: _Work) -> None:
+    """Let incidents have started with the earliest of their alerts. That is no news for a timeline."""
+    if not work.starts:
+        return
+    rows = [{"incident_id": incident_id, "started_at": start} for incident_id, start in work.starts.items()]
+    for row in await tx.execute(text(MOVE_STARTS_SQL), {"rows": as_rows(rows), "now": tx.now}):
+        change = Change("started_at", row.before, row.started_at)
+        happening = Happening(EventType.INCIDENT_UPDATED, row.id, scene.scope(row.id), (change,))
+        work.happenings.append(happening)
 
 
 async def _incidents_of(tx: Transaction, changes: Sequence[AlertChange]) -> dict[tuple[UUID, datetime], UUID]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process
+from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
 from db.database import Database
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
@@ -71,7 +71,9 @@ class AlertIntake:
         received = Received(id=id or new_id(), source=source, kind=kind, body=body, headers=headers, at=at)
         self._storing += 1
         try:
-            delivery = await self._database.transact(partial(accept, received=received), now=at)
+            delivery = await read(received)
+            require_good(delivery)
+            await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
         finally:
             self._storing -= 1
         self._arrived.set()

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
+from app.alert_reconciliation import Reconciliation
 from app.alert_works import AlertMetrics, AlertWorks
 from app.backends import Backends, open_backends
 from app.background import in_background
@@ -33,7 +34,7 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
-from app.jobs import Workers
+from app.jobs import Work, Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
@@ -123,6 +124,22 @@ async def application(
                         database, backends.telemetry, now=now, interval_seconds=settings.detection_interval_seconds
                     )
                     jobs[DETECTION] = detection.work
+                if settings.alert_reconciliation_seconds > 0 and (
+                    backends.telemetry.alertmanager or backends.telemetry.prometheus
+                ):
+                    reconciliation = Reconciliation(
+                        database,
+                        backends.telemetry,
+                        now=now,
+                        source=settings.alert_reconciliation_source,
+                        receiver=settings.alert_reconciliation_receiver,
+                        grace_seconds=settings.alert_reconciliation_grace_seconds,
+                    )
+                    jobs["alert_reconciliation"] = Work(
+                        run=reconciliation.run,
+                        timeout_seconds=60,
+                        every_seconds=settings.alert_reconciliation_seconds,
+                    )
                 if has_service_graph:
                     graph = ServiceGraph(
                         database,

@@ -251,6 +251,22 @@ class Settings(BackendVariables):
     alert_upkeep_seconds: float = setting(
         10, "How often it is looked whether incidents have become quiet.", "0.5 to 3600", ge=0.5, le=3600
     )
+    alert_reconciliation_seconds: float = setting(
+        60, "How often alerts are compared with Alertmanager's and Prometheus'; 0 for never.", "0, or 1 to 3600",
+        ge=0, le=3600,
+    )  # fmt: skip
+    alert_reconciliation_grace_seconds: float = setting(
+        30, "How long an alert may be on its way before it counts as missed.", "0 to 3600", ge=0, le=3600
+    )
+    alert_reconciliation_source: str = setting(
+        "alertmanager",
+        "As which source of `WEBHOOK_TOKENS` the configured Alertmanagers post; an HA pair is one.",
+        "a name",
+    )
+    alert_reconciliation_receiver: str | None = setting(
+        None, "Through which of Alertmanager's receivers they do; all alerts are compared by default.",
+        "a regular expression (RE2)",
+    )  # fmt: skip
     alert_delivery_retention_days: float = setting(
         30, "How long deliveries of alerts are kept as they came.", "1 to 3650", ge=1, le=3650
     )

@@ -72,6 +72,17 @@ select incident_id, key from jsonb_to_recordset(cast(:rows as jsonb)) as told(in
 on conflict do nothing
 """
 
+MOVE_STARTS_SQL = """
+update incidents set started_at = told.started_at, updated_at = :now, version = incidents.version + 1
+from (
+  select incidents.id, incidents.started_at as before, told.started_at
+  from jsonb_to_recordset(cast(:rows as jsonb)) as told(incident_id uuid, started_at timestamptz)
+  join incidents on incidents.id = told.incident_id and incidents.started_at > told.started_at
+) told
+where incidents.id = told.id
+returning incidents.id, told.before, incidents.started_at
+"""
+
 FLAPPING_SQL = """
 select alerts.incident_id, alerts.id, alerts.name, count(*) as firings
 from alerts join alert_occurrences on alert_occurrences.alert_id = alerts.id
@@ -110,7 +121,8 @@ QUIET_GROUPS_SQL = """
 select incidents.id, alert_groups.flapping_since is not null as is_flapping, ended.at as ended_at
 from alert_groups join incidents on incidents.id = alert_groups.incident_id
 cross join lateral (
-  select max(least(alert_occurrences.ends_at, alerts.updated_at)) as at, bool_and(alert_occurrences.is_over) as all_over
+  select max(least(coalesce(alert_occurrences.ends_at, alerts.starts_at), alerts.updated_at)) as at,
+    bool_and(alert_occurrences.is_over or alert_occurrences.starts_at < alerts.starts_at) as all_over
   from alert_occurrences join alerts on alerts.id = alert_occurrences.alert_id
   where alert_occurrences.incident_id = incidents.id
 ) ended
@@ -120,7 +132,7 @@ where not alert_groups.is_quiet and incidents.status in ('OPEN', 'INVESTIGATING'
     else cast(:settled as timestamptz) end
 order by incidents.id limit :most
 """
-"""Incidents whose alerts have all been over for long enough."""
+"""Incidents whose alerts have all been over for long enough. Of an alert that fired again, only the last end counts."""
 
 FALL_QUIET_SQL = """
 update alert_groups set is_quiet = true, flapping_since = null where incident_id = any(cast(:ids as uuid[]))

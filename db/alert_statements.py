@@ -4,12 +4,13 @@ ALERTS_LOCK = 0x5253_0004  # That of the transaction that tells alerts apart.
 
 WAITING_DELIVERIES_SQL = """
 select id, source, kind::text, received_at, body, headers, alert_count from (
-  select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before
+  select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before,
+    sum(alert_count) over (order by received_at, id) - alert_count as alerts_before
   from (
     select * from alert_deliveries where processed_at is null order by received_at, id limit :most
   ) waiting
 ) sized
-where bytes_before < :most_bytes
+where bytes_before < :most_bytes and alerts_before < :most_alerts
 order by received_at, id
 """
 """The oldest deliveries that nobody has looked at: a batch of them, and always at least one."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 
-from actions.alerts import Received, accept, process
+from actions.alerts import Received, accept, process, read, require_good
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
 from domain.alerts import WebhookKind
@@ -37,8 +37,10 @@ async def deliver(
         headers={},
         at=studio.now,
     )
+    delivery = await read(received)
+    require_good(delivery)
     async with studio.database.writing(studio.now) as tx:
-        await accept(tx, received)
+        await accept(tx, received, delivery)
     return received.id
 
 
