@@ -28,7 +28,7 @@ from telemetry_clients.alertmanager import Alertmanager, NotifiedAlert, Silence
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
 from telemetry_clients.prometheus import Prometheus
-from telemetry_clients.prometheus_rules import ActiveAlert
+from telemetry_clients.prometheus.rules import ActiveAlert
 
 log = structlog.get_logger("reliability_studio.alerts")
 
