@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+import orjson
+from sqlalchemy import RowMapping, Uuid, any_, bindparam, delete, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from actions.alerts import tell_internal
 from actions.detection_questions import WatchedService
@@ -32,18 +33,15 @@ SOURCE: Final = "detection"
 """The source of the alerts that detection makes."""
 
 _BATCH_ROWS: Final = 2_000
-_STATE_COLUMNS: Final = (
-    "status",
-    "since",
-    "last_value",
-    "evaluated_at",
-    "last_error",
-    "bad_since",
-    "good_since",
-    "seen_at",
-    "baseline_centre",
-    "baseline_deviation",
-)
+_WRITE_STATES_SQL: Final = """
+insert into detection_states
+select * from jsonb_populate_recordset(null::detection_states, cast(:rows as jsonb))
+on conflict (rule_id, service_id) do update set
+    status = excluded.status, since = excluded.since, last_value = excluded.last_value,
+    evaluated_at = excluded.evaluated_at, last_error = excluded.last_error, bad_since = excluded.bad_since,
+    good_since = excluded.good_since, seen_at = excluded.seen_at, baseline_centre = excluded.baseline_centre,
+    baseline_deviation = excluded.baseline_deviation
+"""
 _ORPHANS_SQL: Final = """
 select alerts.name, fingerprint, severity, labels, annotations, starts_at
 from alerts
@@ -249,7 +247,8 @@ def _is_forgotten(stored: StoredRule, state: State, at: datetime, transition: Tr
 
 async def _still_there(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:
     """Those of the services that are in the catalog, and stay there until this transaction ends."""
-    locked = select(services.c.id).where(services.c.id.in_(ids)).order_by(services.c.id)
+    among = bindparam("ids", [*ids], ARRAY(Uuid))
+    locked = select(services.c.id).where(services.c.id == any_(among)).order_by(services.c.id)
     return {*(await tx.execute(locked.with_for_update(read=True, key_share=True))).scalars()}
 
 
@@ -259,13 +258,8 @@ async def _write(tx: Transaction, rule_id: UUID, states: Mapping[UUID, tuple[Sta
         for service_id, (state, error) in states.items()
     ]
     for first in range(0, len(rows), _BATCH_ROWS):
-        statement = insert(detection_states).values(rows[first : first + _BATCH_ROWS])
-        await tx.execute(
-            statement.on_conflict_do_update(
-                index_elements=[*detection_states.primary_key],
-                set_={column: statement.excluded[column] for column in _STATE_COLUMNS},
-            )
-        )
+        written = orjson.dumps(rows[first : first + _BATCH_ROWS], default=str).decode()
+        await tx.execute(text(_WRITE_STATES_SQL), {"rows": written})
 
 
 def _state(row: Mapping[str, Any]) -> State:
