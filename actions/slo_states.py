@@ -142,6 +142,12 @@ async def write_absence(tx: Transaction, ids: Sequence[UUID], reason: str) -> No
     await tx.execute(statement, {"ids": list(ids), "reason": clipped(reason, TEXT_CHARACTERS)})
 
 
+async def write_broken(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """Say with these objectives that they cannot be evaluated, because they do not say how to be measured."""
+    errors = ["It is not kept as a whole: say its indicator anew"] * len(ids)
+    await tx.execute(_WRITE_FAILURES, {"ids": list(ids), "errors": errors, "now": tx.now})
+
+
 async def _statuses(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, SLOStatus]:
     # Whoever else evaluates the same waits here, so that a change is told once.
     statement = select(slo_states.c.slo_id, slo_states.c.status).where(slo_states.c.slo_id.in_(ids))

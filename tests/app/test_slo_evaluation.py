@@ -18,7 +18,7 @@ SLICE_SECONDS = 4 * SCRAPE_INTERVAL_SECONDS
 PAIR = {
     "name": "fast",
     "response": "PAGE",
-    "longWindowSeconds": 3 * SLICE_SECONDS,
+    "longWindowSeconds": 2 * SLICE_SECONDS,
     "shortWindowSeconds": SLICE_SECONDS,
     "factor": 1.1,
 }
@@ -162,7 +162,7 @@ async def test_a_budget_is_watched_from_the_first_error_to_the_recovery_and_thro
         assert [alert["status"] for alert in seen[-1]["alerts"]["nodes"]] == ["RESOLVED"]
     evaluated = seen[-1]["slo"]["evaluatedAt"]
     served = shop.served
-    await eventually("the server is away for some slices", lambda: shop.has_served(served + 20 * SLICE_SECONDS))
+    await eventually("the server is away for some slices", lambda: shop.has_served(served + 10 * SLICE_SECONDS))
     async with serve(database_url, prometheus_server) as server, httpx.AsyncClient(base_url=server.url) as client:
 
         async def has_caught_up() -> bool:
@@ -172,6 +172,6 @@ async def test_a_budget_is_watched_from_the_first_error_to_the_recovery_and_thro
         await eventually("it catches up", has_caught_up)
         times = {"from": evaluated, "to": seen[-1]["slo"]["evaluatedAt"]}
         looked_back = (await ask(client, LOOKED_BACK, id=id, range=times))["slo"]
-        assert len(looked_back["history"]) >= 3, "every slice of the downtime is there"
+        assert len(looked_back["history"]) >= 2, "every slice of the downtime is there"
         assert looked_back["explanation"]["noDataSeconds"] == 0
         assert looked_back["explanation"]["goodEvents"] > 0
