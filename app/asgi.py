@@ -17,6 +17,8 @@ from app.alert_works import AlertMetrics, AlertWorks
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
+from app.detection import KIND as DETECTION
+from app.detection import Detection
 from app.health import Health, database_dependency
 from app.http import graphql
 from app.http.cors import AllowedOrigins
@@ -115,6 +117,13 @@ async def application(
                     retention_days=settings.alert_delivery_retention_days,
                 )
                 jobs = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
+                if settings.detection_interval_seconds > 0 and (
+                    backends.telemetry.prometheus or backends.telemetry.loki
+                ):
+                    detection = Detection(
+                        database, backends.telemetry, now=now, interval_seconds=settings.detection_interval_seconds
+                    )
+                    jobs[DETECTION] = detection.work
                 if settings.alert_reconciliation_seconds > 0 and (
                     backends.telemetry.alertmanager or backends.telemetry.prometheus
                 ):

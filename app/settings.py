@@ -182,6 +182,9 @@ class Settings(BackendVariables):
         le=87_600,
     )
 
+    detection_interval_seconds: float = setting(
+        30, "How often detection rules are evaluated; 0 for never.", "0 to 3600", ge=0, le=3_600
+    )
     service_graph_interval_seconds: float = setting(
         300,
         "How often what calls what is read from Prometheus or Tempo; 0 for never.",

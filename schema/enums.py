@@ -7,7 +7,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 
 from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
-from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, WebhookKind
+from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, DetectionStatus, WebhookKind
 from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
 from domain.feed import EventType
 from domain.health import CircuitState, HealthStatus
@@ -160,6 +160,13 @@ describe(
     ABSENCE="A value that is missing.",
     SLO_BURN="An error budget that burns too fast.",
     LOG_NOVELTY="Logs that say what they never said.",
+)
+describe(
+    DetectionStatus,
+    OK="Nothing is wrong.",
+    PENDING="It is bad, but not for long enough yet.",
+    FIRING="It is bad: there is an alert.",
+    ERROR="Nothing was wrong, but now it cannot be evaluated.",
 )
 describe(Comparison, ABOVE="Greater than the threshold.", BELOW="Less than the threshold.")
 describe(

@@ -13,6 +13,7 @@ from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
 from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
@@ -35,6 +36,7 @@ from schema.incidents import Incident
 from schema.logs import loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
+from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
@@ -159,6 +161,11 @@ class Query(TraceQueries, SLOFormatQueries):
     detection_rules: Connection[DetectionRule] = sql.connection(
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
     )
+    test_detection_rule = strawberry.field(
+        detection_trial,
+        description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
+        "Nothing is kept and nobody is told.",
+    )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
         ON_A_PAGE + " {it}",
@@ -211,6 +218,7 @@ class Query(TraceQueries, SLOFormatQueries):
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
 class Mutation(
     AlertMutations,
+    DetectionMutations,
     IncidentMutations,
     InvestigationMutations,
     ServiceMutations,
