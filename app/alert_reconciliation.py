@@ -18,6 +18,7 @@ from actions.alert_reconciliation import (
     tell_missed,
 )
 from actions.jobs import Job, hold
+from app.jobs import Work
 from db.database import Database, Transaction
 from domain.reconciliation import SeenFiring, missed, without_those_elsewhere
 from domain.suppressions import LabelMatcher, SuppressionKind
@@ -32,8 +33,10 @@ from telemetry_clients.prometheus.rules import ActiveAlert
 
 log = structlog.get_logger("reliability_studio.alerts")
 
+KIND: Final = "alert_reconciliation"
 PROMETHEUS_SOURCE: Final = "prometheus"
 _TIMEOUT_SECONDS: Final = 20.0
+_JOB_SECONDS: Final = 60.0
 _STARTING: Final = timedelta(minutes=5)
 """Prometheus tells Alertmanager again what fires every minute or so: one that just started does not know it all."""
 
@@ -57,6 +60,7 @@ class Reconciliation:
         telemetry: Telemetry,
         *,
         now: Callable[[], datetime],
+        interval_seconds: float,
         source: str,
         receiver: str | None,
         grace_seconds: float,
@@ -68,10 +72,16 @@ class Reconciliation:
         self._database = database
         self._telemetry = telemetry
         self._now = now
+        self._interval_seconds = interval_seconds
         self._source = source
         self._receiver = receiver
         self._grace = timedelta(seconds=grace_seconds)
         self._starting = starting
+
+    @property
+    def work(self) -> Work:
+        """How often and how long it is done."""
+        return Work(run=self.run, timeout_seconds=_JOB_SECONDS, every_seconds=self._interval_seconds)
 
     async def run(self, job: Job | None = None) -> None:
         """Ask everybody once. Raises TelemetryError when somebody did not answer, after all else is done."""

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,13 +11,9 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
-from app.alert_reconciliation import Reconciliation
-from app.alert_works import AlertMetrics, AlertWorks
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
-from app.detection import KIND as DETECTION
-from app.detection import Detection
 from app.health import Health, database_dependency
 from app.http import graphql
 from app.http.cors import AllowedOrigins
@@ -34,21 +29,16 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
-from app.jobs import Work, Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
-from app.retention import Retention
-from app.service_graph import KIND as SERVICE_GRAPH
-from app.service_graph import ServiceGraph, service_graph_dependency
+from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings, tokens_of
-from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from app.version import VERSION
+from app.workers import grouping_rules, has_service_graph, workers
 from db.database import Database
-from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
-from domain.grouping import GroupingRules
 from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
@@ -80,17 +70,13 @@ async def application(
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]
-            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
-                backends.telemetry.prometheus or backends.telemetry.tempo
-            )
-            if has_service_graph:
+            if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             relay = Relay(database_url, event_log) if with_workers else None
-            rules = _grouping_rules(settings)
-            alerts = AlertIntake(database, rules=rules, now=now)
+            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now)
             app = create_app(
                 settings,
                 operations,
@@ -105,51 +91,9 @@ async def application(
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if relay is not None:
-                retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": relay.run, "retention": retention.run, "alerts": alerts.run}
-                if backends.telemetry.prometheus:
-                    works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
-                upkeep = AlertWorks(
-                    database,
-                    rules,
-                    AlertMetrics(metrics.registry),
-                    now=now,
-                    retention_days=settings.alert_delivery_retention_days,
+                works |= workers(
+                    settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
                 )
-                jobs = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
-                if settings.detection_interval_seconds > 0 and (
-                    backends.telemetry.prometheus or backends.telemetry.loki
-                ):
-                    detection = Detection(
-                        database, backends.telemetry, now=now, interval_seconds=settings.detection_interval_seconds
-                    )
-                    jobs[DETECTION] = detection.work
-                if settings.alert_reconciliation_seconds > 0 and (
-                    backends.telemetry.alertmanager or backends.telemetry.prometheus
-                ):
-                    reconciliation = Reconciliation(
-                        database,
-                        backends.telemetry,
-                        now=now,
-                        source=settings.alert_reconciliation_source,
-                        receiver=settings.alert_reconciliation_receiver,
-                        grace_seconds=settings.alert_reconciliation_grace_seconds,
-                    )
-                    jobs["alert_reconciliation"] = Work(
-                        run=reconciliation.run,
-                        timeout_seconds=60,
-                        every_seconds=settings.alert_reconciliation_seconds,
-                    )
-                if has_service_graph:
-                    graph = ServiceGraph(
-                        database,
-                        backends.telemetry,
-                        now=now,
-                        interval_seconds=settings.service_graph_interval_seconds,
-                        retention_hours=settings.traced_dependency_retention_hours,
-                    )
-                    jobs[SERVICE_GRAPH] = graph.work
-                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app
@@ -258,31 +202,6 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
-    )
-
-
-def _grouping_rules(settings: Settings) -> GroupingRules:
-    return GroupingRules(
-        window=timedelta(seconds=settings.alert_grouping_window_seconds),
-        dependency_window=timedelta(seconds=settings.alert_dependency_window_seconds),
-        hold=timedelta(seconds=settings.alert_hold_seconds),
-        flapping_firings=settings.alert_flapping_firings,
-        flapping_window=timedelta(seconds=settings.alert_flapping_seconds),
-    )
-
-
-def _slo_evaluation(
-    settings: Settings, database: Database, database_url: str, backends: Backends, metrics: Metrics
-) -> SLOEvaluation:
-    return SLOEvaluation(
-        database,
-        database_url,
-        backends.telemetry.prometheus,
-        interval_seconds=settings.slo_evaluation_interval_seconds,
-        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
-        query_timeout_seconds=settings.slo_query_timeout_seconds,
-        metrics=EvaluationMetrics(metrics.registry),
-        now=now,
     )
 
 
