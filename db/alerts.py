@@ -108,6 +108,8 @@ alert_deliveries = Table(
     Column("alert_count", Integer, nullable=False),
     CheckConstraint("alert_count >= 0", name="alert_count_counted"),
     Index(None, "received_at", "id"),
+    Index(None, "source", "received_at", "id"),
+    Index(None, "kind", "received_at", "id"),
     Index("ix_alert_deliveries_waiting", "received_at", "id", postgresql_where=text("processed_at is null")),
 )
 

@@ -77,9 +77,6 @@ class AlertDeliveryFilter:
     kind: list[WebhookKind] | None = sql.condition(
         "In one of these shapes.", "{it}.kind = any({value})", "webhook_kind[]"
     )
-    processed: bool | None = sql.switch(
-        "Whether they were worked off.", true="{it}.processed_at is not null", false="{it}.processed_at is null"
-    )
     received_after: DateTime | None = sql.condition(
         "Received at or after.", "{it}.received_at >= {value}", "timestamptz"
     )

@@ -51,6 +51,10 @@ def upgrade() -> None:
         "alert_deliveries", sa.Column("headers", JSONB, server_default=sa.text("'{}'::jsonb"), nullable=False)
     )
     op.create_check_constraint("headers_object", "alert_deliveries", "jsonb_typeof(headers) = 'object'")
+    for column in ("source", "kind"):
+        op.create_index(
+            f"ix_alert_deliveries_{column}_received_at_id", "alert_deliveries", [column, "received_at", "id"]
+        )
     for column in ("left_out", "attempts"):
         op.add_column("alert_deliveries", sa.Column(column, sa.Integer, server_default=sa.text("0"), nullable=False))
     _change_occurrences()
@@ -194,6 +198,7 @@ def downgrade() -> None:
     op.create_index("ix_alert_occurrences_alert_id_starts_at_id", table, ["alert_id", "starts_at", "id"])
     for column in ("incident_id", "has_fired", "is_over"):
         op.drop_column(table, column)
+    op.drop_index("ix_alert_deliveries_source_received_at_id", table_name="alert_deliveries")
     for column in ("attempts", "left_out", "headers", "kind"):
         op.drop_column("alert_deliveries", column)
     _KIND.drop(op.get_bind())

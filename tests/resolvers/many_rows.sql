@@ -127,6 +127,10 @@ insert into incident_tasks (id, incident_id, title, assignee_id, created_at, upd
 select pg_temp.id('k', n), pg_temp.id('i', n), 'do it', pg_temp.id('U', n % 100), pg_temp.at(n * 5), pg_temp.at(n * 5)
 from generate_series(1, 50000) n;
 
+insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, incident_id)
+select pg_temp.id('o', n), pg_temp.id('a', n), pg_temp.at(n * 5), pg_temp.at(n * 5), true, pg_temp.id('i', n)
+from generate_series(1, 50000) n;
+
 insert into alert_deliveries (id, source, kind, received_at, processed_at, body, alert_count)
 select pg_temp.id('D', n), 'source-' || n % 50, (select enum_range(null::webhook_kind))[1 + n % 7], pg_temp.at(n * 5),
        case when n < 49990 then pg_temp.at(n * 5) end, '', 1
