@@ -1,5 +1,6 @@
 """What is looked at after each deployment: health, a first incident, and that all parts see each other."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import httpx
 
 from db.embedded import EmbeddedPostgres
 from deploy.stack.ports import HOST
+from deploy.stack.programs import SCRAPE_INTERVAL_SECONDS
 
 _LEAST_TABLES: Final = 15
+_SCRAPES_WAITED_FOR: Final = 6
 _INCIDENT: Final = {
     "title": "Test Incident",
     "severity": "high",
@@ -82,13 +85,24 @@ async def _backends(http: httpx.AsyncClient, backend: str, running: set[str]) ->
 
 async def _prometheus(http: httpx.AsyncClient, ports: Mapping[str, int], running: set[str]) -> AsyncIterator[Result]:
     prometheus = f"http://{HOST}:{ports['prometheus']}"
-    targets = (await http.get(f"{prometheus}/api/v1/targets")).json()["data"]["activeTargets"]
-    expected = [each for each in targets if each["labels"]["job"] not in {"loki", "tempo", "grafana"} - running]
-    down = [each["scrapeUrl"] for each in expected if each["health"] == "down"]
-    yield Result("Prometheus scrapes everything", not down, f"{len(expected)} targets" if not down else ", ".join(down))
+    yield await _targets(http, prometheus, running)
     groups = (await http.get(f"{prometheus}/api/v1/rules")).json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     wrong = [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule.get("lastError")]
     yield Result("its rules", bool(rules) and not wrong, f"{len(rules)} rules" if not wrong else "; ".join(wrong))
     known = (await http.get(f"{prometheus}/api/v1/alertmanagers")).json()["data"]["activeAlertmanagers"]
     yield Result("it knows the Alertmanager", bool(known), f"{len(known)} known")
+
+
+async def _targets(http: httpx.AsyncClient, prometheus: str, running: set[str]) -> Result:
+    """Whether all targets are up, once Prometheus had the time to scrape each."""
+    absent = {"loki", "tempo", "grafana"} - running
+    late: list[str] = []
+    for _ in range(_SCRAPES_WAITED_FOR):
+        targets = (await http.get(f"{prometheus}/api/v1/targets")).json()["data"]["activeTargets"]
+        expected = [each for each in targets if each["labels"]["job"] not in absent]
+        late = [each["scrapeUrl"] for each in expected if each["health"] != "up"]
+        if expected and not late:
+            return Result("Prometheus scrapes everything", True, f"{len(expected)} targets")
+        await asyncio.sleep(SCRAPE_INTERVAL_SECONDS)
+    return Result("Prometheus scrapes everything", False, ", ".join(late) or "it has no targets")
