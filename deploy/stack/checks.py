@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import asyncpg
 import httpx
 
-from db.embedded import EmbeddedPostgres
+from deploy.stack.place import Place
 from deploy.stack.ports import HOST
 from deploy.stack.programs import SCRAPE_INTERVAL_SECONDS
 
@@ -32,15 +31,14 @@ class Result:
     remark: str
 
 
-async def check(
-    http: httpx.AsyncClient, ports: Mapping[str, int], folder: Path, *, running: set[str]
-) -> AsyncIterator[Result]:
+async def check(http: httpx.AsyncClient, place: Place, *, running: set[str]) -> AsyncIterator[Result]:
     """Check the running stack, one thing after the other."""
+    ports = place.ports
     backend = f"http://{HOST}:{ports['backend']}"
     answer = await http.get(f"{backend}/api/health")
     yield Result("health endpoint", answer.status_code == 200, f"{answer.status_code} {answer.json().get('status')}")
     yield Result("Grafana", None, "it runs in Docker only")
-    yield await _tables(folder)
+    yield await _tables(place)
     created = await http.post(f"{backend}/api/incidents", json=_INCIDENT)
     incident = created.json()
     is_open = created.status_code == 201 and incident.get("status") == "open"
@@ -62,8 +60,8 @@ async def check(
         yield result
 
 
-async def _tables(folder: Path) -> Result:
-    connection = await asyncpg.connect(EmbeddedPostgres(folder / "postgres").url)
+async def _tables(place: Place) -> Result:
+    connection = await asyncpg.connect(place.postgres_url)
     try:
         count: int = await connection.fetchval(
             "select count(*) from information_schema.tables where table_schema = 'public'"

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.stack.checks import Result, check
+from deploy.stack.place import Place
 from deploy.stack.ports import HOST, USUAL, choose
 from deploy.stack.programs import PROGRAMS, ROOT, SCRAPE_INTERVAL_SECONDS, TOKEN, Program
 from deploy.stack.running import CannotStart, Process
@@ -33,6 +34,9 @@ def stack(
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the data here; by default it is gone at the end.")
     ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A Postgres of yours, instead of the embedded one.")
+    ] = None,
 ) -> None:
     """Start the whole stack without Docker: Prometheus, Pushgateway, Alertmanager, the server with its Postgres, the
     demo shop, and Loki and Tempo where they are installed. Stop it with Ctrl-C.
@@ -42,18 +46,20 @@ def stack(
     try:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
-            code = asyncio.run(_run(data.resolve(), only_check=only_check, usual=not free_ports))
+            place = Place(data.resolve(), choose(usual=not free_ports), database_url)
+            code = asyncio.run(_run(place, only_check=only_check))
         else:
             with tempfile.TemporaryDirectory(prefix="reliability-studio-stack-") as folder:
                 Path(folder).chmod(0o755)  # Postgres runs as another account where root calls this.
-                code = asyncio.run(_run(Path(folder), only_check=only_check, usual=not free_ports))
+                place = Place(Path(folder), choose(usual=not free_ports), database_url)
+                code = asyncio.run(_run(place, only_check=only_check))
     except CannotStart as error:
         console.print(f"[bold red]{escape(str(error))}[/]")
         raise typer.Exit(1) from None
     raise typer.Exit(code)
 
 
-async def _run(folder: Path, *, only_check: bool, usual: bool) -> int:
+async def _run(place: Place, *, only_check: bool) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     work = asyncio.current_task()
@@ -66,10 +72,10 @@ async def _run(folder: Path, *, only_check: bool, usual: bool) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    ports = choose(usual=usual)
+    ports = place.ports
     try:
-        async with httpx.AsyncClient(timeout=_ASK_SECONDS, trust_env=False) as http, _running(http, ports, folder) as up:
-            is_well = await _show_checks(http, ports, folder, set(up))
+        async with httpx.AsyncClient(timeout=_ASK_SECONDS, trust_env=False) as http, _running(http, place) as up:
+            is_well = await _show_checks(http, place, set(up))
             if only_check:
                 return 0 if is_well else 1
             console.print(
@@ -97,11 +103,10 @@ async def _first_to_end(up: Mapping[str, Process]) -> str:
 
 
 @asynccontextmanager
-async def _running(
-    http: httpx.AsyncClient, ports: Mapping[str, int], folder: Path
-) -> AsyncGenerator[dict[str, Process]]:
+async def _running(http: httpx.AsyncClient, place: Place) -> AsyncGenerator[dict[str, Process]]:
     """All programs that there are, each started when those before it are ready. Raises CannotStart."""
     up: dict[str, Process] = {}
+    ports = place.ports
     try:
         for program in PROGRAMS:
             found = program.find()
@@ -110,11 +115,11 @@ async def _running(
             if found is None:
                 console.print(f"[yellow]{program.service:13}[/] not on PATH, so it is left out ({program.how_to_get})")
                 continue
-            command = program.arguments(found, folder, ports)
+            command = program.arguments(found, place.folder, ports)
             if program.service == "demo-shop":
                 command += _sinks(ports, up)
             up[program.service] = process = await Process.start(
-                program.service, command, folder=folder, cwd=ROOT, settings=_settings(program, ports, up)
+                program.service, command, folder=place.folder, cwd=ROOT, settings=_settings(program, place, up)
             )
             url = f"http://{HOST}:{ports[program.service]}"
             await process.ready(http, url + program.probe)
@@ -127,16 +132,18 @@ async def _running(
             console.print(f"[dim]{name} stopped[/]")
 
 
-def _settings(program: Program, ports: Mapping[str, int], up: Mapping[str, Process]) -> dict[str, str]:
+def _settings(program: Program, place: Place, up: Mapping[str, Process]) -> dict[str, str]:
     if program.service != "backend":
         return {}
     urls = {
-        f"{name.upper()}_URL": f"http://{HOST}:{ports[name]}"
+        f"{name.upper()}_URL": f"http://{HOST}:{place.ports[name]}"
         for name in ("prometheus", "pushgateway", "alertmanager", "loki", "tempo")
         if name in up
     }
+    database = {"DATABASE_URL": place.database_url} if place.database_url else {}
     return {
         **urls,
+        **database,
         "PROMETHEUS_SCRAPE_INTERVAL_SECONDS": str(SCRAPE_INTERVAL_SECONDS),
         "SERVICE_GRAPH_INTERVAL_SECONDS": "60",
         "WEBHOOK_TOKENS": f"alertmanager={TOKEN}",
@@ -149,12 +156,12 @@ def _sinks(ports: Mapping[str, int], up: Mapping[str, Process]) -> list[str]:
     return loki + (["--traces", f"http://{HOST}:{ports['otlp']}/v1/traces"] if "tempo" in up else [])
 
 
-async def _show_checks(http: httpx.AsyncClient, ports: Mapping[str, int], folder: Path, running: set[str]) -> bool:
+async def _show_checks(http: httpx.AsyncClient, place: Place, running: set[str]) -> bool:
     console.print()
     is_well = True
     words = {True: "[green]holds  [/]", False: "[bold red]FAILS  [/]", None: "[yellow]skipped[/]"}
     result: Result
-    async for result in check(http, ports, folder, running=running):
+    async for result in check(http, place, running=running):
         console.print(f"{words[result.holds]} {result.check}: {escape(result.remark)}")
         is_well = is_well and result.holds is not False
     return is_well
