@@ -83,8 +83,13 @@ def _prometheus(program: str, folder: Path, ports: Mapping[str, int]) -> list[st
     ]
 
 
-def _pushgateway(program: str, _folder: Path, ports: Mapping[str, int]) -> list[str]:
-    return [program, f"--web.listen-address={HOST}:{ports['pushgateway']}"]
+def _pushgateway(program: str, folder: Path, ports: Mapping[str, int]) -> list[str]:
+    # Debian's keeps what is pushed in a file of the system's unless it is told otherwise.
+    return [
+        program,
+        f"--persistence.file={folder / 'pushgateway'}",
+        f"--web.listen-address={HOST}:{ports['pushgateway']}",
+    ]
 
 
 def _alertmanager(program: str, folder: Path, ports: Mapping[str, int]) -> list[str]:

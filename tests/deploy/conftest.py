@@ -31,7 +31,7 @@ class RunningStack:
     @property
     def urls(self) -> Mapping[str, str]:
         """The URLs of the services that it has started."""
-        found = (re.match(r"(\S+) +(http://\S+)", line) for line in self.lines)
+        found = (re.match(r"([a-z-]+) +(http://\S+)", line) for line in self.lines)
         return {match[1]: match[2] for match in found if match}
 
     async def stop(self) -> int:
