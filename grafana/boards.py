@@ -283,9 +283,7 @@ def incidents() -> Any:
             width=12,
         ),
     )
-    return dashboard(
-        "reliability-studio-incidents", "Reliability Studio: incidents", "Counts, MTTA and MTTR.", panels
-    )
+    return dashboard("reliability-studio-incidents", "Reliability Studio: incidents", "Counts, MTTA and MTTR.", panels)
 
 
 def objectives() -> Any:

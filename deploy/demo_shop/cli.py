@@ -67,7 +67,9 @@ def run(
     try:
         asyncio.run(_run(options))
     except OSError as error:
-        _fail(f"Cannot listen on {host}, ports {port} to {port + len(LESSONS) + 1}: {error}. Choose others with --port.")
+        _fail(
+            f"Cannot listen on {host}, ports {port} to {port + len(LESSONS) + 1}: {error}. Choose others with --port."
+        )
 
 
 @cli.command(name="break")

@@ -120,9 +120,7 @@ class RunningService:
 
     def _breaks(self, fault: Fault, ratio: float) -> bool:
         return (
-            self.service.name in LESSONS[fault].services
-            and self._faults.is_on(fault)
-            and self._chance.random() < ratio
+            self.service.name in LESSONS[fault].services and self._faults.is_on(fault) and self._chance.random() < ratio
         )
 
     def _leak(self) -> None:
@@ -154,9 +152,7 @@ class RunningService:
 
     async def _call(self, call: Call, span: Span) -> None:
         """Raises Failed."""
-        child = span.child(
-            call.method, Kind.CLIENT, http__request__method=call.method, server__address=call.service
-        )
+        child = span.child(call.method, Kind.CLIENT, http__request__method=call.method, server__address=call.service)
         status: int | None = None
         try:
             answer = await self._http.request(

@@ -128,7 +128,11 @@ PROGRAMS: Final = (
         "pushgateway", ("prometheus-pushgateway", "pushgateway"), "/-/ready", _pushgateway, "prometheus-pushgateway"
     ),
     Program(
-        "alertmanager", ("prometheus-alertmanager", "alertmanager"), "/-/ready", _alertmanager, "prometheus-alertmanager"
+        "alertmanager",
+        ("prometheus-alertmanager", "alertmanager"),
+        "/-/ready",
+        _alertmanager,
+        "prometheus-alertmanager",
     ),
     Program("loki", ("loki",), "/ready", _loki, is_needed=False),
     Program("tempo", ("tempo",), "/ready", _tempo, is_needed=False),

@@ -122,7 +122,9 @@ async def test_the_golden_signals_of_the_shop_are_in_graphql(stack: RunningStack
     }"""
 
     async def has_signals() -> bool:
-        answer = (await web.post(f"{stack.urls['backend']}/graphql", json={"query": query, "variables": last_minutes()})).json()
+        answer = (
+            await web.post(f"{stack.urls['backend']}/graphql", json={"query": query, "variables": last_minutes()})
+        ).json()
         nodes = answer["data"]["services"]["nodes"]
         return bool(nodes) and any(metric["points"] for metric in nodes[0]["metrics"] or [])
 
