@@ -63,7 +63,8 @@ def server() -> Any:
             "By route and status.",
             (
                 (
-                    f"sum by (http_route, http_response_status_code) (rate({_REQUESTS}_count{{{_SERVER}}}[$__rate_interval]))",
+                    "sum by (http_route, http_response_status_code) "
+                    f"(rate({_REQUESTS}_count{{{_SERVER}}}[$__rate_interval]))",
                     "{{http_route}} {{http_response_status_code}}",
                 ),
             ),
@@ -74,7 +75,8 @@ def server() -> Any:
             "Quantiles over all routes.",
             tuple(
                 (
-                    f"histogram_quantile({quantile}, sum by (le) (rate({_REQUESTS}_bucket{{{_SERVER}}}[$__rate_interval])))",
+                    f"histogram_quantile({quantile}, sum by (le) "
+                    f"(rate({_REQUESTS}_bucket{{{_SERVER}}}[$__rate_interval])))",
                     name,
                 )
                 for quantile, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
@@ -331,7 +333,8 @@ def objectives() -> Any:
             (
                 (
                     "select d.day::timestamptz as time, s.name || ' ' || slos.name as metric, "
-                    "(select sum(x) from unnest(d.good) x) / nullif((select sum(x) from unnest(d.total) x), 0) as value "
+                    "(select sum(x) from unnest(d.good) x) "
+                    "/ nullif((select sum(x) from unnest(d.total) x), 0) as value "
                     "from slo_slices d join slos on slos.id = d.slo_id join services s on s.id = slos.service_id "
                     "where d.group_key = '' and $__timeFilter(d.day::timestamptz) order by 1, 2",
                     "",

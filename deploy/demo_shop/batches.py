@@ -17,7 +17,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class Batches:
-    """A bounded queue of what is to be posted to a URL as JSON. What is too much, or refused, is dropped and counted."""
+    """A bounded queue of what is to be posted to a URL as JSON. What is too much or refused is dropped and counted."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, encode: Callable[[Sequence[Any]], Any]) -> None:
         self._http = http

@@ -29,7 +29,7 @@ LESSONS: Final = {
     Fault.SLOW_DATABASE: Lesson(
         ("catalog", "inventory"),
         "Statements of catalog and inventory take half a second longer.",
-        "The latency of catalog, inventory and everybody above them; the database span is the critical path of a trace.",
+        "Catalog, inventory and all above them are slow; the database span is the critical path of a trace.",
     ),
     Fault.BAD_DEPLOY: Lesson(
         ("checkout",),
@@ -43,7 +43,7 @@ LESSONS: Final = {
     ),
     Fault.MEMORY_LEAK: Lesson(
         ("inventory",),
-        "inventory keeps half a megabyte for each reservation, up to its limit of 64 MiB; then it is killed and restarted.",
+        "inventory keeps half a megabyte for each reservation. At its limit of 64 MiB it is killed and restarted.",
         "The memory of inventory is a saw, and each tooth ends in a few seconds of 503.",
     ),
     Fault.DEAD_DEPENDENCY: Lesson(

@@ -162,7 +162,7 @@ class RunningService:
             if status >= 500:
                 child.error = f"{call.service} answered {status}"
         except httpx.HTTPError as error:
-            child.error = f"{call.service} does not answer: {error or type(error).__name__}"
+            child.error = f"{call.service} does not answer: {str(error) or type(error).__name__}"
         child.end()
         if status is not None:
             child.attributes["http.response.status_code"] = status

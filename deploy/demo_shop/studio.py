@@ -87,7 +87,7 @@ class Studio:
             answer.raise_for_status()
             body: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise StudioError(f"{self._url}: {error or type(error).__name__}") from error
+            raise StudioError(f"{self._url}: {str(error) or type(error).__name__}") from error
         if body.get("errors"):
             raise StudioError(f"{self._url}: {body['errors'][0]['message']}")
         data: dict[str, Any] = body["data"]

@@ -1,5 +1,6 @@
 """docker-compose.yml, as far as it can be judged without a Docker engine."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -149,10 +150,13 @@ def test_every_service_is_scraped(compose: dict[str, Any], deploy: Path):
 
 
 @pytest.mark.skipif(find_spec("compose_spec") is None, reason="the package compose-spec is not installed")
-def test_it_follows_the_compose_specification(compose: dict[str, Any]):
+def test_it_follows_the_compose_specification():
     import compose_spec  # type: ignore[import-not-found] # of those who want this test
 
-    compose_spec.PyCompose.from_dict(compose).validate()
+    text = (ROOT / "docker-compose.yml").read_text()
+    given = re.sub(r"\$\{\w+:\?[^}]*\}", "given", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
+    unfolded = json.loads(json.dumps(yaml.safe_load(given)))  # without anchors
+    compose_spec.PyCompose.from_yaml(yaml.safe_dump(unfolded)).validate()
 
 
 def test_docker_compose_reads_it():
