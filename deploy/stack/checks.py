@@ -13,7 +13,7 @@ from deploy.stack.ports import HOST
 from deploy.stack.programs import SCRAPE_INTERVAL_SECONDS
 
 _LEAST_TABLES: Final = 15
-_SCRAPES_WAITED_FOR: Final = 6
+_SCRAPES_WAITED_FOR: Final = 15
 _INCIDENT: Final = {
     "title": "Test Incident",
     "severity": "high",

@@ -12,7 +12,7 @@ from deploy.stack.ports import HOST
 DEPLOY: Final = Path(__file__).parents[1]
 ROOT: Final = DEPLOY.parent
 TOKEN: Final = "stack-only"  # noqa: S105  # it opens the webhook of a server that only this machine reaches
-SCRAPE_INTERVAL_SECONDS: Final = 5
+SCRAPE_INTERVAL_SECONDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,15 @@ class Process:
     async def start(
         cls, name: str, command: Sequence[str], *, folder: Path, cwd: Path, settings: Mapping[str, str]
     ) -> "Process":
-        """Start it in a session of its own, so that Ctrl-C reaches us alone and we stop it in its turn."""
+        """Start it in a session of its own, so that Ctrl-C reaches us alone and we stop it in its turn. Its environment
+        is `settings` and nothing else: a DATABASE_URL of whoever calls this is not to be tried things out on.
+        """
         log = folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=cwd,
-                env={**os.environ, **settings},
+                env={"PATH": os.defpath, **settings},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
