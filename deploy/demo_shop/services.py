@@ -73,5 +73,23 @@ SERVICES: Final = (
 )
 """In the order of their ports."""
 
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is promised of a service: a share of its requests that do not fail, or that are as fast as a bucket."""
+
+    service: str
+    name: str
+    objective: float
+    within_seconds: float | None = None
+
+
+OBJECTIVES: Final = (
+    Objective("storefront", "availability", 0.99),
+    Objective("storefront", "latency", 0.95, within_seconds=0.5),
+    Objective("checkout", "availability", 0.99),
+    Objective("payments", "availability", 0.995),
+)
+
 FIRST_VERSION: Final = "1.4.0"
 BAD_VERSION: Final = "1.5.0"

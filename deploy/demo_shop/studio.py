@@ -6,12 +6,18 @@ from typing import Any, Final
 import httpx
 
 from deploy.demo_shop.logs import Journal
-from deploy.demo_shop.services import SERVICES
+from deploy.demo_shop.services import OBJECTIVES, SERVICES, Objective
 
 _TRY_AGAIN_SECONDS: Final = 3.0
 _KNOWN: Final = "query ($names: [String!]) { services(filter: { name: $names }, first: 50) { nodes { name } } }"
 _CREATE: Final = """mutation ($input: CreateServiceInput!) {
   createService(input: $input) { errors { code message } service { id } }
+}"""
+_KNOWN_SLOS: Final = """query ($names: [String!]) {
+  slos(filter: { services: $names }, first: 100) { nodes { name service { name } } }
+}"""
+_PROMISE: Final = """mutation ($input: CreateSLOInput!) {
+  createSlo(input: $input) { errors { code message } slo { id } }
 }"""
 _RECORD: Final = """mutation ($input: RecordDeploymentInput!) {
   recordDeployment(input: $input) { errors { code message } deployment { id } }
@@ -54,16 +60,27 @@ class Studio:
             await self._write(_CREATE, "createService", input=given)
             waiting.remove(service)
 
+    async def promise(self) -> None:
+        """Add the objectives that are not there. Raises StudioError, also while Prometheus has seen no requests yet."""
+        names = [service.name for service in SERVICES]
+        nodes = (await self._ask(_KNOWN_SLOS, names=names))["slos"]["nodes"]
+        known = {(node["service"]["name"], node["name"]) for node in nodes}
+        for each in OBJECTIVES:
+            if (each.service, each.name) not in known:
+                given = {"service": each.service, "name": each.name, "objective": each.objective, "windowDays": 7}
+                await self._write(_PROMISE, "createSlo", input={**given, "indicator": _indicator(each)})
+
     async def keep_registering(self) -> None:
-        """Register as soon as the studio answers."""
+        """Register as soon as the studio answers, and promise as soon as there is something to measure."""
         while True:
             try:
                 await self.register()
+                await self.promise()
             except StudioError as error:
                 self._journal.write("demo-shop", "warning", f"not in the catalog yet: {error}")
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
-                self._journal.write("demo-shop", "info", "all services are in the catalog")
+                self._journal.write("demo-shop", "info", "all services and their objectives are in the catalog")
                 return
 
     async def record_deployment(self, service: str, version: str, description: str) -> str:
@@ -92,3 +109,13 @@ class Studio:
             raise StudioError(f"{self._url}: {body['errors'][0]['message']}")
         data: dict[str, Any] = body["data"]
         return data
+
+
+def _indicator(objective: Objective) -> dict[str, Any]:
+    selected = f'job="demo-shop", service_name="{objective.service}"'
+    requests = "http_server_request_duration_seconds"
+    if objective.within_seconds is not None:
+        histogram = f"{requests}{{{selected}}}"
+        return {"latency": {"histogram": histogram, "thresholdSeconds": objective.within_seconds}}
+    good = f'{requests}_count{{{selected}, http_response_status_code!~"5.."}}'
+    return {"ratio": {"good": good, "total": f"{requests}_count{{{selected}}}"}}

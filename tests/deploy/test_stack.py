@@ -10,6 +10,7 @@ import pytest
 import yaml
 from promql_parser import VectorSelector, parse
 
+from deploy.demo_shop.services import OBJECTIVES
 from grafana.boards import BOARDS
 from tests.deploy.conftest import RunningStack, start_stack
 from tests.servers import ROOT
@@ -112,6 +113,17 @@ async def test_the_services_of_the_shop_join_the_catalog(stack: RunningStack, we
         return found.get("checkout") == {"inventory", "payments", "shipping"} and "storefront" in found
 
     await until(known)
+
+
+async def test_the_objectives_of_the_shop_are_measured(stack: RunningStack, web: httpx.AsyncClient):
+    query = "{ slos(first: 50) { nodes { name service { name } } } }"
+
+    async def promised() -> bool:
+        answer = (await web.post(f"{stack.urls['backend']}/graphql", json={"query": query})).json()
+        found = {(node["service"]["name"], node["name"]) for node in answer["data"]["slos"]["nodes"]}
+        return found == {(each.service, each.name) for each in OBJECTIVES}
+
+    await until(promised, timeout_seconds=60)
 
 
 async def test_the_golden_signals_of_the_shop_are_in_graphql(stack: RunningStack, web: httpx.AsyncClient):
