@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,6 +11,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.alert_intake import AlertIntake
+from app.alert_reconciliation import Reconciliation
+from app.alert_works import AlertMetrics, AlertWorks
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -26,21 +30,23 @@ from app.http.rest import rest_routes
 from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
-from app.jobs import Workers
+from app.jobs import Work, Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph, service_graph_dependency
-from app.settings import GraphQLHTTPProfile, Settings
+from app.settings import GraphQLHTTPProfile, Settings, tokens_of
 from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from app.version import VERSION
 from db.database import Database
 from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
+from domain.grouping import GroupingRules
 from domain.time import Deadline
 from feed.hub import Hub
 from feed.log import EventLog
@@ -62,8 +68,8 @@ async def application(
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
-    Without workers it only serves: relaying events and forgetting old ones is left to other processes. Raises
-    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
+    processes. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     database = await open_database(settings, database_url)
     try:
@@ -81,6 +87,8 @@ async def application(
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             relay = Relay(database_url, event_log) if with_workers else None
+            rules = _grouping_rules(settings)
+            alerts = AlertIntake(database, rules=rules, now=now)
             app = create_app(
                 settings,
                 operations,
@@ -90,24 +98,49 @@ async def application(
                 health=health,
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
+                alerts=alerts,
                 log_request=log_request,
             )
             works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": relay.run, "retention": retention.run}
-            if with_workers and backends.telemetry.prometheus:
-                works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
-            if with_workers and has_service_graph:
-                graph = ServiceGraph(
+                works |= {"relay": relay.run, "retention": retention.run, "alerts": alerts.run}
+                if backends.telemetry.prometheus:
+                    works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
+                upkeep = AlertWorks(
                     database,
-                    backends.telemetry,
+                    rules,
+                    AlertMetrics(metrics.registry),
                     now=now,
-                    interval_seconds=settings.service_graph_interval_seconds,
-                    retention_hours=settings.traced_dependency_retention_hours,
+                    retention_days=settings.alert_delivery_retention_days,
                 )
-                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
-                works["jobs"] = workers.run
+                jobs = {**upkeep.works(upkeep_seconds=settings.alert_upkeep_seconds)}
+                if settings.alert_reconciliation_seconds > 0 and (
+                    backends.telemetry.alertmanager or backends.telemetry.prometheus
+                ):
+                    reconciliation = Reconciliation(
+                        database,
+                        backends.telemetry,
+                        now=now,
+                        source=settings.alert_reconciliation_source,
+                        receiver=settings.alert_reconciliation_receiver,
+                        grace_seconds=settings.alert_reconciliation_grace_seconds,
+                    )
+                    jobs["alert_reconciliation"] = Work(
+                        run=reconciliation.run,
+                        timeout_seconds=60,
+                        every_seconds=settings.alert_reconciliation_seconds,
+                    )
+                if has_service_graph:
+                    graph = ServiceGraph(
+                        database,
+                        backends.telemetry,
+                        now=now,
+                        interval_seconds=settings.service_graph_interval_seconds,
+                        retention_hours=settings.traced_dependency_retention_hours,
+                    )
+                    jobs[SERVICE_GRAPH] = graph.work
+                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app
@@ -126,6 +159,7 @@ def create_app(
     backends: Backends,
     health: Health,
     metrics: Metrics,
+    alerts: AlertIntake,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
@@ -186,6 +220,7 @@ def create_app(
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
             *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -214,6 +249,16 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )
+
+
+def _grouping_rules(settings: Settings) -> GroupingRules:
+    return GroupingRules(
+        window=timedelta(seconds=settings.alert_grouping_window_seconds),
+        dependency_window=timedelta(seconds=settings.alert_dependency_window_seconds),
+        hold=timedelta(seconds=settings.alert_hold_seconds),
+        flapping_firings=settings.alert_flapping_firings,
+        flapping_window=timedelta(seconds=settings.alert_flapping_seconds),
     )
 
 
