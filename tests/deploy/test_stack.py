@@ -143,7 +143,9 @@ async def test_the_golden_signals_of_the_shop_are_in_graphql(stack: RunningStack
     await until(has_signals, timeout_seconds=60)
 
 
-async def test_a_service_that_dies_is_an_alert_in_alertmanager(stack: RunningStack, web: httpx.AsyncClient):
+async def test_a_service_that_dies_is_an_alert_in_alertmanager_and_an_incident_here(
+    stack: RunningStack, web: httpx.AsyncClient
+):
     shop, alertmanager = stack.urls["demo-shop"], stack.urls["alertmanager"]
     (await web.post(f"{shop}/faults/dead-dependency")).raise_for_status()
     try:
@@ -154,6 +156,13 @@ async def test_a_service_that_dies_is_an_alert_in_alertmanager(stack: RunningSta
             return any(one["alertname"] == "ServiceDown" and one["service_name"] == "shipping" for one in labels)
 
         await until(is_told, timeout_seconds=60)
+
+        async def is_an_incident() -> bool:
+            query = '{ incidents(filter: { active: true, services: ["shipping"] }) { nodes { title source } } }'
+            answer = (await web.post(f"{stack.urls['backend']}/graphql", json={"query": query})).json()
+            return [node["source"] for node in answer["data"]["incidents"]["nodes"]] == ["ALERT"]
+
+        await until(is_an_incident, timeout_seconds=60)
     finally:
         await web.delete(f"{shop}/faults/dead-dependency")
 
