@@ -16,6 +16,7 @@ from schema.people import User
 from schema.scalars import JSON, URL, DateTime
 from schema.services import TEMPO_SELECTOR, Service
 from schema.silences import Silence, incident_silences
+from schema.slo_explanation import IncidentBudgetBurn, incident_budget_burns
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
@@ -146,6 +147,13 @@ class Incident(Node):
         "slos {it}",
         "{it}.service_id in (select service_id from incidents_services where incident_id = {parent}.id)",
         "{it}.name, {it}.id",
+    )
+    budget_burns: list[IncidentBudgetBurn] = sql.elsewhere(
+        "What it took of the budgets of the services that it hurts, most first.",
+        incident_budget_burns,
+        id="{it}.id",
+        started_at="{it}.started_at",
+        resolved_at="{it}.resolved_at",
     )
     metrics: list[MetricSeries] | None = sql.elsewhere(
         "The golden signals of the services that it hurts, from Prometheus.",
