@@ -102,12 +102,12 @@ async def slow_http(server_of_slow: ServerProcess) -> AsyncIterator[httpx.AsyncC
 
 @asynccontextmanager
 async def failing(database_url: str, answer: bytes | None) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of a server of its own, whose Prometheus says this, or nothing; it takes 1 s for a request."""
+    """A client of a server of its own, whose Prometheus says this, or nothing: then a request takes 1 s."""
     async with slow_prometheus() as slow:
         if answer is not None:
             slow.answer = answer
             slow.may_answer.set()
-        settings = {"PROMETHEUS_URL": slow.url, "OPERATION_TIMEOUT_SECONDS": "1"}
+        settings = {"PROMETHEUS_URL": slow.url, "OPERATION_TIMEOUT_SECONDS": "1" if answer is None else "20"}
         async with (
             ServerProcess(DATABASE_URL=database_url, **settings) as running,
             httpx.AsyncClient(base_url=running.url, timeout=20) as client,
