@@ -39,6 +39,7 @@ DEFAULT_ALERT: Final = "ErrorBudgetBurn"
 
 _BASE_SECONDS: Final = 300
 _SECONDS_A_DAY: Final = 86_400
+_ROUNDED_TO: Final = "0.000000001"
 _VERSION: Final = "reliability-studio"
 
 
@@ -118,8 +119,9 @@ def _recordings(definition: ObjectiveDefinition, indicator: Indicator) -> list[R
 
 def _error_ratio(indicator: Indicator, seconds: int, group_by: Sequence[str]) -> str:
     events = indicators.events(indicator, seconds, group_by=group_by, as_counts=False)
-    if isinstance(indicator, RawRatioIndicator):
-        return f"1 - (({events.part}) >= 0)" if events.part_is_good else f"({events.part}) >= 0"
+    if isinstance(indicator, RawRatioIndicator):  # NaN is nothing; a rounding below zero is zero, not nothing.
+        part = f"clamp_min({events.part}, 0) >= 0"
+        return f"1 - ({part})" if events.part_is_good else part
     return events.error_ratio
 
 
@@ -137,7 +139,8 @@ def _of_slices(definition: ObjectiveDefinition, seconds: int) -> str:
     slices = selector(SLICE_ERROR_RATIO, id_labels(definition))
     if budgeting.method is BudgetingMethod.TIMESLICES:
         allowed = 1 - (definition.objective if budgeting.slice_objective is None else budgeting.slice_objective)
-        slices = f"({slices} > bool {number(allowed)})"
+        # Rounded, because 1 - 0.95 is not quite 0.05 to a float, and a slice that just meets its objective is good.
+        slices = f"(round({slices}, {_ROUNDED_TO}) > bool {number(allowed)})"
     return f"avg_over_time({slices}[{window}:{promql.duration(step)}])"
 
 
