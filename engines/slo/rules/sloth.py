@@ -52,13 +52,22 @@ def id_labels(definition: ObjectiveDefinition) -> dict[str, str]:
     }
 
 
-def groups(definition: ObjectiveDefinition) -> tuple[RuleGroup, ...]:
-    """What is recorded of an objective, what is said about it, and its alerts. Raises NotExpressible."""
+def alert_name(definition: ObjectiveDefinition) -> str:
+    """What the alerts of an objective are called."""
+    return definition.alerting.name or DEFAULT_ALERT
+
+
+def groups(definition: ObjectiveDefinition, *, shares_alert_names: bool = False) -> tuple[RuleGroup, ...]:
+    """What is recorded of an objective, what is said about it, and its alerts. Raises NotExpressible.
+
+    Alerts have the labels that find their objective from what they look at. Where other objectives alert under the same
+    name their rules say these labels too, so that Prometheus does not take them for duplicates.
+    """
     indicator = definition.indicator
     if isinstance(indicator, Composite):
         raise NotExpressible("a composite is judged from the slices of its members, which Prometheus does not have")
     id = id_labels(definition)["sloth_id"]
-    alerts = tuple(_alerts(definition, indicator))
+    alerts = tuple(_alerts(definition, indicator, id_labels(definition) if shares_alert_names else {}))
     found = [
         RuleGroup(f"sloth-slo-sli-recordings-{id}", tuple(_recordings(definition, indicator))),
         RuleGroup(f"sloth-slo-meta-recordings-{id}", tuple(_metadata(definition))),
@@ -176,7 +185,7 @@ def _metadata(definition: ObjectiveDefinition) -> list[RecordingRule]:
     ]
 
 
-def _alerts(definition: ObjectiveDefinition, indicator: Indicator) -> list[Rule]:
+def _alerts(definition: ObjectiveDefinition, indicator: Indicator, ids: Mapping[str, str]) -> list[Rule]:
     alerting = definition.alerting
     pairs = alerts_of(alerting, definition.window)
     rules: list[Rule] = []
@@ -187,10 +196,9 @@ def _alerts(definition: ObjectiveDefinition, indicator: Indicator) -> list[Rule]
         severity = response.value.lower()
         rules.append(
             AlertingRule(
-                alerting.name or DEFAULT_ALERT,
+                alert_name(definition),
                 "or\n".join(_condition(definition, indicator, pair) for pair in watching),
-                # The series have the first three anyway; here they tell apart rules whose alerts have one name.
-                templates(alerting.labels, message.labels, id_labels(definition), {"sloth_severity": severity}),
+                templates(alerting.labels, message.labels, ids, {"sloth_severity": severity}),
                 _annotations(severity, alerting.annotations, message.annotations),
             )
         )
