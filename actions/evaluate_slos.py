@@ -17,7 +17,7 @@ from actions.slo_composites import composite_slices
 from actions.slo_questions import Answers, Moments, ask
 from actions.slo_records import PROMETHEUS_INSTANCE, read_all
 from actions.slo_slices import ALL, Key, Stretch, group_key, read_slices, store, summed
-from actions.slo_states import Evaluated, write_absence, write_states
+from actions.slo_states import Evaluated, write_absence, write_broken, write_states
 from actions.slo_watch import Watch
 from db.database import Database
 from db.services import services
@@ -39,6 +39,8 @@ MOST_POINTS: Final = 10_000
 """Of one series in one range query; Prometheus allows 11 000."""
 MOST_VALUES: Final = 60_000
 """In one answer to a range query."""
+CATCHING_UP_SECONDS: Final = 30.0
+"""Of one cycle: the history of many new objectives must not keep all others waiting."""
 MOST_RETRIES: Final = 20
 """Of objectives whose queries failed, in one cycle."""
 LONGEST_BACKFILL_SECONDS: Final = 366 * DAY_SECONDS
@@ -128,7 +130,9 @@ class SLOEvaluator:
         for first in range(0, len(stale), _LOADED_AT_ONCE):
             part = stale[first : first + _LOADED_AT_ONCE]
             await self._load(part, {id: _seconds(known[id].evaluated_through) for id in part})
-        return {id for id in stale if self._watches[id].through is not None} if stale else set()
+        if broken := [id for id in stale if id not in self._watches]:
+            await self._database.transact(partial(write_broken, ids=broken), now=now)
+        return {id for id in stale if id in self._watches and self._watches[id].through is not None}
 
     def _is_stale(self, row: Any) -> bool:
         watch = self._watches.get(row.id)
@@ -138,12 +142,11 @@ class SLOEvaluator:
 
     async def _load(self, ids: Sequence[UUID], throughs: Mapping[UUID, int | None]) -> None:
         async with self._database.reading() as connection:
-            kept = await read_all(connection, ids)
-            for one in kept:
-                if one.id in self._watches:
-                    self._forget(self._watches[one.id])
-                self._watches[one.id] = Watch(one, throughs[one.id])
-            watches = [self._watches[one.id] for one in kept]
+            for id in ids:
+                if id in self._watches:
+                    self._forget(self._watches.pop(id))
+            watches = [Watch(one, throughs[one.id]) for one in await read_all(connection, ids)]
+            self._watches |= {watch.kept.id: watch for watch in watches}
             read = await read_slices(connection, [_whole(watch) for watch in watches if watch.through is not None])
         for (id, group), slices in read.items():
             self._take_in(self._watches[id], group, slices)
@@ -222,6 +225,7 @@ class SLOEvaluator:
     async def _catch_up(self, now: datetime, deadline: Deadline, cycle: Cycle) -> set[UUID]:
         """Everything that misses more: what is new, was away, or failed before."""
         moved: set[UUID] = set()
+        patience = Deadline.after(min(CATCHING_UP_SECONDS, deadline.remaining_seconds()))
         behind: dict[tuple[int, int, int, str], list[Watch]] = defaultdict(list)
         retries = 0
         for watch in self._watches.values():
@@ -239,7 +243,7 @@ class SLOEvaluator:
             points = (end - since) // seconds
             together = max(1, min(100, MOST_VALUES // (2 * max(points, 1))))
             for first in range(0, len(watches), together):
-                if deadline.expired or watches[0].kept.instance in cycle.away:
+                if patience.expired or watches[0].kept.instance in cycle.away:
                     break
                 part = watches[first : first + together]
                 moved |= await self._catch_up_together(part, since, end, now, deadline, cycle)
@@ -344,8 +348,8 @@ class SLOEvaluator:
         found = [*cycle.found, *_evaluations(self._watches, measured)]
         cycle.found = found
         cycle.evaluated = len(moved)
-        for first in range(0, len(found), 2 * _CHUNK):
-            part = found[first : first + 2 * _CHUNK]
+        for first in range(0, len(found), _CHUNK):
+            part = found[first : first + _CHUNK]
             await self._database.transact(partial(write_states, found=part), now=now)
 
     async def _measure_in_memory(self, watches: Sequence[Watch], through: int) -> dict[Key, Measurement]:

@@ -62,14 +62,18 @@ class Kept:
 
 
 async def read_all(connection: AsyncConnection, ids: Iterable[UUID]) -> list[Kept]:
-    """These objectives, in three statements however many they are. Those that no longer exist are left out."""
+    """These objectives, in three statements however many they are.
+
+    Left out are those that no longer exist, and those that were written by hand and say no indicator to measure by.
+    """
     wanted = list(ids)
     columns = (*_WRITTEN, services.c.name.label("service"), PROMETHEUS_INSTANCE.label("instance"))
     statement = select(*columns).join(services).where(slos.c.id.in_(wanted))
     rows = (await connection.execute(statement)).mappings().all()
     versions = await _versions(connection, wanted)
     adjustments = await read_adjustments(connection, wanted)
-    return [_kept(row, versions[row["id"]], adjustments[row["id"]]) for row in rows]
+    found = (_kept(row, versions[row["id"]], adjustments[row["id"]]) for row in rows)
+    return [kept for kept in found if kept is not None]
 
 
 async def read_adjustments(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, list[Adjustment]]:
@@ -145,12 +149,19 @@ async def _versions(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, 
     columns = (slo_versions.c.slo_id, slo_versions.c.valid_from, slo_versions.c.definition)
     statement = select(*columns).where(slo_versions.c.slo_id.in_(ids)).order_by(slo_versions.c.version)
     for slo_id, valid_from, definition in await connection.execute(statement):
-        found[slo_id].append(Version.of(valid_from.timestamp(), definition_from_json(definition)))
+        try:
+            version = Version.of(valid_from.timestamp(), definition_from_json(definition))
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            continue  # Written by hand, and no promise: the version before it holds on.
+        found[slo_id].append(version)
     return found
 
 
-def _kept(row: RowMapping, versions: list[Version], adjustments: list[Adjustment]) -> Kept:
-    definition = definition_of(row)
+def _kept(row: RowMapping, versions: list[Version], adjustments: list[Adjustment]) -> Kept | None:
+    try:
+        definition = definition_of(row)
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None  # Whoever asks for it sees that it is missing; the evaluation says so with the objective.
     record = Record(definition, versions or (Version.of(0, definition),), adjustments)
     return Kept(row["id"], row["service_id"], row["revision"], record, row["instance"])
 

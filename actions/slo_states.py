@@ -142,6 +142,12 @@ async def write_absence(tx: Transaction, ids: Sequence[UUID], reason: str) -> No
     await tx.execute(statement, {"ids": list(ids), "reason": clipped(reason, TEXT_CHARACTERS)})
 
 
+async def write_broken(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """Say with these objectives that they cannot be evaluated, because they do not say how to be measured."""
+    errors = ["It is not kept as a whole: say its indicator anew"] * len(ids)
+    await tx.execute(_WRITE_FAILURES, {"ids": list(ids), "errors": errors, "now": tx.now})
+
+
 async def _statuses(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, SLOStatus]:
     # Whoever else evaluates the same waits here, so that a change is told once.
     statement = select(slo_states.c.slo_id, slo_states.c.status).where(slo_states.c.slo_id.in_(ids))
@@ -204,7 +210,7 @@ async def _settle_alerts(tx: Transaction, found: Iterable[Evaluated]) -> None:
     evaluated = list(found)
     about = [fingerprint for one in evaluated for fingerprint in _fingerprints(one.kept.id)]
     firing = [alert for one in evaluated for alert in _alerts(one, tx.now)]
-    await settle(tx, firing, about=about, at=tx.now, actor=EVALUATION)
+    await settle(tx, firing, about=about, at=tx.now)
 
 
 def _fingerprints(id: UUID) -> list[str]:
@@ -217,7 +223,7 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
         return
     definition, alerting = one.kept.definition, one.kept.definition.alerting
     every = [one.measurement, *(one.groups or {}).values()]
-    labels = {**definition.labels, "service": definition.service, "slo": definition.name, **alerting.labels}
+    labels = {**definition.labels, **alerting.labels, "service": definition.service, "slo": definition.name}
     page, ticket, exhausted = _fingerprints(one.kept.id)
     for response, fingerprint, message in (
         (BurnResponse.PAGE, page, alerting.page),
@@ -228,7 +234,6 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
                 fingerprint=fingerprint,
                 name=alerting.name or f"{definition.name}: error budget burns too fast",
                 severity=_SEVERITIES[response],
-                service_id=one.kept.service_id,
                 starts_at=now,
                 labels={**labels, "severity": response.lower(), **message.labels},
                 annotations={"summary": _told(one), **alerting.annotations, **message.annotations},
@@ -238,7 +243,6 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
             fingerprint=exhausted,
             name=f"{definition.name}: error budget is spent",
             severity=Severity.HIGH,
-            service_id=one.kept.service_id,
             starts_at=now,
             labels={**labels, "severity": "exhausted"},
             annotations={"summary": _told(one), **alerting.annotations},

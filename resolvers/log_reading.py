@@ -41,10 +41,11 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class FoundLines:
-    """Lines, the latest first, and what whoever asked for them should know about them."""
+    """Lines, the latest first, what one should know about them, and why those of some services are missing."""
 
     lines: tuple[FoundLine, ...] = ()
     warnings: tuple[str, ...] = ()
+    failures: tuple[TelemetryError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,8 +190,12 @@ class Prometheus:
         answer = await self._transport.post(
             path, form=form, deadline=deadline, deadline_parameter="timeout", cacheable=path.endswith("/query_range")
         )
-        data, warnings = self._unwrap(answer)
-        return replace(self._shaped("samples", _result, data), warnings=warnings)
+        try:
+            data, warnings = self._unwrap(answer)
+            return replace(self._shaped("samples", _result, data), warnings=warnings)
+        except TelemetryError:
+            self._transport.forget(answer)
+            raise
 
     def _parse(self, answer: Answer, expected: str, parse: Callable[[Any], Parsed]) -> Parsed:
         data, _ = self._unwrap(answer)

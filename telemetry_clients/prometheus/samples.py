@@ -112,12 +112,12 @@ def points(samples: Any) -> Points:
     """Points from pairs of seconds and a number as text. Raises TypeError, ValueError for another shape."""
     if not samples:
         return Points()
-    seconds = [moment for moment, _ in samples]
+    seconds, texts = zip(*samples, strict=True)
     if not set(map(type, seconds)) <= _NUMBERS:
         raise TypeError("seconds must be numbers")
     if not _EARLIEST_SECONDS <= min(seconds) <= max(seconds) <= _LATEST_SECONDS:
         raise ValueError("a time that no calendar has")
-    return Points(seconds, _values([text for _, text in samples]))
+    return Points(seconds, _values(texts))
 
 
 def _values(texts: Sequence[str]) -> Sequence[float | None]:

@@ -1,18 +1,19 @@
 """The evaluation of objectives against a real Prometheus that has stored six hours of a shop's history."""
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from actions import services, slos
 from actions.evaluate_slos import SLOEvaluator
 from actions.services import NewService
 from db.alerts import alerts
 from db.slos import slo_group_states, slo_states
+from db.slos import slos as slos_table
 from domain.alerts import AlertStatus
 from domain.objectives import (
     Alerting,
@@ -32,43 +33,8 @@ from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 from tests.actions.conftest import Studio
-from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus
-
-SCRAPE_SECONDS = 15
-HOURS = 6
-NOW = datetime.fromtimestamp(datetime.now(UTC).timestamp() // 300 * 300, UTC)
-START = NOW - timedelta(hours=HOURS)
-REQUESTS = {"api": 3, "batch": 1}
-"""Successful requests of each team in one scrape interval."""
-FAILURES_SINCE = NOW - timedelta(hours=1)
-"""Since then one more request fails in every interval; its series did not exist before."""
-
-
-def history() -> Iterator[str]:
-    scrapes = int(HOURS * 3600 / SCRAPE_SECONDS) + 1
-    times = [int(START.timestamp()) + number * SCRAPE_SECONDS for number in range(scrapes)]
-    since = FAILURES_SINCE.timestamp()
-    yield "# TYPE shop_requests counter\n"
-    for team, count in REQUESTS.items():
-        yield from (f'shop_requests_total{{team="{team}",code="200"}} {n * count} {at}\n' for n, at in enumerate(times))
-    failing = [at for at in times if at >= since]
-    yield from (f'shop_requests_total{{team="api",code="500"}} {n + 1} {at}\n' for n, at in enumerate(failing))
-    yield "# TYPE shop_seconds histogram\n"
-    for bound, share in (("0.1", 8), ("1.0", 9), ("+Inf", 10)):
-        yield from (f'shop_seconds_bucket{{le="{bound}"}} {n * share} {at}\n' for n, at in enumerate(times))
-    yield from (f"shop_seconds_count {n * 10} {at}\n" for n, at in enumerate(times))
-    yield "# TYPE shop_jobs counter\n"
-    yield from (f'shop_jobs_total{{code="200"}} {n} {at}\n' for n, at in enumerate(times))
-    yield from (f'shop_jobs_total{{code="503"}} 50 {at}\n' for at in failing)
-    yield "# TYPE shop_up gauge\n"
-    yield from (f"shop_up {int(at < since)} {at}\n" for at in times)
-    yield "# EOF\n"
-
-
-@pytest.fixture(scope="module")
-async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrometheusServer]:
-    async with running_prometheus(tmp_path_factory.mktemp("shop"), history="".join(history())) as server:
-        yield server
+from tests.actions.shop_history import NOW
+from tests.telemetry_clients.prometheus_server import PrometheusServer
 
 
 def objective(name: str, indicator: object, **more: object) -> ObjectiveDefinition:
@@ -231,3 +197,17 @@ async def test_a_prometheus_that_is_away_costs_only_the_objectives_that_it_sees_
     assert after == {name: value for name, value in before.items() if name != "last_error"}
     assert (await evaluator.cycle(NOW, Deadline.after(30))).failure is None
     assert (await state(studio, far))["last_error"] is None
+
+
+async def test_an_objective_that_somebody_wrote_by_hand_costs_no_other_its_evaluation(studio, shop):
+    fine = await studio.do(slos.create, objective("availability", ERRORS))
+    broken = await studio.do(slos.create, objective("broken", ERRORS))
+    async with studio.database.writing(NOW) as tx:
+        await tx.execute(update(slos_table).where(slos_table.c.id == broken).values(indicator={"of": "whom"}))
+    await evaluated(studio, shop)
+    assert (await state(studio, fine))["measured_at"] == NOW
+    found = await state(studio, broken)
+    assert (found["status"], found["last_error"]) == (
+        SLOStatus.ERROR,
+        "It is not kept as a whole: say its indicator anew",
+    )

@@ -27,9 +27,6 @@ CONTRACT = ROOT.parent / "shared" / "design" / "contract.graphql"
 # What the contract promises and later work brings. What has come goes from here.
 LATER = {
     "Mutation.analyzeIncident",
-    "Mutation.createDetectionRule",
-    "Mutation.updateDetectionRule",
-    "Mutation.deleteDetectionRule",
 }
 
 
