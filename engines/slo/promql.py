@@ -15,7 +15,7 @@ from domain.errors import ValidationFailed
 from domain.limits import QUERY_CHARACTERS
 from domain.objectives import WINDOW
 
-_PLACEHOLDER = re.compile(r"\$\{?window\}?|\$__window|\{\{\s*\.\s*window\s*\}\}")
+_PLACEHOLDER = re.compile(r"\$\{?window\}?|\$__window|\{\{-?\s*\.\s*window\s*-?\}\}")
 _TOKEN = re.compile(
     r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)"""
     r"|(?P<comment>\#[^\n]*)"
