@@ -35,7 +35,7 @@ from app.observability.metrics import Metrics
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings, tokens_of
 from app.version import VERSION
-from app.workers import grouping_rules, has_service_graph, workers
+from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
 from domain.access import Actor, Role
 from domain.errors import DomainError
@@ -89,7 +89,7 @@ async def application(
                 alerts=alerts,
                 log_request=log_request,
             )
-            works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if relay is not None:
                 works |= workers(
                     settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts

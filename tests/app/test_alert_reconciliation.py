@@ -49,7 +49,14 @@ class Studio:
             alertmanager=Instances("Alertmanager", {"a": alertmanager.client, "b": alertmanager.client})
         )
         self.reconciliation = Reconciliation(
-            database, telemetry, now=now, source="alertmanager", receiver=None, grace_seconds=0, starting=timedelta(0)
+            database,
+            telemetry,
+            now=now,
+            interval_seconds=60,
+            source="alertmanager",
+            receiver=None,
+            grace_seconds=0,
+            starting=timedelta(0),
         )
 
     async def hear(self, told: list[dict[str, Any]]) -> None:
