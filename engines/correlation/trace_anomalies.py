@@ -31,15 +31,17 @@ Booleans: TypeAlias = NDArray[np.bool_]
 
 SPLIT_SECONDS: Final = 30.0
 """The onset is looked for at every half minute."""
+LATEST_SPLIT: Final = 0.0
 LEAST_VISITS: Final = 3
 LAST_SECONDS: Final = 60.0
 """What is not there any more in the minute before somebody noticed was something else."""
 LEAST_LOSS: Final = 0.25
 """A step is left out when at least a quarter of it is."""
-VISITS_ORDINARY: Final = 2.5
+VISITS_ORDINARY: Final = 2.0
 """Counts of few visits need less to be convincing than continuous series: most of them do not vary at all."""
 RELEVANT_SHARE: Final = 0.1
 """A place where requests lose a tenth of their time matters in full; where they lose less, in proportion."""
+LEAST_SPREAD: Final = 0.05
 LEAST_LASTING: Final = 0.3
 LEAST_SLOWDOWN: Final = 1.5
 LEAST_SECONDS: Final = 0.002
@@ -73,6 +75,7 @@ class EventChange:
     lasts: float
     sampling: float
     pattern: LogPattern | None = None
+    net_loss: float = 1.0
 
     @property
     def is_lost(self) -> bool:
@@ -101,7 +104,7 @@ class Visits:
         self.traces = traces
         self.patterns = {(pattern.service, pattern.id): pattern for pattern in evidence.patterns}
         boundary = evidence.noticed_at - evidence.lead_seconds
-        self.splits = np.arange(boundary, max(evidence.noticed_at, boundary) + 1.0, SPLIT_SECONDS)
+        self.splits = np.arange(boundary, max(evidence.noticed_at - LATEST_SPLIT, boundary) + 1.0, SPLIT_SECONDS)
         places = sorted({(entry.service, entry.operation) for entry in traces.entries})
         position = {place: index for index, place in enumerate(places)}
         of_entry = np.array([position[entry.service, entry.operation] for entry in traces.entries], dtype=np.int64)
@@ -236,10 +239,103 @@ def change_findings(visits: Visits) -> list[Finding]:
     for change in event_changes(visits, visits.callers):
         if change.event.kind is not EventKind.LOG and change.is_lost:
             _keep(found, _finding(change, visits.evidence, _net_loss(visits, change, steps)))
-    for change in event_changes(visits, visits.paths):
-        if change.event.kind is EventKind.LOG and not change.is_error and change.is_lost:
-            _keep(found, _finding(change, visits.evidence, _net_loss(visits, change, lines)))
+    for change in missing_lines(visits, lines):
+        _keep(found, _finding(change, visits.evidence, change.net_loss))
     return [found[id] for id in sorted(found) if found[id].strength > 0]
+
+
+def missing_lines(visits: Visits, lines: Floats) -> list[EventChange]:
+    """Lines that are missing from visits that call the same services as before, over all such visits of a service.
+
+    For each split, what there is after it is held against what was to be expected in each group of visits, and the
+    differences are added up before they are held against their noise (as Mantel and Haenszel did, 1959).
+    """
+    counted = [
+        (group, event, happened)
+        for group, event, happened in visits.counts(visits.paths)
+        if event.kind is EventKind.LOG
+    ]
+    starts = visits.traces.visit_start
+    best: dict[Event, EventChange] = {}
+    for split in visits.splits:
+        is_after = [starts[group.visits] >= split for group, _, _ in counted]
+        sampling = _sampling(counted, is_after)
+        pooled: dict[Event, list[_Stratum]] = defaultdict(list)
+        for (group, event, happened), late in zip(counted, is_after, strict=True):
+            if late.sum() >= LEAST_VISITS and (~late).sum() >= LEAST_VISITS:
+                pooled[event].append(_stratum(group, happened, late, lines[group.visits], sampling))
+        for event, strata in pooled.items():
+            change = _pooled(visits, event, strata, float(split), sampling)
+            if change.is_lost and change.deviations < min(
+                -VISITS_ORDINARY, best[event].deviations if event in best else 0
+            ):
+                best[event] = change
+    return [best[event] for event in sorted(best, key=lambda event: (event.service, event.name))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stratum:
+    """What is added up over groups of visits: differences from what was expected after a split, and their noise."""
+
+    group: Group
+    before: float
+    after: float
+    visits_before: int
+    visits_after: int
+    surplus: float
+    variance: float
+    surplus_with: float
+    variance_with: float
+    fewer_lines: float
+
+
+def _stratum(group: Group, happened: Floats, late: Booleans, lines: Floats, sampling: float) -> _Stratum:
+    after, before = float(late.sum()) * sampling, float((~late).sum())
+    share = after / (after + before)
+    total = float(happened.sum())
+    clumping = float(happened[happened > 0].mean())
+    has = happened > 0
+    rate = float(has.sum()) / (after + before)
+    spread = max(rate * (1 - min(rate, 1.0)), LEAST_SPREAD)
+    return _Stratum(
+        group,
+        float(happened[~late].sum()),
+        float(happened[late].sum()),
+        int((~late).sum()),
+        int(late.sum()),
+        float(happened[late].sum()) - total * share,
+        total * share * (1 - share) * clumping,
+        float(has[late].sum()) - min(1.0, rate) * after,
+        spread * after * before / (after + before),
+        float(lines[~late].mean() - lines[late].mean() / sampling) * before,
+    )
+
+
+def _pooled(visits: Visits, event: Event, strata: list[_Stratum], split: float, sampling: float) -> EventChange:
+    counts = sum(part.surplus for part in strata) / float(np.sqrt(sum(part.variance for part in strata)))
+    shares = sum(part.surplus_with for part in strata) / float(np.sqrt(sum(part.variance_with for part in strata)))
+    visits_before = sum(part.visits_before for part in strata)
+    visits_after = sum(part.visits_after for part in strata)
+    # What was to be expected after is what there was before in each group, in as many visits as there are after.
+    expected = sum(part.before / part.visits_before * part.visits_after for part in strata) / visits_after
+    after = sum(part.after for part in strata) / visits_after / sampling
+    lost = sum(part.before - part.after / part.visits_after / sampling * part.visits_before for part in strata)
+    fewer = sum(part.fewer_lines for part in strata)
+    worst = min(strata, key=lambda part: part.surplus)
+    return EventChange(
+        worst.group,
+        event,
+        min(counts, shares),
+        split,
+        expected,
+        after,
+        visits_before,
+        visits_after,
+        1.0,
+        sampling,
+        visits.patterns.get((event.service, event.name)),
+        min(1.0, max(0.0, fewer / lost)) if lost > 0 else 0.0,
+    )
 
 
 def _net_loss(visits: Visits, change: EventChange, totals: Floats) -> float:
