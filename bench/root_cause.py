@@ -9,9 +9,9 @@
     python -m bench.root_cause ../shared/rca --misses        what was named instead, and why
 
 A case is a folder with case.json, truth.json and metrics, spans, logs and topology as compressed CSV (see the README
-beside the cases). The files are read into what production gathers from its backends (`recorded_cases.py`); from there on it
-is the same code. `truth.json` is only compared with. top-k is the share of cases whose service is among the first k of
-the ranking, Avg@5 the mean of top-1 to top-5; seconds are of CPU, of the analysis alone.
+beside the cases). The files are read into what production gathers from its backends (`recorded_cases.py`); from there
+on it is the same code. `truth.json` is only compared with. top-k is the share of cases whose service is among the
+first k of the ranking, Avg@5 the mean of top-1 to top-5; seconds are of CPU, of the analysis alone.
 """
 
 import argparse

@@ -10,11 +10,14 @@ from engines.correlation.confidence import confidences
 from engines.correlation.evidence import Evidence
 from engines.correlation.findings import Analysis, Finding, RootCause, ScoreComponent
 from engines.correlation.impact import impacts
+from engines.correlation.log_novelty import log_findings
 from engines.correlation.metric_anomalies import metric_findings
 from engines.correlation.neighbours import incident_links
 from engines.correlation.propagation import Graph, graph_of
 from engines.correlation.scoring import Candidate, candidates
-from engines.correlation.trace_anomalies import trace_findings
+from engines.correlation.trace_shapes import change_findings
+from engines.correlation.trace_times import time_findings
+from engines.correlation.visits import Visits
 
 ENGINE_VERSION: Final = "1.0.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
@@ -50,14 +53,22 @@ def analyse(evidence: Evidence) -> Analysis:
 
 def findings(evidence: Evidence, graph: Graph) -> list[Finding]:
     """Everything out of the ordinary, in the order of ids."""
-    traced = trace_findings(evidence)
-    symptoms = [*_against_traces(metric_findings(evidence, graph), traced, evidence), *traced]
+    traced = _trace_findings(evidence)
+    symptoms = [*_against_traces(metric_findings(evidence, graph), traced, evidence), *log_findings(evidence), *traced]
     onsets: dict[str, float] = {}
     for finding in symptoms:
         if finding.onset is not None:
             onsets[finding.service] = min(finding.onset, onsets.get(finding.service, finding.onset))
     every = [*symptoms, *deployment_findings(evidence, onsets), *alert_findings(evidence)]
     return sorted(every, key=lambda finding: finding.id)
+
+
+def _trace_findings(evidence: Evidence) -> list[Finding]:
+    """Everything that changed in visits; nothing where there are no traces."""
+    if evidence.traces is None or not len(evidence.traces.visit_entry):
+        return []
+    visits = Visits(evidence, evidence.traces)
+    return [*change_findings(visits), *time_findings(visits)]
 
 
 def _against_traces(metrics: list[Finding], traced: list[Finding], evidence: Evidence) -> list[Finding]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.correlation import CorrelationKind, RootCauseKind
 from domain.incidents import ImpactLevel, Severity
-from domain.telemetry import TelemetryBackend
+from domain.telemetry import LogLevel, TelemetryBackend
 from engines.correlation import ENGINE_VERSION, analyse
 from engines.correlation.evidence import (
     Alert,
@@ -21,6 +21,7 @@ from engines.correlation.evidence import (
     EventKind,
     Evidence,
     Gap,
+    LogPattern,
     OpenIncident,
     Series,
     Signal,
@@ -29,7 +30,7 @@ from engines.correlation.evidence import (
 from engines.correlation.record import digest, read_analysis, read_evidence, write
 from tests.engines.correlation.shops import NOTICED_AT, shop, with_traces
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FAILING = {
     ("stock", Signal.ERROR_RATIO): 0.4,
     ("cart", Signal.ERROR_RATIO): 0.3,
@@ -134,6 +135,20 @@ def test_gaps_are_carried_along_and_what_is_left_is_still_analysed():
     analysis = analyse(replace(shop(FAILING), gaps=(gap,)))
     assert analysis.gaps == (gap,)
     assert analysis.causes[0].service == "stock"
+
+
+def test_a_new_line_about_errors_is_found_by_its_counts_where_no_traces_are():
+    times = NOTICED_AT + np.arange(-1800.0, 1.0, 60.0)
+    usual = np.full(len(times), 40)
+    patterns = (
+        LogPattern("stock", "a", "handled <_>", LogLevel.INFO, usual),
+        LogPattern("stock", "b", "cannot reach <_>", LogLevel.ERROR, np.where(times >= NOTICED_AT - 120, 9, 0)),
+        LogPattern("cart", "c", "retry <_>", LogLevel.ERROR, np.full(len(times), 3)),
+        LogPattern("cart", "d", "handled <_>", LogLevel.INFO, usual),
+    )
+    analysis = analyse(replace(shop(), series=(), log_times=times, patterns=patterns))
+    assert [(finding.service, finding.onset) for finding in analysis.findings] == [("stock", NOTICED_AT - 120)]
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.ERRORS)
 
 
 @pytest.mark.parametrize("without", ["metrics", "traces", "logs"])
