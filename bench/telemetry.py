@@ -1,4 +1,6 @@
-"""What telemetry backends do to the rest of us.
+"""What telemetry costs us, and what its backends do to the rest of us.
+
+dashboard: a query over fifty services, in backend calls, wall time and CPU; and with a Loki that hangs.
 
 hanging: whether queries that only Postgres answers become slower while a backend hangs. Our server, with the demo shop,
 is asked such a query at an even pace. In each round that happens three times: while nobody asks for telemetry, while
@@ -8,6 +10,7 @@ work of asking in them, and differ in the backend alone.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import threading
@@ -23,16 +26,15 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from bench import telemetry_dashboard
 from bench.backend import backend
 from bench.contestants import Contestant, CouldNotStart, Server, start
 from bench.data import CACHE
 from bench.load import Request, UnexpectedAnswer, ask, at_rate, http_post
 
 POSTGRES_ONLY = "{ incidents(first: 20) { nodes { number title status services { name status } } } }"
-# The range differs from asker to asker: what is the same would be asked once.
-METRICS = """query($to: DateTime!) {
-  services(first: 1) { nodes { metrics(range: { from: "2026-03-01T00:00:00Z", to: $to }) { name } } }
-}"""
+# The question differs from asker to asker: what is the same would be asked once.
+METRICS = "query($query: String!) { prometheus(query: $query) { kind } }"
 NO_SERIES = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 ASKERS = 20
 PAUSE_SECONDS = 1.0
@@ -114,7 +116,12 @@ def hanging(console: Console, arguments: Arguments) -> bool:
     return is_reached
 
 
-PARTS: dict[str, Callable[[Console, Arguments], bool]] = {"hanging": hanging}
+def dashboard(console: Console, arguments: Arguments) -> bool:
+    """Measure a dashboard over fifty services. True where it kept its limits."""
+    return asyncio.run(telemetry_dashboard.run(console))
+
+
+PARTS: dict[str, Callable[[Console, Arguments], bool]] = {"dashboard": dashboard, "hanging": hanging}
 
 
 @dataclass(slots=True)
@@ -192,8 +199,7 @@ def askers(server: Server, count: int) -> Iterator[Asked]:
 
 def _metrics_come(server: Server, number: int) -> bool:
     """Ask for metrics as the asker of this number does."""
-    variables = {"to": f"2026-03-01T01:{number:02}:00Z"}
-    question = orjson.dumps({"query": METRICS, "variables": variables})
+    question = orjson.dumps({"query": METRICS, "variables": {"query": f"up + {number}"}})
     return "errors" not in orjson.loads(ask(server.port, server.path, question))
 
 

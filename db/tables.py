@@ -1,6 +1,17 @@
 """Every table of the database. Importing this module fills `metadata`."""
 
-from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts, maintenance_windows
+from db.alerts import (
+    alert_audits,
+    alert_deliveries,
+    alert_dispositions,
+    alert_group_keys,
+    alert_groups,
+    alert_occurrences,
+    alert_suppressions,
+    alerts,
+    maintenance_windows,
+    silences,
+)
 from db.audit import audit_log
 from db.correlation import analyses, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens
@@ -15,13 +26,17 @@ from db.metadata import metadata
 from db.outbox import outbox
 from db.people import team_members, teams, users
 from db.services import service_dependencies, services
-from db.slos import slo_adjustments, slo_slices, slo_states, slo_versions, slos
+from db.slos import slo_adjustments, slo_group_states, slo_slices, slo_states, slo_versions, slos
 from db.timeline import timeline_events
 
 __all__ = [
+    "alert_audits",
     "alert_deliveries",
     "alert_dispositions",
+    "alert_group_keys",
+    "alert_groups",
     "alert_occurrences",
+    "alert_suppressions",
     "alerts",
     "analyses",
     "api_tokens",
@@ -48,7 +63,9 @@ __all__ = [
     "root_causes",
     "service_dependencies",
     "services",
+    "silences",
     "slo_adjustments",
+    "slo_group_states",
     "slo_slices",
     "slo_states",
     "slo_versions",

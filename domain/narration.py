@@ -8,7 +8,9 @@ from uuid import UUID
 from domain.changes import Change, as_json
 from domain.incidents import STAMPS, ImpactLevel, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.objectives import ObjectiveDefinition
 from domain.services import DeploymentOutcome
+from domain.slos import SLOStatus
 from domain.timeline import Entry, TimelineEventType
 
 _WORK_TITLES: Final[Mapping[str, Mapping[Any, str]]] = {
@@ -36,6 +38,19 @@ _DEPLOYMENT_TITLES: Final = {
     DeploymentOutcome.SUCCEEDED: "was deployed to",
     DeploymentOutcome.FAILED: "failed to deploy to",
     DeploymentOutcome.ROLLED_BACK: "was rolled back in",
+}
+_SLO_WORDS: Final = {
+    SLOStatus.HEALTHY: "healthy again",
+    SLOStatus.WARNING: "burning its error budget too fast",
+    SLOStatus.CRITICAL: "burning its error budget very fast",
+    SLOStatus.EXHAUSTED: "out of error budget",
+    SLOStatus.NO_DATA: "without data",
+    SLOStatus.ERROR: "not evaluated: its query fails",
+}
+_ALARMING: Final = {
+    SLOStatus.WARNING: Severity.MEDIUM,
+    SLOStatus.CRITICAL: Severity.CRITICAL,
+    SLOStatus.EXHAUSTED: Severity.HIGH,
 }
 _PROSE: Final = ("description", "root_cause", "resolution")
 
@@ -180,6 +195,17 @@ def deployed(service: str, deployment: Mapping[Any, Any], *, at: datetime | None
     )
 
 
+def slo_changed(definition: ObjectiveDefinition, slo_id: UUID, before: SLOStatus, after: SLOStatus, told: str) -> Entry:
+    """The error budget of a service that the incident hurts came to another status. `told` says what is left of it."""
+    return Entry(
+        type=TimelineEventType.ALERT if after in _ALARMING else TimelineEventType.STATUS_CHANGE,
+        title=f"SLO {definition.name} of {definition.service} is {_SLO_WORDS[after]}",
+        description=told,
+        severity=_ALARMING.get(after),
+        metadata={"sloId": slo_id, "from": before, "to": after},
+    )
+
+
 def silence_created(silence_id: UUID, conditions: Sequence[str], *, ends_at: datetime, comment: str) -> Entry:
     """Alerts are silenced. `conditions` are the matchers, as Alertmanager writes them."""
     return Entry(
@@ -197,3 +223,68 @@ def silence_expired(silence_id: UUID, conditions: Sequence[str]) -> Entry:
         title=f"No longer silenced: {', '.join(conditions)}",
         metadata={"silence_id": silence_id, "matchers": [*conditions]},
     )
+
+
+def alerts_fired(
+    names: Sequence[str],
+    severity: Severity,
+    *,
+    service: str | None,
+    because: str,
+    at: datetime,
+    alert_ids: Sequence[UUID],
+    is_synthesised: bool,
+) -> Entry:
+    """Alerts of one name that fire, and why they belong here."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{_alerts(names, service)} {'fires' if len(alert_ids) == 1 else 'fire'}",
+        description=_found(f"Joined because {because}.", is_synthesised),
+        severity=severity,
+        metadata=_alerts_metadata(alert_ids, because=because, is_synthesised=is_synthesised),
+        occurred_at=at,
+    )
+
+
+def alerts_resolved(
+    names: Sequence[str], *, service: str | None, at: datetime, alert_ids: Sequence[UUID], is_synthesised: bool
+) -> Entry:
+    """Alerts of one name that fire no more."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{_alerts(names, service)} {'is' if len(alert_ids) == 1 else 'are'} resolved",
+        description=_found("", is_synthesised),
+        metadata=_alerts_metadata(alert_ids, is_synthesised=is_synthesised),
+        occurred_at=at,
+    )
+
+
+def alert_flaps(name: str, firings: int, minutes: int) -> Entry:
+    """An alert that comes and goes."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{name} is flapping: it fired {firings} times in {minutes} minutes",
+        description=f"The incident stays open until it has been quiet for {minutes} minutes.",
+        metadata={"firings": firings, "minutes": minutes},
+    )
+
+
+def alert_moved(name: str, text: str, alert_id: UUID) -> Entry:
+    """An alert that a person put elsewhere."""
+    return Entry(type=TimelineEventType.ALERT, title=f"{name} {text}", metadata={"alertIds": [alert_id]})
+
+
+def _alerts(names: Sequence[str], service: str | None) -> str:
+    where = f" on {service}" if service else ""
+    return f"{names[0]}{where}" if len(names) == 1 else f"{names[0]}{where} ({len(names)} alerts)"
+
+
+def _found(text: str, is_synthesised: bool) -> str:
+    found = "No delivery told of it: it was found by comparing with its source." if is_synthesised else ""
+    return " ".join(filter(None, (text, found)))
+
+
+def _alerts_metadata(alert_ids: Sequence[UUID], *, is_synthesised: bool, because: str | None = None) -> dict[str, Any]:
+    known = {"because": because} if because else {}
+    told: dict[str, Any] = {"alertIds": [*alert_ids[:100]], "alerts": len(alert_ids), **known}
+    return {**told, "synthesised": True} if is_synthesised else told

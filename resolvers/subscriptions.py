@@ -213,7 +213,11 @@ class Executed:
 
     async def _execute(self, place: Place, table: str) -> bytes:
         context = replace(
-            self._context, now=self._clock(), deadline=Deadline.after(RENDER_SECONDS), running=self._running
+            self._context,
+            now=self._clock(),
+            deadline=Deadline.after(RENDER_SECONDS),
+            running=self._running,
+            remarks={},
         )
         schema = self._running.prepared.lookup.schema
         events = await read_events(self._sources, context, schema, table, _columns([place]))

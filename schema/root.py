@@ -1,5 +1,7 @@
 """The roots of the schema, and the schema."""
 
+from typing import Annotated
+
 import strawberry
 from graphql import GraphQLDeferDirective
 
@@ -8,8 +10,10 @@ from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.context import RequestContext
 from resolvers.sql import Given
+from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
 from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
@@ -30,16 +34,24 @@ from schema.filters import (
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
 from schema.logs import loki_query
+from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
+from schema.mutations.alerts import AlertMutations
+from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.mutations.silences import SilenceMutations
+from schema.mutations.slo_imports import SLOImportMutations
+from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.silences import all_silences
+from schema.slo_explanation import SLOTrial
+from schema.slo_formats import SLOFormatQueries
+from schema.slo_trials import TestSLOInput, tried_slo
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -52,6 +64,8 @@ NODE_TABLES = {
     "TimelineEvent": "timeline_events",
     "SLO": "slos",
     "Alert": "alerts",
+    "AlertDelivery": "alert_deliveries",
+    "MaintenanceWindow": "maintenance_windows",
     "Correlation": "correlations",
     "IncidentAnalysis": "analyses",
     "Hypothesis": "investigation_hypotheses",
@@ -66,7 +80,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(TraceQueries):
+class Query(TraceQueries, SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -118,9 +132,39 @@ class Query(TraceQueries):
     alerts: Connection[Alert] = sql.connection(
         "Alerts, the latest first.", "alerts {it}", "true", ALERT_ORDER, filter=AlertFilter
     )
+    alert_delivery: AlertDelivery | None = sql.one(
+        "What a webhook brought, by its receipt.",
+        "alert_deliveries {it}",
+        "{it}.id = {receipt}",
+        {"receipt": Given(strawberry.ID, "What its sender was answered.", "uuid")},
+    )
+    alert_deliveries: Connection[AlertDelivery] = sql.connection(
+        "What webhooks brought, the latest first.",
+        "alert_deliveries {it}",
+        "true",
+        DELIVERY_ORDER,
+        filter=AlertDeliveryFilter,
+    )
+    alert_audit: AlertAudit | None = sql.one(
+        "Whether every alert that came in is accounted for. Null before it was counted.",
+        "alert_audits {it}",
+        "{it}.id = (select id from alert_audits order by audited_at desc limit 1)",
+    )
+    maintenance_windows: Connection[MaintenanceWindow] = sql.connection(
+        "Times in which nobody is told of some alerts, the latest first.",
+        "maintenance_windows {it}",
+        "true",
+        WINDOW_ORDER,
+        filter=MaintenanceWindowFilter,
+    )
     timeline_events: Connection[TimelineEvent] = timeline("What happened to all incidents, oldest first.", "true")
     detection_rules: Connection[DetectionRule] = sql.connection(
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
+    )
+    test_detection_rule = strawberry.field(
+        detection_trial,
+        description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
+        "Nothing is kept and nobody is told.",
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -144,6 +188,19 @@ class Query(TraceQueries):
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    @strawberry.field(
+        description="What another promise would have said over a range of time, and when its alerts would have fired. "
+        "Nothing is saved."
+    )
+    async def test_slo(
+        self,
+        info: strawberry.Info[RequestContext],
+        input: Annotated[TestSLOInput, strawberry.argument(description="The other promise.")],
+        range: Annotated[TimeRange, strawberry.argument(description="When.")],
+    ) -> SLOTrial:
+        """A trial of a promise."""
+        return await tried_slo(info.context, input, range)
+
     prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
     loki = strawberry.field(
         loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
@@ -159,7 +216,16 @@ class Query(TraceQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
+class Mutation(
+    AlertMutations,
+    DetectionMutations,
+    IncidentMutations,
+    InvestigationMutations,
+    ServiceMutations,
+    SilenceMutations,
+    SLOMutations,
+    SLOImportMutations,
+):
     """Everything that can be changed."""
 
 

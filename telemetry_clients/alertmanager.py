@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryBadResponse, TelemetryError
-from telemetry_clients.promql import label_name
-from telemetry_clients.samples import labels
+from telemetry_clients.prometheus.promql import label_name
+from telemetry_clients.prometheus.samples import labels
 from telemetry_clients.transport import Answer, Transport
 
 Parsed = TypeVar("Parsed")
@@ -63,6 +63,7 @@ class NotifiedAlert:
     receivers: tuple[str, ...]
     silenced_by: tuple[str, ...]
     inhibited_by: tuple[str, ...]
+    muted_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ def _alert(item: Any) -> NotifiedAlert:
         tuple(str(receiver["name"]) for receiver in item["receivers"]),
         tuple(map(str, status["silencedBy"])),
         tuple(map(str, status["inhibitedBy"])),
+        tuple(map(str, status.get("mutedBy") or ())),
     )
 
 

@@ -28,6 +28,9 @@ from telemetry_clients.transport.http import HTTPClient
 from telemetry_clients.transport.observer import Observer
 from telemetry_clients.transport.retries import RETRIED_STATUSES, Retries, RetryBudget, Transient
 
+# The observer hears of retries. stamina would tell of them too: during an outage, each is a line too many.
+stamina.instrumentation.set_on_retry_hooks(())
+
 OK = "OK"
 NOT_FOUND = "NOT_FOUND"
 CANCELLED = "CANCELLED"
@@ -79,6 +82,10 @@ class Sender:
         if cacheable and answer.succeeded:
             self._cache.put(call, len(call.content or b"") + len(call.path), answer)
         return answer
+
+    def forget(self, answer: Answer) -> None:
+        """Answer nobody else with an answer that turned out to be none."""
+        self._cache.forget(answer)
 
     def _require_capacity(self) -> None:
         """Refuse at once what would only wait: for a backend that is gone, or behind too many others."""

@@ -32,16 +32,17 @@ EXAMPLES = settings.default.max_examples
 async def telemetry() -> AsyncIterator[Telemetry]:
     """A Prometheus that has heard of every service, whatever it is asked, and a Tempo with traces of each."""
     names = [row["name"] for row in awkward_rows()["services"]]
-    services = [(row["selectors"] or {}).get("tempo") or row["name"] for row in awkward_rows()["services"]]
-    traces = [
-        StoredTrace(trace_id(number), time.timestamp(), number * 40, [service, "x"], frozenset(["x"][: number % 2]))
-        for number, (service, time) in enumerate(product(services, TIMES), start=1)
-    ]
     metric = "http_server_request_duration_seconds_count"
     known = [{"metric": {"__name__": metric, "service": name, "code": "200"}, "value": [1, "1"]} for name in names]
     series = [{"metric": {"service": name}, "values": [[1772323200.5, "0.5"], [1772323215, "NaN"]]} for name in names]
     vector = orjson.dumps({"status": "success", "data": {"resultType": "vector", "result": known}})
     matrix = orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}})
+
+    services = [(row["selectors"] or {}).get("tempo") or row["name"] for row in awkward_rows()["services"]]
+    traces = [
+        StoredTrace(trace_id(number), time.timestamp(), number * 40, [service, "x"], frozenset(["x"][: number % 2]))
+        for number, (service, time) in enumerate(product(services, TIMES), start=1)
+    ]
 
     async def behaviour(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(http_answer(matrix if request.path.endswith("query_range") else vector))

@@ -1,5 +1,6 @@
 """Services are asked about where they are known: each at its own instance of a backend."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -15,7 +16,7 @@ from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
 from tests.resolvers.awkward_values import NOW
 from tests.resolvers.client import Client
-from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
+from tests.telemetry_clients.local_server import Behaviour, LocalServer, Request, http_answer, local_server
 
 QUESTION = """{ services { nodes {
   name
@@ -24,16 +25,24 @@ QUESTION = """{ services { nodes {
 ACTOR = Actor(None, "tests", Role.ADMIN)
 
 
-def knowing(*services: str) -> bytes:
-    series = [{"metric": {"service": name}, "values": [[1772323200, "1"]]} for name in services]
-    return http_answer(orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}}))
+def knowing(service: str) -> Behaviour:
+    """A Prometheus that has the requests of one service."""
+    known = [{"metric": {"__name__": "http_requests_total", "service": service}, "value": [1772323200, "1"]}]
+    series = [{"metric": {"service": service}, "values": [[1772323200, "1"]]}]
+
+    async def behaviour(request: Request, writer: asyncio.StreamWriter) -> None:
+        kind, result = ("matrix", series) if request.path.endswith("query_range") else ("vector", known)
+        body = {"status": "success", "data": {"resultType": kind, "result": result}}
+        writer.write(http_answer(orjson.dumps(body)))
+
+    return behaviour
 
 
 @pytest.fixture
 async def servers() -> AsyncIterator[dict[str, LocalServer]]:
     async with (
-        local_server(answering(knowing("checkout"))) as default,
-        local_server(answering(knowing("payments"))) as eu,
+        local_server(knowing("checkout")) as default,
+        local_server(knowing("payments")) as eu,
     ):
         yield {DEFAULT: default, "eu": eu}
 
@@ -60,4 +69,4 @@ async def test_each_service_is_asked_about_at_its_own_instance(database: Databas
     assert error["extensions"]["code"] == "TELEMETRY_NOT_CONFIGURED"
     assert "No Prometheus called 'asia' is configured. Configured are: default, eu." in error["message"]
     for server in servers.values():
-        assert len(server.requests) == 1
+        assert [request.path for request in server.requests] == ["/api/v1/query", "/api/v1/query_range"]

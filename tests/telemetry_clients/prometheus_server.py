@@ -8,16 +8,15 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from domain.time import Deadline
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.prometheus import Prometheus, promql
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.eventually import eventually
 
@@ -27,6 +26,8 @@ _CONFIGURATION = f"""\
 global:
   scrape_interval: {SCRAPE_INTERVAL_SECONDS}s
   scrape_timeout: {SCRAPE_INTERVAL_SECONDS}s
+  evaluation_interval: 1s
+rule_files: [rules.yml]
 scrape_configs:
   - job_name: tests
     file_sd_configs:
@@ -66,15 +67,19 @@ class PrometheusServer:
 
 
 @contextlib.asynccontextmanager
-async def running_prometheus(folder: Path, *, history: str = "") -> AsyncIterator[PrometheusServer]:
+async def running_prometheus(
+    folder: Path, *, history: str = "", rules: str = "", flags: Sequence[str] = ()
+) -> AsyncIterator[PrometheusServer]:
     """Start a Prometheus of its own in an empty folder, on a free port, and stop it at the end.
 
-    `history` is OpenMetrics text with timestamps (of the last two weeks) that it has stored already.
+    `history` is OpenMetrics text with timestamps (of the last two weeks) that it has stored already; `rules` is a rule
+    file that it evaluates every second.
     Skips the test where the binaries are missing.
     """
     if shutil.which("prometheus") is None or shutil.which("promtool") is None:
         pytest.skip("no prometheus on this machine: apt-get install --no-install-recommends prometheus")
     (folder / "prometheus.yml").write_text(_CONFIGURATION)
+    (folder / "rules.yml").write_text(rules or "groups: []\n")
     (folder / "targets.json").write_text("[]")
     if history:
         await _store(folder, history)
@@ -85,6 +90,7 @@ async def running_prometheus(folder: Path, *, history: str = "") -> AsyncIterato
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
             "--web.listen-address=127.0.0.1:0",
+            *flags,
             cwd=folder,
             stdout=output,
             stderr=output,
