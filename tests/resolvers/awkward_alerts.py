@@ -89,7 +89,7 @@ def firings(made: Rows, chance: random.Random) -> None:
             "title": TEXTS[1 + n],
             "service_id": at((None, *ids_of(made, "services")), n),
             "matchers": matchers * (n % 2),
-            "starts_at": NOW - timedelta(hours=1 + n),
+            "starts_at": NOW - timedelta(hours=2 + n),
             "ends_at": NOW + timedelta(hours=n - 1),
             "created_by_id": at((None, *ids_of(made, "users")), n),
         }

@@ -91,7 +91,7 @@ def add(made: Rows, chance: random.Random, table: str, values: Iterator[dict[str
     columns = TABLES[table].c
     for entry in values:
         row = dict(entry)
-        if "id" in columns:
+        if "id" in columns and columns.id.identity is None:
             row.setdefault("id", UUID(int=chance.getrandbits(128), version=4))
         for stamp in ("created_at", "updated_at"):
             if stamp in columns:
