@@ -197,7 +197,7 @@ class Query(TraceQueries, SLOFormatQueries):
         info: strawberry.Info[RequestContext],
         input: Annotated[TestSLOInput, strawberry.argument(description="The other promise.")],
         range: Annotated[TimeRange, strawberry.argument(description="When.")],
-    ) -> SLOTrial:
+    ) -> SLOTrial | None:
         """A trial of a promise."""
         return await tried_slo(info.context, input, range)
 

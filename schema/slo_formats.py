@@ -73,13 +73,15 @@ class SLOFormatQueries:
         services: ServiceNames = strawberry.UNSET,
         format: Format = strawberry.UNSET,
         dialect: Names = strawberry.UNSET,
-    ) -> str:
+    ) -> str | None:
         """One file with the rules of many objectives."""
         found = await definitions(info.context, services or None)
         return rule_file(found, dialect=dialect or RuleDialect.SLOTH, format=format or RuleFormat.PLAIN).text
 
     @strawberry.field(description="All SLOs in OpenSLO v1, as one YAML file that imports back to the same.")
-    async def open_slo(self, info: strawberry.Info[RequestContext], services: ServiceNames = strawberry.UNSET) -> str:
+    async def open_slo(
+        self, info: strawberry.Info[RequestContext], services: ServiceNames = strawberry.UNSET
+    ) -> str | None:
         """One file with many objectives."""
         return openslo_writer.text(await definitions(info.context, services or None))
 

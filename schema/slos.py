@@ -148,7 +148,7 @@ async def slo_explanation(
     needed: Needed,
     info: strawberry.Info[RequestContext],
     range: Annotated[TimeRange, strawberry.argument(description="When.")],
-) -> SLOExplanation:
+) -> SLOExplanation | None:
     """What the SLO with the needed `id` spent."""
     return explained(*await explanation(info.context, UUID(needed["id"]), range.from_, range.to))
 
@@ -236,7 +236,7 @@ class SLO(Node):
         slo_history,
         id="{it}.id",
     )
-    explanation: SLOExplanation = sql.elsewhere(
+    explanation: SLOExplanation | None = sql.elsewhere(
         "What it spent in a range of time, and when most of that.", slo_explanation, id="{it}.id"
     )
     burn_rates: list[BurnRate] = sql.many(

@@ -85,12 +85,28 @@ class Client:
 def ordered(body: bytes) -> bytes:
     """JSON in a form that is equal where two answers are: the same values, and the same keys in the same order.
 
-    Errors are ordered by their paths, because fields that wait for others end when they end.
+    Errors are ordered by their paths, because fields that wait for others end when they end. Of the errors below what
+    they made null there is one for each such place: which of them came first is chance.
     """
     answer = _plain(orjson.loads(body))
     if "errors" in answer:
-        answer["errors"].sort(key=lambda error: orjson.dumps(error.get("path")))
+        told = {orjson.dumps(_place(error, answer.get("data"))): error for error in answer["errors"]}
+        answer["errors"] = [[place.decode(), _said(error, place)] for place, error in sorted(told.items())]
     return orjson.dumps(answer)
+
+
+def _place(error: dict[str, Any], data: Any) -> list[Any] | None:
+    """Where the answer is null because of an error: its own field, or a field above it."""
+    path: list[Any] | None = error.get("path")
+    for depth, step in enumerate(path or []):
+        if data is None:
+            return path[:depth] if path else None
+        data = data[step if isinstance(step, str) else int(step)]
+    return path
+
+
+def _said(error: dict[str, Any], place: bytes) -> Any:
+    return error if orjson.dumps(error.get("path")) == place else None
 
 
 def _plain(value: Any) -> Any:
