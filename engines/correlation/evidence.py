@@ -1,0 +1,240 @@
+"""What was gathered around an incident: everything that the engine knows, and nothing that it could not be told again.
+
+All times are seconds since 1970. Services are names, the same in every part. Whatever could not be asked is simply
+missing here, and stands in `gaps`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.correlation import RootCauseKind
+from domain.incidents import Severity
+from domain.telemetry import GoldenSignal, LogLevel, TelemetryBackend
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Direction(StrEnum):
+    """Which way a signal has to go to be a symptom."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    BOTH = "BOTH"
+
+
+class Signal(StrEnum):
+    """What a series measures of a service: the golden signals, and its resources.
+
+    Resources count whatever unit they come in: only their own past is compared with.
+    """
+
+    REQUEST_RATE = GoldenSignal.REQUEST_RATE
+    ERROR_RATIO = GoldenSignal.ERROR_RATIO
+    LATENCY_P50 = GoldenSignal.LATENCY_P50
+    LATENCY_P95 = GoldenSignal.LATENCY_P95
+    LATENCY_P99 = GoldenSignal.LATENCY_P99
+    SATURATION = GoldenSignal.SATURATION
+    CPU = "CPU"
+    MEMORY = "MEMORY"
+    NETWORK = "NETWORK"
+    DISK = "DISK"
+    RESTARTS = "RESTARTS"
+
+    @property
+    def kind(self) -> RootCauseKind:
+        """The kind of cause that an anomaly of this signal speaks for."""
+        return _KINDS[self]
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it goes when something is wrong. A dependency that fails fast is quick and idle."""
+        return Direction.BOTH if self is Signal.REQUEST_RATE else Direction.UP
+
+
+_KINDS: Final = {
+    Signal.REQUEST_RATE: RootCauseKind.TRAFFIC,
+    Signal.ERROR_RATIO: RootCauseKind.ERRORS,
+    Signal.LATENCY_P50: RootCauseKind.LATENCY,
+    Signal.LATENCY_P95: RootCauseKind.LATENCY,
+    Signal.LATENCY_P99: RootCauseKind.LATENCY,
+    Signal.SATURATION: RootCauseKind.RESOURCE,
+    Signal.CPU: RootCauseKind.RESOURCE,
+    Signal.MEMORY: RootCauseKind.RESOURCE,
+    Signal.NETWORK: RootCauseKind.RESOURCE,
+    Signal.DISK: RootCauseKind.RESOURCE,
+    Signal.RESTARTS: RootCauseKind.RESOURCE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The query that something was seen with, so that anybody can see it again."""
+
+    backend: TelemetryBackend | None = None
+    instance: str = "default"
+    query: str = ""
+    start: float | None = None
+    end: float | None = None
+    step_seconds: float | None = None
+
+
+NO_SOURCE: Final = Source()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A signal of a service over time. `times` ascend; `values` are as many, NaN where there is none."""
+
+    service: str
+    signal: Signal
+    times: Floats
+    values: Floats
+    source: Source = NO_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class LogPattern:
+    """Lines of a service that are alike, and how many there were in each bucket of `Evidence.log_times`."""
+
+    service: str
+    id: str
+    template: str
+    level: LogLevel
+    counts: Integers
+    sample: str = ""
+    sample_at: float | None = None
+    sample_trace_id: str | None = None
+    source: Source = NO_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a service does, and for whom: an operation that another, its parent, calls. Roots have no parent."""
+
+    service: str
+    name: str
+    parent_service: str | None = None
+    parent_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSet:
+    """Traces in columns: bounded, whatever was in their attributes. Made by `trace_digest.digest`.
+
+    Of each trace, in ascending order of `starts`: its id, its first operation (a position in `operations`, -1 where
+    the root is missing), start and duration. Of each operation in a trace, in rows: the trace's and operation's
+    positions, how often it ran, failed, and was where a failure began, its time in total, and the part of it in which
+    it waited for none of its children.
+    """
+
+    operations: tuple[Operation, ...]
+    ids: tuple[str, ...]
+    roots: Integers
+    starts: Floats
+    durations: Floats
+    row_trace: Integers
+    row_operation: Integers
+    row_count: Integers
+    row_errors: Integers
+    row_error_origins: Integers
+    row_total_seconds: Floats
+    row_self_seconds: Floats
+    source: Source = NO_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An edge of the dependency graph. What is known of its own traffic came with the graph, if any."""
+
+    caller: str
+    callee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A version of a service began to run."""
+
+    id: str
+    service: str
+    at: float
+    version: str = ""
+    previous_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert on a service that fired in the window. `signal` where it is known what it watches."""
+
+    id: str
+    service: str
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    severity: Severity | None = None
+    signal: Signal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncident:
+    """Another incident that was open in the window, and the root cause that was found for it, if any."""
+
+    id: str
+    title: str
+    started_at: float
+    services: tuple[str, ...] = ()
+    cause_service: str | None = None
+    cause_kind: RootCauseKind | None = None
+    pattern_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetBurn:
+    """How fast a service spends the error budget of an objective: 1 spends it exactly (SRE workbook, chapter 5)."""
+
+    service: str
+    objective_id: str
+    objective: str
+    burn_rate: float
+    source: Source = NO_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What could not be asked, and why."""
+
+    backend: TelemetryBackend
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that was gathered around one incident.
+
+    `services` are those of the incident, the one that the alert is about first. `noticed_at` is when somebody or
+    something noticed. What came before `noticed_at - lead_seconds` is taken for normal; the fault is looked for
+    after that, until `end`. `log_times` are the starts of the buckets that logs were counted in: one that was not asked
+    about is missing, one without lines has zero counts.
+    """
+
+    services: tuple[str, ...]
+    noticed_at: float
+    start: float
+    end: float
+    lead_seconds: float = 300.0
+    calls: tuple[Call, ...] = ()
+    series: tuple[Series, ...] = ()
+    log_bucket_seconds: float = 60.0
+    log_times: Floats = field(default_factory=lambda: np.empty(0))
+    patterns: tuple[LogPattern, ...] = ()
+    traces: TraceSet | None = None
+    deployments: tuple[Deployment, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    incidents: tuple[OpenIncident, ...] = ()
+    burns: tuple[BudgetBurn, ...] = ()
+    gaps: tuple[Gap, ...] = ()
