@@ -119,6 +119,39 @@ async def record(
         tx.last_event_seq = max(places)
 
 
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event about a subject, told in a scope."""
+
+    type: EventType
+    subject_id: UUID
+    scope: Scope
+    changes: tuple[Change, ...] = ()
+
+
+async def record_all(
+    tx: Transaction, *, actor: Actor, happenings: Sequence[Happening], entries: Sequence[tuple[Scope, Entry]]
+) -> None:
+    """Write down much at once that no person did: events, and entries of timelines with an event each.
+
+    Nothing of it is audited: what told of it is kept, alerts in their deliveries.
+    """
+    rows = [(_entry_row(tx, entry, scope, actor), scope) for scope, entry in entries]
+    events: list[Mapping[str, Any]] = [
+        _event_row(
+            tx, it.type, it.subject_id, it.scope, actor, {"changes": [change.as_json() for change in it.changes]}
+        )
+        for it in happenings
+    ]
+    events += [_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], scope, actor, {}) for row, scope in rows]
+    if rows:
+        written: list[Mapping[str, Any]] = [row for row, _ in rows]
+        await tx.execute(insert(timeline_events), written)
+    if events:
+        places = (await tx.execute(insert(outbox).returning(outbox.c.seq), events)).scalars()
+        tx.last_event_seq = max(places)
+
+
 def _entry_row(tx: Transaction, entry: Entry, incident: Scope, actor: Actor) -> dict[str, Any]:
     return {
         "id": new_id(),
