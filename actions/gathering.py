@@ -70,8 +70,8 @@ async def gather(
     *,
     scrape_interval_seconds: float,
     deadline_seconds: float = DEADLINE_SECONDS,
-) -> AsyncGenerator[Evidence]:
-    """What is known so far, each time that another backend has answered; the last has all of it, and the gaps.
+) -> AsyncGenerator[tuple[Evidence, bool]]:
+    """What is known so far, each time that another backend has answered, and whether that is all.
 
     Everything is asked at the same time and is over at the deadline. A backend that fails, or does not answer until
     then, is a gap and no error.
@@ -82,12 +82,12 @@ async def gather(
     asking = {asyncio.create_task(_answered(*question, deadline)): place for place, question in enumerate(asked)}
     waiting = set(asking)
     try:
-        yield await asyncio.to_thread(gathered.evidence, around.evidence, gaps)
+        yield await asyncio.to_thread(gathered.evidence, around.evidence, gaps), not waiting
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 gathered.parts[asking[task]] = task.result()
-            yield await asyncio.to_thread(gathered.evidence, around.evidence, gaps)
+            yield await asyncio.to_thread(gathered.evidence, around.evidence, gaps), not waiting
     finally:
         for task in asking:
             task.cancel()
