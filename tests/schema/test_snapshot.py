@@ -34,7 +34,6 @@ LATER = {
     "Mutation.deleteSlo",
     "Mutation.evaluateSlo",
     "Mutation.importOpenSlo",
-    "Mutation.analyzeIncident",
     "Mutation.createDetectionRule",
     "Mutation.updateDetectionRule",
     "Mutation.deleteDetectionRule",
