@@ -27,6 +27,7 @@ from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.investigations import investigation_works
 from app.jobs import Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
@@ -95,6 +96,7 @@ async def application(
             if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": relay.run, "retention": retention.run}
+            jobs = {} if not with_workers else {**investigation_works(settings, database, backends.telemetry, now=now)}
             if with_workers and has_service_graph:
                 graph = ServiceGraph(
                     database,
@@ -103,8 +105,9 @@ async def application(
                     interval_seconds=settings.service_graph_interval_seconds,
                     retention_hours=settings.traced_dependency_retention_hours,
                 )
-                workers = Workers(database, {SERVICE_GRAPH: graph.work}, name=str(new_id()), now=now)
-                works["jobs"] = workers.run
+                jobs[SERVICE_GRAPH] = graph.work
+            if jobs:
+                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app
