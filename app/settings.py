@@ -25,7 +25,7 @@ from app.backend_settings import (
     backend_of_variables,
     read_telemetry_config,
 )
-from app.setting import SettingsError, allowed_values, problem, setting
+from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, problem, setting
 
 
 class LogFormat(StrEnum):
