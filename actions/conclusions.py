@@ -248,8 +248,8 @@ async def _past(tx: Transaction, incident_id: UUID) -> list[PastIncident]:
     similar = SIMILAR_INCIDENTS_SQL.replace("{incident}", "cast(:incident_id as uuid)")
     rows = await tx.execute(
         text(
-            f"select past.number, past.title, past.resolution, similar.score from {similar} as similar"  # noqa: S608 # ours
-            " join incidents past on past.id = similar.incident_id order by similar.score desc, past.id"
+            f"select past.number, past.title, past.resolution, alike.score from {similar} as alike"  # noqa: S608 # ours
+            " join incidents past on past.id = alike.incident_id order by alike.score desc, past.id"
         ),
         {"incident_id": incident_id},
     )
