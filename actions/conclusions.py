@@ -144,7 +144,7 @@ async def _write_causes(
             "rank": rank,
             "service_id": services_by_name[cause.service],
             "kind": cause.kind,
-            "score": ratio(cause.score),
+            "score": max(0.0, float(cause.score)),
             "score_components": [
                 {
                     **plain(component),
@@ -310,7 +310,9 @@ async def _entries(
     cause = causes[0]
     entries = []
     by_id = {finding.id: finding for finding in outcome.findings}
-    speaking = sorted((by_id[id] for id in cause.findings if id in by_id), key=lambda it: (-it.strength, it.id))
+    speaking = [by_id[id] for id in cause.findings if id in by_id]
+    # What is seen at the cause itself first, then what it does to others.
+    speaking.sort(key=lambda it: (it.service != cause.service, -it.strength, it.id))
     known = await _told(tx, run.incident_id)
     for finding in speaking[:_TOLD_ANOMALIES]:
         signature = clipped(f"{finding.kind} {finding.service} {finding.name}", TITLE_CHARACTERS)

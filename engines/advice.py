@@ -86,7 +86,9 @@ def preceding_deployment(cause: RootCause, evidence: Evidence) -> Deployment | N
 
 def steps_for(cause: RootCause, analysis: Analysis, evidence: Evidence) -> tuple[Step, ...]:
     """What to look at to confirm or reject a cause: its strongest evidence first, each with its query."""
-    own = [finding for finding in analysis.findings if finding.id in cause.findings and finding.source.query]
+    own = [
+        it for it in analysis.findings if it.id in cause.findings and it.service == cause.service and it.source.query
+    ]
     own.sort(key=lambda it: (-it.strength, it.id))
     steps: list[Step] = []
     for kind in (CorrelationKind.METRIC, CorrelationKind.LOG, CorrelationKind.TRACE):

@@ -25,7 +25,7 @@ class ScoreComponent:
 
     name: str = sql.expression("What was looked at.", "{it}.name")
     weight: float = sql.expression("How much it counts.", "{it}.weight")
-    value: float = sql.expression("What came out, 0 to 1.", "{it}.value")
+    value: float = sql.expression("What came out, 0 or more.", "{it}.value")
     explanation: str = sql.expression("Why.", "{it}.explanation")
     evidence: list[CorrelationRef] = sql.many(
         "What it rests on; nothing where the correlation itself does.",
@@ -81,7 +81,7 @@ class RootCause:
     rank: int = sql.column("Its place in the ranking, from 1.")
     service: ServiceRef = sql.one("Where it began.", "services {it}", "{it}.id = {parent}.service_id")
     kind: RootCauseKind = sql.column("What kind of thing went wrong.")
-    score: float = sql.column("How much speaks for it, 0 to 1.")
+    score: float = sql.column("How much speaks for it, in weights: to compare it with others of the same analysis.")
     confidence: float = sql.column("How likely it is, 0 to 1.")
     score_components: list[ScoreComponent] = sql.many(
         "What the score is made of, each part with what it rests on.", *SCORE_COMPONENTS

@@ -28,7 +28,11 @@ _CAUSE_KIND = postgresql.ENUM(name="root_cause_kind", create_type=False)
 _CHECKS = {
     "analyses": {"why_not_length": "char_length(why_not) between 0 and 20000"},
     "correlations": {"name_length": "char_length(name) between 1 and 300"},
-    "root_causes": {"score_components_array": "jsonb_typeof(score_components) = 'array'"},
+    "root_causes": {
+        "score_components_array": "jsonb_typeof(score_components) = 'array'",
+        "score_finite": "score > '-Infinity' and score < 'Infinity'",
+        "score_positive": "score >= 0",
+    },
     "investigation_hypotheses": {
         "judged_when_confirmed_or_rejected": "judged_at is null or status in ('CONFIRMED', 'REJECTED')"
     },
@@ -132,6 +136,7 @@ def upgrade() -> None:
         ),
     )
     op.add_column("root_causes", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
+    op.drop_constraint(op.f("ck_root_causes_score_ratio"), "root_causes", type_="check")
     for table, checks in _CHECKS.items():
         for name, condition in checks.items():
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
@@ -139,6 +144,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Bring the database back to the revision before."""
+    for name in ("score_finite", "score_positive"):
+        op.drop_constraint(op.f(f"ck_root_causes_{name}"), "root_causes", type_="check")
+    op.execute("update root_causes set score = 1 where score > 1")
+    op.create_check_constraint(op.f("ck_root_causes_score_ratio"), "root_causes", "score between 0 and 1")
     op.drop_constraint(
         op.f("ck_investigation_hypotheses_judged_when_confirmed_or_rejected"), "investigation_hypotheses", type_="check"
     )
