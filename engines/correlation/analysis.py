@@ -1,12 +1,131 @@
 """From evidence to an answer: each stage a pure function, in the order in which a person would go about it."""
 
-from engines.correlation.evidence import Evidence
-from engines.correlation.findings import Analysis
+from collections.abc import Sequence
+from typing import Final
 
-ENGINE_VERSION = "1.0.0"
+from domain.correlation import RootCauseKind
+from engines.correlation.changes import alert_findings, deployment_findings
+from engines.correlation.confidence import confidences
+from engines.correlation.evidence import Evidence
+from engines.correlation.findings import Analysis, Finding, RootCause, ScoreComponent
+from engines.correlation.impact import impacts
+from engines.correlation.metric_anomalies import metric_findings
+from engines.correlation.neighbours import incident_links
+from engines.correlation.propagation import Graph, graph_of
+from engines.correlation.scoring import Candidate, candidates
+from engines.correlation.trace_anomalies import trace_findings
+
+ENGINE_VERSION: Final = "1.0.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
+
+MOST_CAUSES: Final = 20
+DIGITS: Final = 6
+"""Numbers of the answer are rounded, so that a sum in another order is the same answer."""
 
 
 def analyse(evidence: Evidence) -> Analysis:
-    """The probable root causes of an incident, the best first, with all that speaks for them."""
-    raise NotImplementedError(evidence)
+    """The probable root causes of an incident, the best first, with all that speaks for them.
+
+    The same evidence gives the same answer, byte for byte, whatever the order of its parts.
+    """
+    graph = graph_of(evidence)
+    found = findings(evidence, graph)
+    ranked = candidates(evidence, found, graph)
+    causes = _causes(evidence, ranked, found)
+    return Analysis(
+        engine_version=ENGINE_VERSION,
+        causes=causes,
+        ranking=tuple(dict.fromkeys(cause.service for cause in causes)),
+        findings=tuple(found),
+        impacts=impacts(evidence, found, graph, causes),
+        incident_links=incident_links(evidence, found, causes),
+        confidence=causes[0].confidence,
+        summary=_summary(causes[0]),
+        why_not=_why_not(causes),
+        gaps=evidence.gaps,
+    )
+
+
+def findings(evidence: Evidence, graph: Graph) -> list[Finding]:
+    """Everything out of the ordinary, in the order of ids."""
+    symptoms = [*metric_findings(evidence, graph), *trace_findings(evidence)]
+    onsets: dict[str, float] = {}
+    for finding in symptoms:
+        if finding.onset is not None:
+            onsets[finding.service] = min(finding.onset, onsets.get(finding.service, finding.onset))
+    every = [*symptoms, *deployment_findings(evidence, onsets), *alert_findings(evidence)]
+    return sorted(every, key=lambda finding: finding.id)
+
+
+def _causes(evidence: Evidence, ranked: Sequence[Candidate], found: Sequence[Finding]) -> tuple[RootCause, ...]:
+    if not ranked:
+        return (_unknown(evidence),)
+    by_id = {finding.id: finding for finding in found}
+    sure = confidences(ranked)
+    causes = []
+    for rank, candidate in enumerate(ranked[:MOST_CAUSES], start=1):
+        components = tuple(_rounded(component) for component in candidate.components)
+        ids = tuple(dict.fromkeys(id for component in components for id in component.findings))
+        own = [by_id[id] for id in ids if by_id[id].service == candidate.service]
+        onsets = [finding.onset for finding in own if finding.onset is not None]
+        causes.append(
+            RootCause(
+                rank=rank,
+                service=candidate.service,
+                kind=candidate.kind,
+                score=round(sum(component.contribution for component in components), DIGITS),
+                confidence=round(sure[rank - 1], DIGITS),
+                onset=min(onsets, default=None),
+                explanation=_explanation(candidate, own),
+                components=components,
+                findings=ids,
+            )
+        )
+    return tuple(causes)
+
+
+def _unknown(evidence: Evidence) -> RootCause:
+    service = evidence.services[0]
+    return RootCause(
+        1, service, RootCauseKind.UNKNOWN, 0.0, 0.0, None, f"Nothing out of the ordinary was seen at {service}", (), ()
+    )
+
+
+def _rounded(component: ScoreComponent) -> ScoreComponent:
+    return ScoreComponent(
+        component.name,
+        round(component.weight, DIGITS),
+        round(component.value, DIGITS),
+        component.explanation,
+        component.findings,
+    )
+
+
+def _explanation(candidate: Candidate, own: Sequence[Finding]) -> str:
+    strongest = sorted(own, key=lambda finding: (-finding.strength, finding.id))[:2]
+    return ". ".join(finding.summary for finding in strongest) or f"Services that call {candidate.service} suffer"
+
+
+def _summary(cause: RootCause) -> str:
+    if cause.kind is RootCauseKind.UNKNOWN:
+        return cause.explanation
+    return f"Probably {cause.kind.lower()} at {cause.service}: {cause.explanation}"
+
+
+def _why_not(causes: Sequence[RootCause]) -> str:
+    """What the first of another service lacks against the first of all."""
+    first = causes[0]
+    second = next((cause for cause in causes if cause.service != first.service), None)
+    if second is None:
+        return "There is no other candidate"
+    theirs = {component.name: component.contribution for component in second.components}
+    lead = max(
+        first.components,
+        key=lambda component: (component.contribution - theirs.get(component.name, 0.0), component.name),
+    )
+    origin = next((part.explanation for part in second.components if part.name == "origin"), "")
+    return (
+        f"{second.service} ({second.kind.lower()}) scores {second.score:.2f} against {first.score:.2f}:"
+        f' most is lost in "{lead.name}", {theirs.get(lead.name, 0.0):.2f} against {lead.contribution:.2f}.'
+        f" {origin}"
+    ).rstrip()

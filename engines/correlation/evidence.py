@@ -28,8 +28,9 @@ class Direction(StrEnum):
 
 
 class Signal(StrEnum):
-    """What a series measures of a service: the golden signals, and its resources.
+    """What a series measures of a service: the golden signals, the mean latency, and its resources.
 
+    The mean, times the requests, says how much waiting there is in total, which quantiles cannot.
     Resources count whatever unit they come in: only their own past is compared with.
     """
 
@@ -38,6 +39,7 @@ class Signal(StrEnum):
     LATENCY_P50 = GoldenSignal.LATENCY_P50
     LATENCY_P95 = GoldenSignal.LATENCY_P95
     LATENCY_P99 = GoldenSignal.LATENCY_P99
+    LATENCY_MEAN = "LATENCY_MEAN"
     SATURATION = GoldenSignal.SATURATION
     CPU = "CPU"
     MEMORY = "MEMORY"
@@ -62,6 +64,7 @@ _KINDS: Final = {
     Signal.LATENCY_P50: RootCauseKind.LATENCY,
     Signal.LATENCY_P95: RootCauseKind.LATENCY,
     Signal.LATENCY_P99: RootCauseKind.LATENCY,
+    Signal.LATENCY_MEAN: RootCauseKind.LATENCY,
     Signal.SATURATION: RootCauseKind.RESOURCE,
     Signal.CPU: RootCauseKind.RESOURCE,
     Signal.MEMORY: RootCauseKind.RESOURCE,
@@ -112,38 +115,62 @@ class LogPattern:
     source: Source = NO_SOURCE
 
 
+class EventKind(StrEnum):
+    """What can happen while a service handles a request."""
+
+    OPERATION = "OPERATION"
+    CALL = "CALL"
+    LOG = "LOG"
+
+
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """What a service does, and for whom: an operation that another, its parent, calls. Roots have no parent."""
+class Entry:
+    """Where requests come into a service: one of its operations, and the service that calls it, None for a root."""
 
     service: str
+    operation: str
+    caller: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a service does while it handles a request: an operation of its own, a call to another service, or a line.
+
+    `name` is the operation's name, the callee, or the id of a `LogPattern` of the same service.
+    """
+
+    service: str
+    kind: EventKind
     name: str
-    parent_service: str | None = None
-    parent_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSet:
-    """Traces in columns: bounded, whatever was in their attributes. Made by `trace_digest.digest`.
+    """Traces in columns, made by `trace_digest.digest`: bounded, whatever was in their attributes.
 
-    Of each trace, in ascending order of `starts`: its id, its first operation (a position in `operations`, -1 where
-    the root is missing), start and duration. Of each operation in a trace, in rows: the trace's and operation's
-    positions, how often it ran, failed, and was where a failure began, its time in total, and the part of it in which
-    it waited for none of its children.
+    A visit is what one service does for one request: from the span where it came in down to those where it calls other
+    services. Traces ascend by their start. Of each visit: the positions of its trace and entry, when it began, how long
+    it took, the part of that in which it waited for no other service, how much longer its caller waited for it than it
+    took (the network, queues, whatever comes before its instrumentation), whether any of its spans failed, and whether
+    a failure of the trace began in it. `event_*` count what happened in visits.
     """
 
-    operations: tuple[Operation, ...]
     ids: tuple[str, ...]
-    roots: Integers
     starts: Floats
     durations: Floats
-    row_trace: Integers
-    row_operation: Integers
-    row_count: Integers
-    row_errors: Integers
-    row_error_origins: Integers
-    row_total_seconds: Floats
-    row_self_seconds: Floats
+    entries: tuple[Entry, ...]
+    events: tuple[Event, ...]
+    visit_trace: Integers
+    visit_entry: Integers
+    visit_start: Floats
+    visit_seconds: Floats
+    visit_self_seconds: Floats
+    visit_waiting_seconds: Floats
+    visit_failed: Integers
+    visit_is_origin: Integers
+    event_visit: Integers
+    event_event: Integers
+    event_count: Integers
     source: Source = NO_SOURCE
 
 

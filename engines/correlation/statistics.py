@@ -1,0 +1,94 @@
+"""Tests that hold with few, noisy and missing numbers. All take and give plain floats and arrays."""
+
+from typing import Final
+
+import numpy as np
+
+from engines.correlation.evidence import Floats
+
+ORDINARY: Final = 3.0
+"""Robust standard deviations within which a value is ordinary: among a few hundred looked at, hardly one is beyond."""
+HALF_STRENGTH: Final = 3.0
+"""How many beyond ORDINARY it takes to be half convinced."""
+_MAD_TO_DEVIATION: Final = 1.4826  # of a normal distribution
+_QUANTILE: Final = 0.95
+_QUANTILE_TO_DEVIATION: Final = 1 / 1.645
+_LEAST_RELATIVE_NOISE: Final = 0.1
+
+
+def strength(deviations: float, ordinary: float = ORDINARY) -> float:
+    """From deviations, of any size, to how much they convince: 0 within the ordinary, towards 1 beyond."""
+    beyond = max(0.0, deviations - ordinary)
+    return beyond / (beyond + HALF_STRENGTH)
+
+
+def either(strengths: list[float], most: int = 3) -> float:
+    """How convincing several findings are together, if each alone could do: never less with one more, and never 1.
+
+    Only the `most` strongest count, so that many faint ones do not add up to a strong one.
+    """
+    doubt = 1.0
+    for value in sorted(strengths, reverse=True)[:most]:
+        doubt *= 1.0 - value
+    return 1.0 - doubt
+
+
+def centre_and_noise(values: Floats, least_noise: float) -> tuple[float, float]:
+    """The median, and how far values stray from it: by their median deviation, or by that of the largest twentieth
+    where that is more (values that are mostly the same have no median deviation), or a tenth, or `least_noise`.
+    """
+    centre = float(np.median(values))
+    strayed = np.abs(values - centre)
+    deviation = float(np.median(strayed)) * _MAD_TO_DEVIATION
+    outer = float(np.quantile(strayed, _QUANTILE)) * _QUANTILE_TO_DEVIATION
+    return centre, max(deviation, outer, _LEAST_RELATIVE_NOISE * abs(centre), least_noise)
+
+
+def count_change(before: float, after: float, exposure_before: float, exposure_after: float, clumping: float) -> float:
+    """How many deviations more (or, negative, fewer) events there were than before, per exposure.
+
+    The signed root of the Poisson deviance against one rate for both, divided by what events that come in clumps of
+    `clumping` add to the noise.
+    """
+    rate = (before + after) / (exposure_before + exposure_after)
+    if rate <= 0:
+        return 0.0
+    deviance = _part(before, rate * exposure_before) + _part(after, rate * exposure_after)
+    sign = 1.0 if after > rate * exposure_after else -1.0
+    return sign * float(np.sqrt(max(0.0, 2.0 * deviance) / max(1.0, clumping)))
+
+
+def share_change(before: float, after: float, of_before: float, of_after: float, factor: float) -> float:
+    """How many deviations larger a share is than before, where `factor` times as much was to be expected.
+
+    The signed root of the binomial deviance against one share for both.
+    """
+    share = (before + after) / (of_before + factor * of_after)
+    if share <= 0:
+        return 0.0
+    expected_before, expected_after = min(share, 1.0) * of_before, min(share * factor, 1.0) * of_after
+    deviance = _part(before, expected_before) + _part(of_before - before, of_before - expected_before)
+    deviance += _part(after, expected_after) + _part(of_after - after, of_after - expected_after)
+    sign = 1.0 if after > expected_after else -1.0
+    return sign * float(np.sqrt(max(0.0, 2.0 * deviance)))
+
+
+def _part(seen: float, expected: float) -> float:
+    return seen * float(np.log(seen / max(expected, 0.5))) if seen > 0 else 0.0
+
+
+def rank_change(before: Floats, after: Floats) -> float:
+    """How many deviations higher the values are than before, by their ranks alone (Mann and Whitney, 1947)."""
+    n, m = len(before), len(after)
+    if not n or not m:
+        return 0.0
+    values = np.concatenate([before, after])
+    order = np.argsort(values, kind="stable")
+    ranks = np.empty(n + m)
+    ranks[order] = np.arange(1, n + m + 1)
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.bincount(group, ranks) / sizes)[group]
+    surplus = float(ranks[n:].sum()) - m * (n + m + 1) / 2
+    ties = float((sizes.astype(np.float64) ** 3 - sizes).sum()) / ((n + m) * max(1, n + m - 1))
+    variance = n * m / 12 * (n + m + 1 - ties)
+    return surplus / float(np.sqrt(variance)) if variance > 0 else 0.0
