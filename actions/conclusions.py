@@ -1,7 +1,8 @@
 """What an analysis concludes, in one transaction: causes, advice, impacts, hypotheses, and what is told of them."""
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,7 +35,7 @@ from domain.timeline import Entry, TimelineEventType
 from engines.advice import PastIncident, ServiceFacts, advise
 from engines.correlation import Analysis, Evidence
 from engines.correlation.findings import Finding, RootCause
-from engines.correlation_record import digest, plain
+from engines.correlation.record import digest
 
 MOST_CAUSES: Final = 10
 MOST_FINDINGS: Final = 300
@@ -147,7 +148,7 @@ async def _write_causes(
             "score": max(0.0, float(cause.score)),
             "score_components": [
                 {
-                    **plain(component),
+                    **asdict(component),
                     "evidence_ids": [str(ids[id]) for id in component.findings if id in ids],
                 }
                 for component in cause.components
@@ -193,7 +194,7 @@ async def _show(tx: Transaction, run: Run, outcome: Outcome, services_by_name: M
             summary=clipped(analysis.summary, TEXT_CHARACTERS),
             why_not=clipped(analysis.why_not, TEXT_CHARACTERS),
             impacts=impacts,
-            gaps=[plain(gap) for gap in analysis.gaps],
+            gaps=[asdict(gap) for gap in analysis.gaps],
         )
     )
 
@@ -261,9 +262,9 @@ async def _write_record(tx: Transaction, run: Run, outcome: Outcome) -> None:
     await tx.execute(
         insert(analysis_records).values(
             analysis_id=run.id,
-            evidence=outcome.written_evidence,
+            evidence=zlib.compress(outcome.written_evidence),
             evidence_digest=digest(outcome.written_evidence),
-            answer=outcome.written_answer,
+            answer=zlib.compress(outcome.written_answer),
             answer_digest=digest(outcome.written_answer),
             created_at=tx.now,
         )

@@ -1,9 +1,12 @@
 """What the correlation engine found, as rows: with the query that shows it, what was seen, and where to look at it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
+
+import orjson
 
 from domain.correlation import CorrelationKind
 from domain.explore import Explore
@@ -11,7 +14,7 @@ from domain.limits import QUERY_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.text import clipped
 from engines.correlation.evidence import NO_SOURCE, Evidence, Source
 from engines.correlation.findings import Finding, IncidentLink, ScoreComponent
-from engines.correlation_record import canonical, digest, plain
+from engines.correlation.record import digest
 
 _SAMPLE_BYTES: Final = 16_000
 
@@ -32,7 +35,7 @@ class Sightings:
         seen = self._seen.get((finding.source, finding.service))
         if seen is None and finding.kind is CorrelationKind.TRACE:
             seen = self._traces
-        return digest(canonical(finding if seen is None else seen))
+        return digest(_written(finding if seen is None else seen))
 
 
 def correlation_rows(
@@ -57,7 +60,7 @@ def correlation_rows(
             "service_id": services.get(finding.service),
             "summary": clipped(finding.summary, TEXT_CHARACTERS),
             "score": ratio(finding.strength),
-            "score_components": [plain(ScoreComponent("strength", 1.0, ratio(finding.strength), finding.summary))],
+            "score_components": [asdict(ScoreComponent("strength", 1.0, ratio(finding.strength), finding.summary))],
             "started_at": moment(finding.onset),
             "ended_at": moment(finding.end),
             "lag_seconds": finding.lag_seconds,
@@ -85,7 +88,7 @@ def link_rows(
             "service_id": None,
             "summary": clipped(link.explanation, TEXT_CHARACTERS),
             "score": ratio(link.score),
-            "score_components": [plain(component) for component in link.components],
+            "score_components": [asdict(component) for component in link.components],
             "started_at": None,
             "ended_at": None,
             "lag_seconds": None,
@@ -108,6 +111,10 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+def _written(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+
+
 def _link(source: Source, explore: Explore) -> str | None:
     if source.backend is None or not source.query or source.start is None or source.end is None:
         return None
@@ -117,9 +124,7 @@ def _link(source: Source, explore: Explore) -> str | None:
 
 def _evidence(finding: Finding, sightings: Sightings) -> dict[str, Any]:
     source = finding.source
-    sample = plain(finding.sample)
-    if len(canonical(sample)) > _SAMPLE_BYTES:
-        sample = None
+    sample = finding.sample if len(_written(finding.sample)) <= _SAMPLE_BYTES else None
     seen: dict[str, Any] = {"cause": finding.cause, "severity": finding.severity, "sample": sample}
     seen["digest"] = sightings.digest_of(finding)
     if source != NO_SOURCE:

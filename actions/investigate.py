@@ -19,15 +19,34 @@ from db.database import Database
 from db.identifiers import new_id
 from domain.errors import Conflict, NotFound
 from domain.explore import Explore
-from engines.correlation import Analysis, Evidence, analyse
-from engines.correlation_record import read_evidence, write_answer, write_evidence
+from engines.correlation import ENGINE_VERSION, Analysis, Evidence, analyse
+from engines.correlation.record import read_evidence, write
 from telemetry_clients.instances import Telemetry
 
 MOST_TOLD_EARLY: Final = 50
 
 _NO_LINKS: Final = Explore()
 _WATCH_SECONDS: Final = 0.5
+_NO_SERVICES: Final = "Nobody has said which services the incident hurts. Add one, and it is analysed again."
 _FAILED: Final = "The analysis failed unexpectedly. The server's log says more."
+
+
+def answer(evidence: Evidence) -> Analysis:
+    """The engine's answer; where nobody has said which services are hurt, that there is none."""
+    if evidence.services:
+        return analyse(evidence)
+    return Analysis(
+        engine_version=ENGINE_VERSION,
+        causes=(),
+        ranking=(),
+        findings=(),
+        impacts=(),
+        incident_links=(),
+        confidence=0.0,
+        summary=_NO_SERVICES,
+        why_not="",
+        gaps=evidence.gaps,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +114,17 @@ class Investigation:
         async with aclosing(gathering):
             async for evidence, is_last in gathering:
                 if not is_last:
-                    analysis = await asyncio.to_thread(analyse, evidence)
+                    analysis = await asyncio.to_thread(answer, evidence)
                     await self._tell(run, around, evidence, analysis)
         outcome = await asyncio.to_thread(self._outcome, around, evidence)
         await self.database.transact(partial(conclude, run=run, outcome=outcome), now=self.now())
 
     def _outcome(self, around: Surroundings, evidence: Evidence) -> Outcome:
         """The answer to the evidence as it is kept, not as it was gathered: so that both are one for ever."""
-        written = write_evidence(evidence)
+        written = write(evidence)
         kept = read_evidence(written)
-        analysis = analyse(kept)
-        return Outcome(around, kept, analysis, written, write_answer(analysis), self.explore)
+        analysis = answer(kept)
+        return Outcome(around, kept, analysis, written, write(analysis), self.explore)
 
     async def _tell(self, run: Run, around: Surroundings, evidence: Evidence, analysis: Analysis) -> None:
         """Tell of what is found so far and was not told of."""
