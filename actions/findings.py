@@ -55,7 +55,7 @@ def correlation_rows(
             "incident_id": incident_id,
             "analysis_id": analysis_id,
             "kind": finding.kind,
-            "name": clipped(finding.name, TITLE_CHARACTERS) or None,
+            "name": clipped(_name(finding), TITLE_CHARACTERS) or None,
             "related_incident_id": None,
             "service_id": services.get(finding.service),
             "summary": clipped(finding.summary, TEXT_CHARACTERS),
@@ -109,6 +109,11 @@ def ratio(value: float) -> float:
 def moment(seconds: float | None) -> datetime | None:
     """The time, in UTC, of so many seconds since 1970."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _name(finding: Finding) -> str:
+    """What it was seen in. Of a log the pattern's id, which ends the finding's: the same in every incident."""
+    return finding.id.rpartition("/")[2] if finding.kind is CorrelationKind.LOG else finding.name
 
 
 def _written(value: Any) -> bytes:

@@ -90,7 +90,10 @@ class _Service:
         trace_id = trace_id_of(line.line, line.labels)
         if trace_id is not None:
             # A line can be in two samples of a slice.
-            self.linked[line.time_ns, line.line] = trace_id, LinkedLine(service, template.id, line.time_ns)
+            self.linked[line.time_ns, line.line] = (
+                trace_id,
+                LinkedLine(service, template.id, line.time_ns, line.labels.get("span_id")),
+            )
 
 
 async def gather_logs(

@@ -142,12 +142,12 @@ def _lines() -> Iterator[tuple[int, dict[str, str], str]]:
             bad = {"detected_level": "error"}
             traced = {"trace_id": trace_id(10_000 + (at + 60) // 5)}
             yield (
-                time_ns + 100,
+                time_ns + 2_400_000_000,
                 {"service_name": "payment", **bad, **traced},
                 f'level=error msg="card processor timed out after 3000ms" order={at % 977}',
             )
             yield (
-                time_ns + 200,
+                time_ns + 2_700_000_000,
                 {"service_name": "checkout", **bad, **traced},
                 f'level=error msg="upstream payment failed: deadline exceeded" order={at % 977}',
             )
