@@ -1,4 +1,4 @@
-"""A server that analyses incidents, to be killed: `python -m tests.actions.analysing_server DATABASE_URL LOKI_URL NOW`."""
+"""A server that analyses incidents, to be killed. Its arguments: the URLs of database and Loki, and the time."""
 
 import asyncio
 import sys

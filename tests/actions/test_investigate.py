@@ -22,7 +22,7 @@ from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Endpoint, Transport
-from tests.actions.shop_story import NOW, Shop, measured_shop, open_shop_incident
+from tests.actions.shop_story import NOW, STARTED_AT, Shop, measured_shop, open_shop_incident
 from tests.schema.conftest import Api, api, operations
 
 __all__ = ["api", "operations"]  # fixtures
@@ -188,6 +188,22 @@ async def test_a_new_run_is_shown_and_the_old_one_kept_to_compare(api: Api, shop
         True,
     )
     assert compared["causes"][0]["rankB"] == 1
+
+
+async def test_incidents_with_one_cause_are_linked_and_a_merge_suggested(api: Api, shop: Shop, incident: str) -> None:
+    await investigate(api, shop.telemetry)
+    known = {"title": "Checkout answers 503", "severity": "HIGH", "services": ["checkout"]}
+    known["startedAt"] = STARTED_AT.isoformat()
+    second = await api.changed("createIncident", "incident { id }", input=known)
+    await investigate(api, shop.telemetry)
+
+    document = """query($id: ID!) { incident(id: $id) { analysis {
+      mergeSuggestions { relatedIncident { id status } summary }
+    } } }"""
+    answer = await api(document, id=second["id"])
+    [suggestion] = answer["data"]["incident"]["analysis"]["mergeSuggestions"]
+    assert suggestion["relatedIncident"] == {"id": incident, "status": "OPEN"}, "suggested, and nothing more"
+    assert "payment is to blame" in suggestion["summary"]
 
 
 @pytest.mark.parametrize("down", [*TelemetryBackend])
