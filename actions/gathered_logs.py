@@ -23,11 +23,11 @@ from engines.correlation.evidence import Gap, LogPattern, Source
 from engines.correlation.trace_digest import LinkedLine
 from engines.log_lines import level_named, level_of, trace_id_of, words_of
 from engines.log_templates import ANYTHING, LogTemplate, LogTemplates
-from telemetry_clients import logql
 from telemetry_clients.instances import Telemetry
-from telemetry_clients.loki import Loki
-from telemetry_clients.loki_answers import LogLine
-from telemetry_clients.loki_selectors import Service, Streams
+from telemetry_clients.loki import Loki, logql
+from telemetry_clients.loki.answers import LogLine
+from telemetry_clients.loki.selectors import Streams
+from telemetry_clients.services import Service
 
 BUCKET_SECONDS: Final = 60
 

@@ -12,14 +12,15 @@ from actions.surroundings import NearService
 from domain.telemetry import DEFAULT_INSTANCE, GoldenSignal, TelemetryBackend
 from domain.time import Deadline
 from engines.correlation.evidence import Floats, Gap, Series, Signal, Source
-from telemetry_clients.discovery import Place, Places, Service
-from telemetry_clients.golden_signals import overridden, rate_window_seconds
 from telemetry_clients.instances import Telemetry
 from telemetry_clients.prometheus import Prometheus, range_step_seconds
-from telemetry_clients.resource_usage import Resource, usage
-from telemetry_clients.samples import Points
-from telemetry_clients.samples import Series as Samples
-from telemetry_clients.signal_queries import alone, joined
+from telemetry_clients.prometheus.discovery import Place, Places
+from telemetry_clients.prometheus.golden_signals import overridden, rate_window_seconds
+from telemetry_clients.prometheus.resource_usage import Resource, usage
+from telemetry_clients.prometheus.samples import Points
+from telemetry_clients.prometheus.samples import Series as Samples
+from telemetry_clients.prometheus.signal_queries import alone, joined
+from telemetry_clients.services import Service
 
 _SHORTEST_STEP_SECONDS: Final = 15
 # Several series of a service (one a namespace) are seen as one: rates add up, of anything else the worst counts.

@@ -15,10 +15,9 @@ from domain.telemetry import DEFAULT_INSTANCE, TelemetryBackend
 from domain.time import Deadline
 from domain.traces import Span
 from engines.correlation.evidence import Gap, Source
-from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
-from telemetry_clients.tempo import FoundTrace, Tempo
+from telemetry_clients.tempo import FoundTrace, Tempo, traceql
 
 _SERVICES_SEARCHED: Final = 50
 _BASELINE_TRACES: Final = 100

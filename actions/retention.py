@@ -1,6 +1,6 @@
 """What is not kept for ever."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import delete, select, text, tuple_
@@ -9,8 +9,11 @@ from actions.idempotency import REMEMBERED_FOR
 from db.database import Transaction
 from db.event_log import FORGET_SQL, RETENTION_LOCK
 from db.idempotency import idempotency_keys
+from db.slos import slo_slices
 
 BATCH_ROWS: Final = 5_000
+SLICES_KEPT_FOR: Final = timedelta(days=400)
+"""The longest window of an SLO, and a month to look back from its start."""
 
 
 async def forget_events(tx: Transaction, *, recorded_before: datetime, most: int = BATCH_ROWS) -> int:
@@ -35,6 +38,20 @@ async def forget_keys(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = select(stored.scope, stored.key).where(stored.created_at <= tx.now - REMEMBERED_FOR)
     old = old.order_by(stored.created_at).limit(most)
     return (await tx.execute(delete(idempotency_keys).where(tuple_(stored.scope, stored.key).in_(old)))).rowcount
+
+
+async def forget_slices(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` days of slices of SLOs that are older than the longest window; return how many.
+
+    Does nothing while another process is at it.
+    """
+    if not await _is_alone(tx):
+        return 0
+    kept = slo_slices.c
+    old = select(kept.slo_id, kept.group_key, kept.day).where(kept.day < (tx.now - SLICES_KEPT_FOR).date())
+    old = old.order_by(kept.day).limit(most)
+    key = tuple_(kept.slo_id, kept.group_key, kept.day)
+    return (await tx.execute(delete(slo_slices).where(key.in_(old)))).rowcount
 
 
 async def _is_alone(tx: Transaction) -> bool:

@@ -22,9 +22,9 @@ from domain.alerts import AlertStatus
 from domain.errors import ValidationFailed
 from domain.limits import LABEL_VALUE_CHARACTERS
 from domain.text import storable
-from telemetry_clients import promql
 from telemetry_clients.alertmanager import Matcher
-from telemetry_clients.discovery import SERVICE_LABELS
+from telemetry_clients.prometheus import promql
+from telemetry_clients.prometheus.discovery import SERVICE_LABELS
 
 _CREATED: Final = "silence.create"
 

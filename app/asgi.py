@@ -36,6 +36,7 @@ from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph, service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
+from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from app.version import VERSION
 from db.database import Database
 from db.identifiers import new_id
@@ -96,6 +97,8 @@ async def application(
             if relay is not None:
                 retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
                 works |= {"relay": relay.run, "retention": retention.run}
+            if with_workers and backends.telemetry.prometheus:
+                works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
             jobs = {} if not with_workers else {**investigation_works(settings, database, backends.telemetry, now=now)}
             if with_workers and has_service_graph:
                 graph = ServiceGraph(
@@ -214,6 +217,21 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )
+
+
+def _slo_evaluation(
+    settings: Settings, database: Database, database_url: str, backends: Backends, metrics: Metrics
+) -> SLOEvaluation:
+    return SLOEvaluation(
+        database,
+        database_url,
+        backends.telemetry.prometheus,
+        interval_seconds=settings.slo_evaluation_interval_seconds,
+        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
+        query_timeout_seconds=settings.slo_query_timeout_seconds,
+        metrics=EvaluationMetrics(metrics.registry),
+        now=now,
     )
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
+from app.slo_commands import slo_commands
 from app.terminal import show_error
 from app.version import VERSION
 
@@ -249,3 +250,6 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
     except Failure as failure:
         show_error(str(failure))
         raise typer.Exit(1) from None
+
+
+cli.add_typer(slo_commands(_settings, _run))

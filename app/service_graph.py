@@ -21,7 +21,7 @@ from engines.service_graph import calls_of_traces, merged_calls
 from engines.traces import TraceTree, trace_tree
 from telemetry_clients.errors import TelemetryError, TelemetryUnavailable
 from telemetry_clients.instances import Telemetry
-from telemetry_clients.service_graph import calls_from_prometheus
+from telemetry_clients.prometheus.service_graph import calls_from_prometheus
 from telemetry_clients.tempo import FoundTrace, Tempo
 
 log = structlog.get_logger("reliability_studio.service_graph")

@@ -143,6 +143,12 @@ class Settings(BackendVariables):
         ge=1,
         le=3600,
     )
+    slo_evaluation_interval_seconds: float = setting(
+        60, "How often SLOs are evaluated, by one process of all.", "1 to 3600", ge=1, le=3600
+    )
+    slo_query_timeout_seconds: float = setting(
+        30, "Time for one query of the evaluation, which asks for up to 100 SLOs.", "0.1 to 300", ge=0.1, le=300
+    )
     tempo_longest_search_hours: float = setting(
         168,
         "Longest range of a search, as Tempo's own `search.max_duration`; longer ones are refused.",

@@ -11,9 +11,10 @@ from db.database import Database
 from db.services import services
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients.discovery import Place, Service
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
+from telemetry_clients.prometheus.discovery import Place
+from telemetry_clients.services import Service
 
 MOST_SERVICES: Final = 50
 _TIMEOUT_SECONDS: Final = 10.0

@@ -15,6 +15,11 @@ def show_error(message: str) -> None:
     console.print(f"[bold red]Error:[/] {escape(message)}")
 
 
+def escaped(text: str) -> str:
+    """Somebody else's text, which is shown as it is."""
+    return escape(text)
+
+
 @contextmanager
 def working(what: str) -> Generator[None]:
     """Show that something takes a while: a spinner on a terminal, a line elsewhere."""

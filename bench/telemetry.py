@@ -1,4 +1,6 @@
-"""What telemetry backends do to the rest of us.
+"""What telemetry costs us, and what its backends do to the rest of us.
+
+dashboard: a query over fifty services, in backend calls, wall time and CPU; and with a Loki that hangs.
 
 hanging: whether queries that only Postgres answers become slower while a backend hangs. Our server, with the demo shop,
 is asked such a query at an even pace. In each round that happens three times: while nobody asks for telemetry, while
@@ -8,6 +10,7 @@ work of asking in them, and differ in the backend alone.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import threading
@@ -23,6 +26,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from bench import telemetry_dashboard
 from bench.backend import backend
 from bench.contestants import Contestant, CouldNotStart, Server, start
 from bench.data import CACHE
@@ -114,7 +118,12 @@ def hanging(console: Console, arguments: Arguments) -> bool:
     return is_reached
 
 
-PARTS: dict[str, Callable[[Console, Arguments], bool]] = {"hanging": hanging}
+def dashboard(console: Console, arguments: Arguments) -> bool:
+    """Measure a dashboard over fifty services. True where it kept its limits."""
+    return asyncio.run(telemetry_dashboard.run(console))
+
+
+PARTS: dict[str, Callable[[Console, Arguments], bool]] = {"dashboard": dashboard, "hanging": hanging}
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.traces import trace_tree
-from telemetry_clients import otlp
+from telemetry_clients.tempo import otlp
 
 _SERVICES = 20
 _START_NS = 1_795_419_097_000_000_000

@@ -1,6 +1,6 @@
 """Service level objectives, the slices they are computed from, and their last evaluation."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,7 @@ from db.columns import (
     id_column,
     json_array,
     json_object,
+    key,
     name,
     number,
     prose,
@@ -39,27 +40,49 @@ from db.columns import (
 )
 from db.metadata import metadata
 from db.services import services
+from domain.objectives import CalendarUnit
 from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 
 enum_type(BurnResponse)  # Read from the JSON of `burn_rates`.
+
+EVALUATION_LOCK: Final = 0x5253_0016
+"""The session-level advisory lock of the one process that evaluates."""
 
 slos = Table(
     "slos",
     metadata,
     id_column(),
     *name(),
+    *name("display_name", nullable=True),
     *prose("description"),
     reference("service_id", "services.id", on_delete="RESTRICT"),
     Column("objective", Numeric, nullable=False),
     CheckConstraint("objective > 0 and objective < 1", name="objective_ratio"),
     Column("window_days", Integer, nullable=False),
     CheckConstraint("window_days between 1 and 366", name="window_days_range"),
+    Column("window_seconds", Integer, nullable=False, server_default=text("2592000")),
+    CheckConstraint("window_seconds between 1 and 31622400", name="window_seconds_range"),
     enum("window_kind", WindowKind, default=WindowKind.ROLLING),
+    enum("calendar_unit", CalendarUnit, nullable=True),
+    Column("calendar_count", Integer, nullable=False, server_default=text("1")),
+    CheckConstraint("calendar_count between 1 and 366", name="calendar_count_range"),
+    CheckConstraint("(window_kind = 'CALENDAR') = (calendar_unit is not null)", name="calendar_unit_when_calendar"),
+    *key("time_zone", nullable=True),
+    Column("starts_on", Date),
     enum("budgeting_method", BudgetingMethod, default=BudgetingMethod.OCCURRENCES),
+    Column("slice_seconds", Integer, nullable=False, server_default=text("300")),
+    CheckConstraint("slice_seconds between 1 and 86400", name="slice_seconds_range"),
+    Column("slice_objective", Numeric),
+    CheckConstraint("slice_objective > 0 and slice_objective <= 1", name="slice_objective_ratio"),
     enum("indicator_kind", IndicatorKind),
     *json_object("indicator"),
+    *json_array("group_by"),
+    *json_object("alerting"),
+    *json_array("error_budget_policy"),
     *json_object("labels"),
+    *json_object("annotations"),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("revision", Integer, nullable=False, server_default=text("1")),
     *changed(),
     search_vector("name", "description"),
     Index(None, "name", "id"),
@@ -85,7 +108,26 @@ slo_states = Table(
     *json_array("burn_rates"),
     timestamp("budget_exhausts_at", nullable=True),
     *prose("last_error", nullable=True),
+    timestamp("evaluated_through", nullable=True),
     Index(None, "status", "slo_id"),
+)
+
+slo_group_states = Table(
+    "slo_group_states",
+    metadata,
+    reference("slo_id", "slos.id", on_delete="CASCADE", primary_key=True),
+    Column("group_key", Text, primary_key=True),
+    *json_object("labels"),
+    enum("status", SLOStatus),
+    timestamp("measured_at"),
+    *ratio("sli", nullable=True),
+    *number("good_events", nullable=True),
+    *number("total_events", nullable=True),
+    *number("error_budget_remaining"),
+    *number("error_budget_consumed"),
+    *ratio("coverage"),
+    *json_array("burn_rates"),
+    timestamp("budget_exhausts_at", nullable=True),
 )
 
 slo_slices = Table(
@@ -125,6 +167,7 @@ slo_adjustments = Table(
     timestamp("starts_at"),
     timestamp("ends_at"),
     Column("recurrence", Text),
+    *key("time_zone", nullable=True),
     *number("good_events", nullable=True),
     *number("total_events", nullable=True),
     *prose("reason"),

@@ -15,7 +15,7 @@ from db.metadata import metadata
 from db.outbox import outbox
 from db.people import team_members, teams, users
 from db.services import service_dependencies, services
-from db.slos import slo_adjustments, slo_slices, slo_states, slo_versions, slos
+from db.slos import slo_adjustments, slo_group_states, slo_slices, slo_states, slo_versions, slos
 from db.timeline import timeline_events
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "service_dependencies",
     "services",
     "slo_adjustments",
+    "slo_group_states",
     "slo_slices",
     "slo_states",
     "slo_versions",

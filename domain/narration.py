@@ -9,7 +9,9 @@ from domain.changes import Change, as_json
 from domain.correlation import CorrelationKind, RootCauseKind
 from domain.incidents import STAMPS, ImpactLevel, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.objectives import ObjectiveDefinition
 from domain.services import DeploymentOutcome
+from domain.slos import SLOStatus
 from domain.timeline import Entry, TimelineEventType
 
 _WORK_TITLES: Final[Mapping[str, Mapping[Any, str]]] = {
@@ -42,6 +44,19 @@ _ANOMALIES: Final[Mapping[CorrelationKind, TimelineEventType]] = {
     CorrelationKind.METRIC: TimelineEventType.METRIC_ANOMALY,
     CorrelationKind.LOG: TimelineEventType.LOG_ANOMALY,
     CorrelationKind.TRACE: TimelineEventType.TRACE_ANOMALY,
+}
+_SLO_WORDS: Final = {
+    SLOStatus.HEALTHY: "healthy again",
+    SLOStatus.WARNING: "burning its error budget too fast",
+    SLOStatus.CRITICAL: "burning its error budget very fast",
+    SLOStatus.EXHAUSTED: "out of error budget",
+    SLOStatus.NO_DATA: "without data",
+    SLOStatus.ERROR: "not evaluated: its query fails",
+}
+_ALARMING: Final = {
+    SLOStatus.WARNING: Severity.MEDIUM,
+    SLOStatus.CRITICAL: Severity.CRITICAL,
+    SLOStatus.EXHAUSTED: Severity.HIGH,
 }
 _PROSE: Final = ("description", "root_cause", "resolution")
 
@@ -208,6 +223,17 @@ def deployed(service: str, deployment: Mapping[Any, Any], *, at: datetime | None
         description=deployment["description"],
         metadata={"deploymentId": deployment["id"], "version": version, "environment": environment, "outcome": outcome},
         occurred_at=at,
+    )
+
+
+def slo_changed(definition: ObjectiveDefinition, slo_id: UUID, before: SLOStatus, after: SLOStatus, told: str) -> Entry:
+    """The error budget of a service that the incident hurts came to another status. `told` says what is left of it."""
+    return Entry(
+        type=TimelineEventType.ALERT if after in _ALARMING else TimelineEventType.STATUS_CHANGE,
+        title=f"SLO {definition.name} of {definition.service} is {_SLO_WORDS[after]}",
+        description=told,
+        severity=_ALARMING.get(after),
+        metadata={"sloId": slo_id, "from": before, "to": after},
     )
 
 

@@ -164,7 +164,7 @@ class Composite:
 
 @dataclass(frozen=True, slots=True)
 class BurnRateAlert:
-    """Both windows burning at `factor` or faster ask for a response (Google SRE workbook, chapter 5)."""
+    """Both windows burning faster than `factor` ask for a response (Google SRE workbook, chapter 5)."""
 
     name: str
     response: BurnResponse

@@ -22,10 +22,11 @@ class WindowKind(StrEnum):
 
 
 class BudgetingMethod(StrEnum):
-    """What is counted: events, or slices of time that were good (OpenSLO `budgetingMethod`)."""
+    """What is counted: events, slices of time that were good, or the mean of the slices' ratios (OpenSLO)."""
 
     OCCURRENCES = "OCCURRENCES"
     TIMESLICES = "TIMESLICES"
+    RATIO_TIMESLICES = "RATIO_TIMESLICES"
 
 
 class IndicatorKind(StrEnum):
@@ -35,6 +36,8 @@ class IndicatorKind(StrEnum):
     LATENCY = "LATENCY"
     AVAILABILITY = "AVAILABILITY"
     THRESHOLD = "THRESHOLD"
+    RAW_RATIO = "RAW_RATIO"
+    COMPOSITE = "COMPOSITE"
 
 
 class BurnResponse(StrEnum):

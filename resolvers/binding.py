@@ -8,6 +8,7 @@ import orjson
 import strawberry
 from graphql import GraphQLField, GraphQLInterfaceType, GraphQLObjectType, GraphQLResolveInfo
 from sqlalchemy import Column, Table
+from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
@@ -43,7 +44,7 @@ def bind(schema: strawberry.Schema) -> Sources:
                     fields[name, field_name] = source
     sources = Sources(fields, rows, variants)
     for type_ in schema._schema.type_map.values():
-        _bind_type(type_, sources)
+        _bind_type(type_, sources, schema)
     return sources
 
 
@@ -62,7 +63,7 @@ def _source(origin: type, field: GraphQLField) -> Source | None:
     raise TypeError(f"{origin.__name__}.{declaration.python_name} declares {source!r}, which is no source")
 
 
-def _bind_type(type_: Any, sources: Sources) -> None:
+def _bind_type(type_: Any, sources: Sources, schema: strawberry.Schema) -> None:
     if isinstance(type_, GraphQLInterfaceType):
         otherwise = type_.resolve_type
         type_.resolve_type = lambda value, info, of: (
@@ -79,7 +80,7 @@ def _bind_type(type_: Any, sources: Sources) -> None:
         elif isinstance(source, Stream | Live):
             field.resolve = lambda root, info, **_: root[info.field_name]
         elif isinstance(source, Needs):
-            field.resolve = _needing_resolver(source, sources, field.resolve)
+            field.resolve = _needing_resolver(source, sources, field, schema)
         else:
             field.resolve = _resolver(source, sources, field.resolve)
 
@@ -100,18 +101,34 @@ def _resolver(source: Source | None, sources: Sources, otherwise: Resolver | Non
     return resolve
 
 
-def _needing_resolver(source: Needs, sources: Sources, resolver: Resolver | None) -> Resolver:
-    """Hand a resolver of another backend what it starts from, instead of the object that holds its field."""
-    if resolver is None:
+def _needing_resolver(source: Needs, sources: Sources, field: GraphQLField, schema: strawberry.Schema) -> Resolver:
+    """Hand a resolver of another backend what it starts from, instead of the object that holds its field.
+
+    Its arguments are the same for every object of a list, and are converted for the first of them.
+    """
+    declaration = field.extensions.get(_BACKREF)
+    if not isinstance(declaration, StrawberryField) or declaration.base_resolver is None:
         raise TypeError("A field that needs something has no resolver to use it")
-    finish = resolver
+    answer: Resolver = declaration.base_resolver.wrapped_func  # type: ignore[assignment]  # never a class method here
+    parent = declaration.base_resolver.parent_parameter
+    if parent is None:
+        raise TypeError(f"{declaration.python_name} does not say as what it takes that which it needs")
+    name = parent.name
+    scalars = schema.schema_converter.scalar_registry
 
     async def resolve(parent: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         if isinstance(parent, Prefetched):
             needs = parent.needs(str(info.path.key))
         else:
             needs = await read_needs(parent, source, sources, info)
-        return await finish(needs, info, **arguments)
+        context: RequestContext = info.context
+        about: strawberry.Info[Any] = strawberry.Info(_raw_info=info, _field=declaration)
+        key = (id(source), id(info.field_nodes[0]))  # Both live longer than the request.
+        converted = context.converted_arguments.get(key)
+        if converted is None:
+            converted = convert_arguments(arguments, declaration.arguments, scalars, schema.config, about)
+            context.converted_arguments[key] = converted
+        return await answer(**{name: needs, "info": about}, **converted)
 
     return resolve
 

@@ -40,11 +40,15 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a backend remarked about the answer to a field that it nevertheless gave."""
+    """What a backend remarked about the answer to a field that it nevertheless gave.
+
+    `code` is that of an error which cost a part of the answer.
+    """
 
     path: tuple[str | int, ...]
     backend: str
     message: str
+    code: str | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class RequestContext:
     batcher: Batcher = field(default_factory=Batcher)
     log_tails: LogTails = field(default_factory=LogTails)
     remarks: dict[Remark, None] = field(default_factory=dict)
+    converted_arguments: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The text value that a statement returns, within the deadline."""

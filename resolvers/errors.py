@@ -55,7 +55,12 @@ def warnings(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
     """What backends remarked about fields, for `extensions.warnings`: as many as somebody will read."""
     ordered = sorted(remarks, key=lambda remark: ([*map(str, remark.path)], remark.backend, remark.message))
     return [
-        {"path": [*remark.path], "backend": remark.backend, "message": remark.message}
+        {
+            "path": [*remark.path],
+            "backend": remark.backend,
+            "message": remark.message,
+            **({} if remark.code is None else {"code": remark.code}),
+        }
         for remark in ordered[:_MOST_WARNINGS]
     ]
 

@@ -12,8 +12,8 @@ from resolvers.context import RequestContext
 from resolvers.log_reading import FoundLine, Wanted
 from resolvers.logs import LoggedService, require_first, require_range, service_lines, streams_of
 from resolvers.telemetry import backend_deadline
-from telemetry_clients import logql
-from telemetry_clients.loki_answers import Pattern
+from telemetry_clients.loki import logql
+from telemetry_clients.loki.answers import Pattern
 
 USUAL_PATTERNS = 20
 LOOKED_AT_LINES = 2_000

@@ -8,12 +8,12 @@ from datetime import datetime
 from domain.telemetry import LogLevel
 from domain.time import Deadline
 from engines.log_lines import level_of, trace_id_of, words_of
-from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.loki import MOST_LINES, Loki
-from telemetry_clients.loki_answers import LogLine, nanoseconds
-from telemetry_clients.loki_paging import Direction, LineKey, line_key
-from telemetry_clients.loki_selectors import Service, Streams
+from telemetry_clients.loki import MOST_LINES, Loki, logql
+from telemetry_clients.loki.answers import LogLine, nanoseconds
+from telemetry_clients.loki.paging import Direction, LineKey, line_key
+from telemetry_clients.loki.selectors import Streams
+from telemetry_clients.services import Service
 
 USUAL_LINES = 100
 
@@ -41,10 +41,11 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class FoundLines:
-    """Lines, the latest first, and what whoever asked for them should know about them."""
+    """Lines, the latest first, what one should know about them, and why those of some services are missing."""
 
     lines: tuple[FoundLine, ...] = ()
     warnings: tuple[str, ...] = ()
+    failures: tuple[TelemetryError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

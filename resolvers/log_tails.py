@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_answers import LogLine
-from telemetry_clients.loki_tail import TailPace, tail
+from telemetry_clients.loki.answers import LogLine
+from telemetry_clients.loki.tail import TailPace, tail
 
 WAITING_LINES = 1_000
 """How many lines may wait for one who follows. The oldest give way, because what is live is what is wanted."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +10,14 @@ from domain.errors import ValidationFailed
 from domain.telemetry import LogLevel
 from resolvers.context import RequestContext
 from resolvers.log_reading import FoundLine, FoundLines, Wanted, groups_of, latest, read_each, read_together
-from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients import logql
+from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.loki import MOST_LINES
-from telemetry_clients.loki_answers import LogResult
-from telemetry_clients.loki_paging import Direction
-from telemetry_clients.loki_selectors import Service, Streams
+from telemetry_clients.loki import MOST_LINES, logql
+from telemetry_clients.loki.answers import LogResult
+from telemetry_clients.loki.paging import Direction
+from telemetry_clients.loki.selectors import Streams
 from telemetry_clients.prometheus import range_step_seconds
+from telemetry_clients.services import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ async def lines_of_all(context: RequestContext, services: Sequence[LoggedService
         context.telemetry.loki.get()  # It says so where there is none.
     if wanted.levels == frozenset():
         return FoundLines()
-    read = await all_of(_lines_of(context, instance, some, wanted) for instance, some in by_instance.items())
-    return latest(read, wanted)
+    read, failures = await answers_of(
+        _lines_of(context, instance, some, wanted) for instance, some in by_instance.items()
+    )
+    return replace(latest(read, wanted), failures=failures)
 
 
 async def query_lines(

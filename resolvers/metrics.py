@@ -10,12 +10,13 @@ from domain.errors import ValidationFailed
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
 from resolvers.context import RequestContext
-from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients.discovery import Place, Service
+from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
 from telemetry_clients.prometheus import QueryResult, range_step_seconds
-from telemetry_clients.samples import Series
+from telemetry_clients.prometheus.discovery import Place
+from telemetry_clients.prometheus.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
+from telemetry_clients.prometheus.samples import Series
+from telemetry_clients.services import Service
 
 Answer = TypeVar("Answer")
 _Asked: TypeAlias = tuple[Service, tuple[GoldenSignal, ...]]
@@ -57,10 +58,11 @@ class SignalSeries:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """The series of some signals, and what Prometheus remarked about them."""
+    """The series of some signals, what Prometheus remarked about them, and why those of some services are missing."""
 
     series: tuple[SignalSeries, ...]
     warnings: tuple[str, ...]
+    failures: tuple[TelemetryError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,15 @@ async def golden_signals(
     # On multiples of the step, so that who asks again a moment later asks the same.
     start, end = aligned(start, end, step)
     range = _Range(start, end, step, rate_window_seconds(step, context.scrape_interval_seconds))
-    instances = dict.fromkeys(service.instance for service in services)
-    asking = {instance: _Asking(context, instance, range) for instance in instances}
     wanted = tuple(dict.fromkeys(USUAL_SIGNALS if signals is None else signals))
-    by_service = await all_of(asking[service.instance].signals_of(service, wanted) for service in services)
+    by_service, failures = await answers_of(
+        _Asking(context, service.instance, range).signals_of(service, wanted) for service in services
+    )
     found = [signal for of_all_services in zip(*by_service, strict=True) for signal in of_all_services]
     return Signals(
         tuple(series for signal in found for series in signal.series),
         tuple(dict.fromkeys(warning for signal in found for warning in signal.warnings)),
+        failures,
     )
 
 
@@ -111,6 +114,7 @@ async def evaluate(
 ) -> tuple[QueryResult, int | None]:
     """What PromQL that somebody wrote gives, now or over a range, and the step that was taken.
 
+    A range that ends now is asked for on multiples of the step, so that all who look within one step ask the same.
     Raises TelemetryError, and ValidationFailed for a range that is none.
     """
     if range is None and step_seconds is not None:
@@ -125,6 +129,8 @@ async def evaluate(
         return await prometheus.query(query, at=context.now, deadline=deadline), None
     start, end = range
     step = range_step_seconds(start, end, step_seconds)
+    if (context.now - end).total_seconds() < step:
+        start, end = aligned(start, end, step)
     return await prometheus.query_range(query, start=start, end=end, step_seconds=step, deadline=deadline), step
 
 
@@ -149,15 +155,13 @@ class _Asking:
     """Asks one Prometheus about one range."""
 
     def __init__(self, context: RequestContext, instance: str | None, range: _Range) -> None:
-        """Raises TelemetryNotConfigured."""
         self._context = context
         self._instance = instance
-        self._prometheus = context.telemetry.prometheus.get(instance)
-        self._discovery = context.telemetry.discovery(instance)
         self._range = range
 
     async def signals_of(self, service: MeasuredService, signals: tuple[GoldenSignal, ...]) -> list[Signals]:
-        """Each of the signals of one service, asked together with what other resolvers ask."""
+        """Each of the signals of one service, asked together with what other resolvers ask. Raises TelemetryError."""
+        self._context.telemetry.prometheus.get(self._instance)  # It says so where there is none.
         given = dict(service.given)
         usual = tuple(signal for signal in signals if signal.value not in given)
         found = dict(zip(usual, await self._usual_signals(service.service, usual), strict=True)) if usual else {}
@@ -214,7 +218,7 @@ class _Asking:
 
     async def _found_signals(self, services: Sequence[Service], signal: GoldenSignal) -> dict[Service, Signals]:
         span_seconds = (self._range.end - self._range.start).total_seconds()
-        places = await self._discovery.places(
+        places = await self._context.telemetry.discovery(self._instance).places(
             services,
             at=min(self._range.end, self._context.now),
             lookback_seconds=min(max(span_seconds, _SHORTEST_LOOKBACK_SECONDS), _LONGEST_LOOKBACK_SECONDS),
@@ -267,7 +271,8 @@ class _Asking:
 
     async def _query(self, query: str) -> QueryResult:
         range = self._range
-        return await self._prometheus.query_range(
+        prometheus = self._context.telemetry.prometheus.get(self._instance)
+        return await prometheus.query_range(
             query, start=range.start, end=range.end, step_seconds=range.step_seconds, deadline=self._deadline()
         )
 

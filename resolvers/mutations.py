@@ -29,6 +29,7 @@ T = TypeVar("T")
 ActionInput = TypeVar("ActionInput", bound="DataclassInstance")
 
 Work: TypeAlias = Callable[[Transaction, Actor], Awaitable[UUID]]
+First: TypeAlias = Callable[[], Awaitable[None]]
 Refusal: TypeAlias = ValidationFailed | NotFound | Conflict | IdempotencyKeyReused | Forbidden
 
 _CURSOR_SECONDS: Final = 2.0
@@ -43,14 +44,17 @@ class Written:
     event_seq: int | None
 
 
-async def write(context: RequestContext, work: Work) -> Written | Refusal:
+async def write(context: RequestContext, work: Work, first: First | None = None) -> Written | Refusal:
     """Do some work in one transaction: what it was done to, or why nothing was written.
 
+    `first` is what has to ask others before, while no transaction waits for them; what it refuses is refused.
     Raises DatabaseUnavailable, DeadlineExceeded, and whatever nobody expected.
     """
     actor = context.actor
     try:
         require_role(actor, Role.RESPONDER)
+        if first is not None:
+            await first()
         return await context.database.transact(lambda tx: _written(tx, work, actor), now=context.now)
     except REFUSALS as refusal:
         return refusal

@@ -7,8 +7,7 @@ has its selection written at once.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 from graphql import (
@@ -23,8 +22,9 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetails
 from strawberry.types.field import StrawberryField
 
-from telemetry_clients.samples import Points
+from telemetry_clients.prometheus.samples import Points
 
+T = TypeVar("T")
 Writer = Callable[[Any], Any]
 
 _BACKREF = "strawberry-definition"
@@ -38,6 +38,11 @@ class Plain:
     """A value of dataclasses, lists, texts and numbers only, whose fields are its attributes and fail never."""
 
     value: Any
+
+
+def plain(value: T) -> T:
+    """A value that is written at once, as what a resolver says that it returns."""
+    return cast("T", Plain(value))
 
 
 class Collecting(Protocol):
@@ -103,34 +108,37 @@ class _PointsWriter:
     """Writes points: from two columns to text, without an object for each."""
 
     def __init__(self, type_name: str, members: Sequence[tuple[str, str, Writer | None]]) -> None:
+        self._type_name = type_name
         self._members = members
-        parts = [f'"{key}":' + (f'"{type_name}"' if write is None else "%s") for key, _, write in members]
-        self._template = "{" + ",".join(parts) + "}"
-        self._times: dict[float, str] = {}
+        self._values_per_point = sum(attribute == "value" and write is not None for _, attribute, write in members)
+        self._points: dict[float, str] = {}
         self._last_seconds: Sequence[float] = ()
-        self._last_times: Sequence[str] = ()
-        times = [write for _, attribute, write in members if attribute == "time" and write is not None]
-        self._write_time = times[0] if times else str
+        self._last_template = "[]"
 
     def write(self, points: Points) -> orjson.Fragment:
-        columns = [self._column(attribute, points) for _, attribute, write in self._members if write is not None]
-        rows = zip(*columns, strict=True) if columns else repeat((), len(points))
-        return orjson.Fragment("[" + ",".join(map(self._template.__mod__, rows)) + "]")
-
-    def _column(self, attribute: str, points: Points) -> Sequence[str]:
-        if attribute == "value":
-            return orjson.dumps(points.values)[1:-1].decode().split(",") if len(points) else ()
         if points.seconds != self._last_seconds:  # All series of one range mostly have the same times.
             self._last_seconds = points.seconds
-            self._last_times = [self._times.get(seconds) or self._time(seconds) for seconds in points.seconds]
-        return self._last_times
+            found = [self._points.get(seconds) or self._point(seconds) for seconds in points.seconds]
+            self._last_template = "[" + ",".join(found) + "]"
+        values = orjson.dumps(points.values)[1:-1].decode().split(",") if len(points) else []
+        if self._values_per_point != 1:
+            values = [value for value in values for _ in range(self._values_per_point)]
+        return orjson.Fragment(self._last_template % tuple(values))
 
-    def _time(self, seconds: float) -> str:
-        """A time as the schema writes it. Series of one range share their times."""
-        if len(self._times) >= _MOST_TIMES:
-            self._times.clear()
-        text = self._times[seconds] = orjson.dumps(self._write_time(datetime.fromtimestamp(seconds, UTC))).decode()
-        return text
+    def _point(self, seconds: float) -> str:
+        """A point of this time, with a place for its value. Series of one range share their times."""
+        if len(self._points) >= _MOST_TIMES:
+            self._points.clear()
+        parts = []
+        for key, attribute, write in self._members:
+            text = "%s"
+            if write is None:
+                text = f'"{self._type_name}"'
+            elif attribute == "time":
+                text = orjson.dumps(write(datetime.fromtimestamp(seconds, UTC))).decode()
+            parts.append(f'"{key}":{text}')
+        point = self._points[seconds] = "{" + ",".join(parts) + "}"
+        return point
 
 
 def _member(executor: Collecting, type_: GraphQLObjectType, details: list[FieldDetails]) -> tuple[str, Writer | None]:

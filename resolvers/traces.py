@@ -13,10 +13,9 @@ from domain.time import Deadline
 from domain.traces import SpanOrder, TraceOrder
 from engines.traces import SpanNode, TraceTree, trace_tree
 from resolvers.context import RequestContext
-from resolvers.telemetry import all_of, backend_deadline
-from telemetry_clients import traceql
+from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id
+from telemetry_clients.tempo import MOST_TRACES, FoundTrace, Tempo, normal_trace_id, traceql
 
 Answer = TypeVar("Answer")
 
@@ -114,27 +113,28 @@ async def traces_of_service(
 
 async def traces_of_services(
     context: RequestContext, services: Sequence[tuple[str | None, str]], question: TraceQuestion
-) -> list[KeptTrace]:
-    """Traces with spans of any of several services, given with the Tempo that knows them, in one search of each.
-
-    Raises TelemetryError.
+) -> tuple[list[KeptTrace], tuple[TelemetryError, ...]]:
+    """Traces with spans of any of several services, given with the Tempo that knows them, in one search of each; and
+    why those of some Tempos are missing. Raises TelemetryError.
     """
     by_instance: dict[str | None, list[str]] = {}
     for instance, service in services:
         by_instance.setdefault(instance, []).append(service)
-    tempos = [(instance, context.telemetry.tempo.get(instance), names) for instance, names in by_instance.items()]
-    if not tempos:
-        context.telemetry.tempo.get()
+    if not by_instance:
+        context.telemetry.tempo.get()  # It says so where there is none.
     deadline = backend_deadline(context)
-    answers = await all_of(_search(tempo, names, question, deadline) for _, tempo, names in tempos)
-    kept = [
-        KeptTrace(trace, instance) for (instance, _, _), traces in zip(tempos, answers, strict=True) for trace in traces
-    ]
+
+    async def search(instance: str | None, names: Sequence[str]) -> list[KeptTrace]:
+        found = await _search(context.telemetry.tempo.get(instance), names, question, deadline)
+        return [KeptTrace(trace, instance) for trace in found]
+
+    answers, failures = await answers_of(search(instance, names) for instance, names in by_instance.items())
+    kept = [trace for traces in answers for trace in traces]
     if question.order is TraceOrder.START:
         kept.sort(key=lambda trace: trace.found.started_at, reverse=True)
     else:
         kept.sort(key=lambda trace: -trace.found.duration_seconds)
-    return kept[: question.first]
+    return kept[: question.first], failures
 
 
 async def traces_of_query(

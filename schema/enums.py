@@ -5,6 +5,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
 from domain.alerts import AlertStatus, Comparison, DetectionKind
 from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind
@@ -12,16 +13,24 @@ from domain.feed import EventType
 from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.objectives import CalendarUnit, CompositeRule
+from domain.objectives import Comparison as ThresholdComparison
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
-from domain.slos import BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
+from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
 from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
 from domain.traces import SpanOrder, TraceOrder
+from engines.slo.formats.reader import SpecificationFormat
+from engines.slo.rules.files import RuleDialect
+from engines.slo.rules.groups import RuleFormat
 
 
-def describe(enum: type[StrEnum], **descriptions: str) -> None:
-    """Make an enum known to the schema. Raises ValueError when a value has no description."""
-    strawberry.enum(enum, description=(enum.__doc__ or "").partition("\n")[0])
+def describe(enum: type[StrEnum], name: str | None = None, /, **descriptions: str) -> None:
+    """Make an enum known to the schema, as `name` where its own is taken.
+
+    Raises ValueError when a value has no description.
+    """
+    strawberry.enum(enum, name=name, description=(enum.__doc__ or "").partition("\n")[0])
     definition: StrawberryEnumDefinition = vars(enum)["__strawberry_definition__"]
     if missing := {value.name for value in definition.values} ^ descriptions.keys():
         raise ValueError(f"{enum.__name__} and its descriptions differ in {sorted(missing)}")
@@ -144,6 +153,7 @@ describe(
     BudgetingMethod,
     OCCURRENCES="Good events of all events.",
     TIMESLICES="Good slices of time of all slices.",
+    RATIO_TIMESLICES="The mean of the ratios of all slices of time.",
 )
 describe(
     IndicatorKind,
@@ -151,6 +161,58 @@ describe(
     LATENCY="Events that were faster than a threshold.",
     AVAILABILITY="Time in which a gauge said that the thing was up.",
     THRESHOLD="Time in which a gauge was on the right side of a threshold.",
+    RAW_RATIO="A query that gives the ratio itself.",
+    COMPOSITE="Other objectives, judged as one.",
+)
+describe(
+    CalendarUnit,
+    DAY="A day.",
+    WEEK="A week, from Monday unless it starts on another day.",
+    MONTH="A month.",
+    QUARTER="Three months.",
+    YEAR="A year.",
+)
+describe(
+    ThresholdComparison,
+    "ThresholdComparison",
+    LESS="Less than the threshold is good.",
+    LESS_OR_EQUAL="At most the threshold is good.",
+    GREATER="More than the threshold is good.",
+    GREATER_OR_EQUAL="At least the threshold is good.",
+)
+describe(
+    CompositeRule,
+    WEIGHTED="The mean of the members' ratios, weighted.",
+    WORST_MEMBER="The ratio of the worst member.",
+    ANY_BAD_SLICE="A slice is bad when any member's is.",
+)
+describe(
+    AdjustmentKind,
+    EXCLUSION="Time that counts for nothing.",
+    CORRECTION="Events that are added or taken away.",
+)
+describe(
+    SpecificationFormat,
+    OPENSLO="OpenSLO v1 or v1alpha.",
+    SLOTH="Sloth: prometheus/v1, or a PrometheusServiceLevel.",
+    PYRRA="Pyrra: a ServiceLevelObjective.",
+)
+describe(
+    SLOImportOutcomeKind,
+    CREATED="It was not there before.",
+    UPDATED="It was there, and something about it changed.",
+    UNCHANGED="It was there already, just as it is said.",
+    REFUSED="It cannot be.",
+)
+describe(
+    RuleFormat,
+    PLAIN="A rule file of Prometheus.",
+    PROMETHEUS_RULE="A PrometheusRule object, for the operator in Kubernetes.",
+)
+describe(
+    RuleDialect,
+    SLOTH="The names and labels of Sloth.",
+    PYRRA="The names and labels of Pyrra, for SLOs that plainly select metrics.",
 )
 describe(BurnResponse, PAGE="Wake somebody.", TICKET="Let somebody look at it in working hours.")
 describe(

@@ -2,6 +2,7 @@
 
 from db.event_log import event_log
 from domain.feed import EventType
+from domain.slos import SLOStatus
 from feed.cursor import CARRYING_CURSOR_SQL, CURSOR_SQL
 from resolvers import sql
 from schema.alerts import Alert
@@ -19,6 +20,10 @@ _CURSOR = CARRYING_CURSOR_SQL.format(position="position", seq="seq", last="{last
 ON_A_PAGE = f"(select *, {_CURSOR} as cursor, null::text as previous from event_log)"
 """With the cursors of whoever polls, who may have begun with a snapshot (see the parts of EVENT_ORDER's cursors)."""
 SUBJECT = "{it}.id = {parent}.subject_id"
+STATUS = (
+    "(select label from unnest(enum_range(null::slo_status)) label"
+    " where label::text = {{it}}.payload->'changes'->0->>'{which}')"
+)
 
 EVENT_TYPES = {
     EventType.INCIDENT_CREATED: "IncidentCreated",
@@ -153,6 +158,8 @@ class SLOStatusChanged(Event):
     """The status of an SLO changed."""
 
     slo: SLO | None = sql.one("The SLO.", "slos {it}", SUBJECT)
+    from_: SLOStatus | None = sql.expression("What it was.", STATUS.format(which="from"), name="from")
+    to: SLOStatus | None = sql.expression("What it is now.", STATUS.format(which="to"))
     changes: list[FieldChange] = sql.many("What changed.", *CHANGES)
 
 

@@ -17,6 +17,7 @@ from schema.people import User
 from schema.scalars import JSON, URL, DateTime
 from schema.services import TEMPO_SELECTOR, Service
 from schema.silences import Silence, incident_silences
+from schema.slo_explanation import IncidentBudgetBurn, incident_budget_burns
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
@@ -24,24 +25,17 @@ from schema.traces import Trace, incident_traces
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 ANALYSIS_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
-HURT_SELECTORS = (
-    "(select coalesce(json_object_agg(hurt.name, hurt.selectors), '{{}}')"
-    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
-)
-HURT_INSTANCES = (
-    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'prometheus'), '{{}}')"
-    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
-)
+HURT = "from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id"
 HURT_IN_TRACES = (
     f"(select coalesce(json_agg(json_build_array(hurt.telemetry_instances->>'tempo',"
-    f" {TEMPO_SELECTOR.replace('{it}', 'hurt')}) order by hurt.name), '[]')"
-    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
-)
-HURT_LOKI_INSTANCES = (
-    "(select coalesce(json_object_agg(hurt.name, hurt.telemetry_instances->'loki'), '{{}}')"
-    " from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id)"
+    f" {TEMPO_SELECTOR.replace('{it}', 'hurt')}) order by hurt.name), '[]') {HURT})"
 )
 BY_LEVEL = "{it}_hurts.level, {it}.name, {it}.id"
+
+
+def by_hurt_service(expression: str) -> str:
+    """SQL for a JSON object with an expression about each service that an incident hurts, by the service's name."""
+    return f"(select coalesce(json_object_agg(hurt.name, {expression}), '{{{{}}}}') {HURT})"
 
 
 @sql.type(incidents_services)
@@ -169,13 +163,20 @@ class Incident(Node):
         "{it}.service_id in (select service_id from incidents_services where incident_id = {parent}.id)",
         "{it}.name, {it}.id",
     )
+    budget_burns: list[IncidentBudgetBurn] = sql.elsewhere(
+        "What it took of the budgets of the services that it hurts, most first.",
+        incident_budget_burns,
+        id="{it}.id",
+        started_at="{it}.started_at",
+        resolved_at="{it}.resolved_at",
+    )
     metrics: list[MetricSeries] | None = sql.elsewhere(
         "The golden signals of the services that it hurts, from Prometheus.",
         incident_metrics,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
-        selectors=HURT_SELECTORS,
-        instances=HURT_INSTANCES,
+        selectors=by_hurt_service("hurt.selectors"),
+        instances=by_hurt_service("hurt.telemetry_instances->'prometheus'"),
     )
     traces: list[Trace] | None = sql.elsewhere(
         "Traces with spans of the services that it hurts, from Tempo, in one search.",
@@ -189,8 +190,8 @@ class Incident(Node):
         incident_logs,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
-        selectors=HURT_SELECTORS,
-        instances=HURT_LOKI_INSTANCES,
+        selectors=by_hurt_service("hurt.selectors"),
+        instances=by_hurt_service("hurt.telemetry_instances->'loki'"),
     )
     silences: list[Silence] | None = sql.elsewhere(
         "The silences for it, from Alertmanager; those that end last first.", incident_silences, number="{it}.number"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import strawberry
@@ -14,12 +14,12 @@ from resolvers.live import Told
 from resolvers.log_patterns import USUAL_PATTERNS, LinePattern, service_patterns
 from resolvers.log_reading import USUAL_LINES, FoundLine, FoundLines, Wanted
 from resolvers.logs import LoggedService, followed_lines, lines_of_all, query_lines, service_lines
-from resolvers.rendering import Plain
+from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
 from schema.telemetry import MetricPoint, MetricSeries, remark
-from telemetry_clients.loki_answers import LogSeries
+from telemetry_clients.loki.answers import LogSeries
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ async def service_log_patterns(
     service = LoggedService.of(needed["name"], needed["selectors"], needed["instance"])
     count = _first(first, USUAL_PATTERNS)
     found = await service_patterns(info.context, service, range.from_, range.to, count, _levels(level))
-    return _plain([_pattern(pattern) for pattern in found])
+    return plain([_pattern(pattern) for pattern in found])
 
 
 async def loki_query(
@@ -133,13 +133,13 @@ async def loki_query(
     count = _first(first, USUAL_LINES)
     found = await query_lines(info.context, query, range.from_, range.to, count, _given(instance))
     if found.series is not None:
-        return _plain(LogQueryResult(streams=None, series=[_series(query, series) for series in found.series]))
+        return plain(LogQueryResult(streams=None, series=[_series(query, series) for series in found.series]))
     streams: dict[bytes, LogStream] = {}
     for line in Wanted(range.from_, range.to).all_found(found.lines):
         labels = dict(line.line.labels)
         key = orjson.dumps(labels, option=orjson.OPT_SORT_KEYS)
         streams.setdefault(key, LogStream(labels=JSON(labels), entries=[])).entries.append(_entry(line))
-    return _plain(LogQueryResult(streams=[*streams.values()], series=None))
+    return plain(LogQueryResult(streams=[*streams.values()], series=None))
 
 
 async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) -> AsyncGenerator[Told]:
@@ -178,14 +178,9 @@ def _levels(argument: Sequence[LogLevel] | None) -> frozenset[LogLevel] | None:
     return None if given is None else frozenset(given)
 
 
-def _plain(value: T) -> T:
-    """A value that is written at once: thousands of lines would take longer to execute than to fetch."""
-    return cast("T", Plain(value))
-
-
 def _entries(info: strawberry.Info[RequestContext], found: FoundLines) -> list[LogEntry]:
-    remark(info, "Loki", found.warnings)
-    return _plain([_entry(line) for line in found.lines])
+    remark(info, "Loki", found.warnings, found.failures)
+    return plain([_entry(line) for line in found.lines])
 
 
 def _entry(found: FoundLine) -> LogEntry:

@@ -11,7 +11,7 @@ from resolvers.rendering import Plain
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
 from schema.telemetry import MetricPoint, StepSeconds, given, remark
-from telemetry_clients.samples import Series
+from telemetry_clients.prometheus.samples import Series
 
 
 @strawberry.type(description="How many observations lie between two bounds.")

@@ -1,5 +1,7 @@
 """The roots of the schema, and the schema."""
 
+from typing import Annotated
+
 import strawberry
 from graphql import GraphQLDeferDirective
 
@@ -35,12 +37,17 @@ from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
 from schema.mutations.silences import SilenceMutations
+from schema.mutations.slo_imports import SLOImportMutations
+from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
 from schema.scalars import CONFIG
 from schema.services import Service
 from schema.silences import all_silences
+from schema.slo_explanation import SLOTrial
+from schema.slo_formats import SLOFormatQueries
+from schema.slo_trials import TestSLOInput, tried_slo
 from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
@@ -67,7 +74,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(TraceQueries):
+class Query(TraceQueries, SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)
@@ -161,6 +168,19 @@ class Query(TraceQueries):
             raise RuntimeError("nobody watches the health of this process")
         return system_health(await info.context.health())
 
+    @strawberry.field(
+        description="What another promise would have said over a range of time, and when its alerts would have fired. "
+        "Nothing is saved."
+    )
+    async def test_slo(
+        self,
+        info: strawberry.Info[RequestContext],
+        input: Annotated[TestSLOInput, strawberry.argument(description="The other promise.")],
+        range: Annotated[TimeRange, strawberry.argument(description="When.")],
+    ) -> SLOTrial:
+        """A trial of a promise."""
+        return await tried_slo(info.context, input, range)
+
     prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
     loki = strawberry.field(
         loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
@@ -176,7 +196,9 @@ class Query(TraceQueries):
 
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
-class Mutation(IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations):
+class Mutation(
+    IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations, SLOMutations, SLOImportMutations
+):
     """Everything that can be changed."""
 
 

@@ -14,7 +14,8 @@ from resolvers.rendering import Plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from telemetry_clients.samples import Point
+from telemetry_clients.errors import TelemetryError
+from telemetry_clients.prometheus.samples import Point
 
 T = TypeVar("T")
 
@@ -87,14 +88,23 @@ async def _metrics(
 ) -> list[MetricSeries]:
     wanted, step = given(signals), given(step_seconds)
     found = await golden_signals(info.context, services, wanted, start=start, end=end, step_seconds=step)
-    remark(info, "Prometheus", found.warnings)
+    remark(info, "Prometheus", found.warnings, found.failures)
     return cast("list[MetricSeries]", Plain([_ShownSeries(series) for series in found.series]))
 
 
-def remark(info: strawberry.Info[RequestContext], backend: str, warnings: Iterable[str]) -> None:
-    """Let the answer tell what a backend remarked about the field."""
+def remark(
+    info: strawberry.Info[RequestContext],
+    backend: str,
+    warnings: Iterable[str],
+    failures: Iterable[TelemetryError] = (),
+) -> None:
+    """Let the answer tell what a backend remarked about the field, and why a part of the field's value is missing."""
+    if not warnings and not failures:
+        return
     path = tuple(info.path.as_list())
-    info.context.remarks.update(dict.fromkeys(Remark(path, backend, warning) for warning in warnings))
+    remarks = [Remark(path, backend, warning) for warning in warnings]
+    remarks += [Remark(path, failure.backend, failure.message, failure.code) for failure in failures]
+    info.context.remarks.update(dict.fromkeys(remarks))
 
 
 def given(argument: T | None) -> T | None:

@@ -1,6 +1,6 @@
 """Traces, as clients see them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import strawberry
@@ -9,6 +9,7 @@ from domain import traces
 from domain.traces import SpanOrder, TraceOrder, moment, seconds
 from engines.traces import SpanNode, TraceTree
 from resolvers.context import RequestContext
+from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
 from resolvers.traces import (
     MOST_TRACES_SHOWN,
@@ -25,6 +26,7 @@ from resolvers.traces import (
 )
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
+from schema.telemetry import remark
 from telemetry_clients.tempo import normal_trace_id
 
 T = TypeVar("T")
@@ -129,13 +131,13 @@ class Trace:
         if tree is None:
             return None
         nodes = ordered_spans(tree, _given(order_by) or SpanOrder.START, first=_given(first))
-        return [_span(node, tree) for node in nodes]
+        return plain(_spans(nodes, tree))
 
     @strawberry.field(description="The spans that the root waited for, in the order of time. Costs what `spans` costs.")
     async def critical_path(self, info: strawberry.Info[RequestContext]) -> list[Span] | None:
         """The spans without which the trace would have been faster."""
         tree = await self._fetched(info.context)
-        return None if tree is None else [_span(tree.nodes[position], tree) for position in tree.critical_path]
+        return None if tree is None else plain(_spans([tree.nodes[at] for at in tree.critical_path], tree))
 
     @strawberry.field(
         description="The span in which the error began that the root reports, or else another error; null where none"
@@ -144,7 +146,10 @@ class Trace:
     async def error_origin(self, info: strawberry.Info[RequestContext]) -> Span | None:
         """Where the first error began."""
         tree = await self._fetched(info.context)
-        return _span(tree.nodes[tree.error_origins[0]], tree) if tree is not None and tree.error_origins else None
+        if tree is None or not tree.error_origins:
+            return None
+        [span] = _spans([tree.nodes[tree.error_origins[0]]], tree)
+        return plain(span)
 
     async def _fetched(self, context: RequestContext) -> TraceTree | None:
         return self.tree or await tree_of_trace(context, self.trace_id, self.instance)
@@ -201,7 +206,9 @@ async def incident_traces(
         order=_given(order_by) or TraceOrder.START,
     )
     services = [(instance, name) for instance, name in needed["services"]]
-    return [_trace(trace) for trace in await traces_of_services(context, services, question)]
+    kept, failures = await traces_of_services(context, services, question)
+    remark(info, "Tempo", (), failures)
+    return [_trace(trace) for trace in kept]
 
 
 @strawberry.type
@@ -284,7 +291,12 @@ def _trace(kept: KeptTrace) -> Trace:
     )
 
 
-def _span(node: SpanNode, tree: TraceTree) -> Span:
+def _spans(nodes: Iterable[SpanNode], tree: TraceTree) -> list[Span]:
+    origins = frozenset(tree.error_origins)
+    return [_span(node, is_error_origin=node.position in origins) for node in nodes]
+
+
+def _span(node: SpanNode, *, is_error_origin: bool) -> Span:
     span = node.span
     return Span(
         span_id=strawberry.ID(span.span_id),
@@ -295,7 +307,7 @@ def _span(node: SpanNode, tree: TraceTree) -> Span:
         status=span.status.value,
         status_message=span.status_message,
         is_error=span.is_error,
-        is_error_origin=node.position in tree.error_origins,
+        is_error_origin=is_error_origin,
         depth=node.depth,
         started_at=DateTime(moment(span.start_ns)),
         duration_seconds=seconds(span.duration_ns),

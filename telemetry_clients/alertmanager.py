@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryBadResponse, TelemetryError
-from telemetry_clients.promql import label_name
-from telemetry_clients.samples import labels
+from telemetry_clients.prometheus.promql import label_name
+from telemetry_clients.prometheus.samples import labels
 from telemetry_clients.transport import Answer, Transport
 
 Parsed = TypeVar("Parsed")

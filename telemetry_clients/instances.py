@@ -6,11 +6,11 @@ from typing import Generic, TypeVar
 
 from domain.telemetry import DEFAULT_INSTANCE
 from telemetry_clients.alertmanager import Alertmanager
-from telemetry_clients.discovery import Discovery
 from telemetry_clients.errors import TelemetryNotConfigured
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_selectors import LokiSelectors
+from telemetry_clients.loki.selectors import LokiSelectors
 from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.prometheus.discovery import Discovery
 from telemetry_clients.tempo import Tempo
 
 Client = TypeVar("Client")

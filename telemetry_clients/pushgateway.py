@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from domain.time import Deadline
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.prometheus import promql
 from telemetry_clients.transport import Answer, Transport
 
 _LONGEST_REASON: Final = 500

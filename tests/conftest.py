@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.servers",
     "tests.telemetry_clients.alertmanager_server",
     "tests.telemetry_clients.prometheus_server",
+    "tests.actions.shop_history",
 ]
 
 # Examples read from databases that live longer than one of them, and take as long as those need.

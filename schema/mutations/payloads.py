@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.context import RequestContext
-from resolvers.mutations import Work, Written, cursor_after, write
+from resolvers.mutations import First, Work, Written, cursor_after, write
 from schema.errors import MutationError, mutation_error
 from schema.mutations.declarations import payload_type
 
@@ -22,9 +22,11 @@ class Payload:
     errors: list[MutationError] = strawberry.field(description="Why nothing was written. Empty when it was.")
 
     @classmethod
-    async def of(cls, info: Info, work: Work, *inside: str) -> Self:
-        """Do the work. `inside` leads from the mutation's arguments to what the work takes for its input."""
-        outcome = await write(info.context, work)
+    async def of(cls, info: Info, work: Work, *inside: str, first: First | None = None) -> Self:
+        """Do the work, and what has to come `first`, outside of its transaction. `inside` leads from the mutation's
+        arguments to what the work takes for its input.
+        """
+        outcome = await write(info.context, work, first)
         if isinstance(outcome, Written):
             return cls(row_id=outcome.id, event_seq=outcome.event_seq, errors=[])
         return cls(row_id=None, event_seq=None, errors=[mutation_error(outcome, inside)])

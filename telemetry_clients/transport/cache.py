@@ -3,7 +3,6 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from datetime import UTC, datetime, timedelta
 
 from telemetry_clients.transport.answer import Answer
 
@@ -43,20 +42,10 @@ class AnswerCache:
         self._kept[key] = (self._monotonic() + self._ttl_seconds, size, answer)
         self.size_bytes += size
 
+    def forget(self, answer: Answer) -> None:
+        """Keep an answer no longer, because it turned out to be none."""
+        for key in [key for key, (_, _, kept) in self._kept.items() if kept is answer]:
+            self._drop(key)
+
     def _drop(self, key: Hashable) -> None:
         self.size_bytes -= self._kept.pop(key)[1]
-
-
-def aligned_range(start: datetime, end: datetime, step_seconds: int) -> tuple[datetime, datetime]:
-    """The range with both ends moved back to multiples of the step since 1970, as Grafana asks.
-
-    Everybody who looks within one step then asks the same question, and a point keeps its place from one look to the
-    next. Times are aware; the answer's are in UTC.
-    """
-    return _aligned(start, step_seconds), _aligned(end, step_seconds)
-
-
-def _aligned(at: datetime, step_seconds: int) -> datetime:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    step = timedelta(seconds=step_seconds)
-    return epoch + (at - epoch) // step * step

@@ -5,6 +5,7 @@ import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from opentelemetry import propagate, trace
@@ -25,6 +26,9 @@ from telemetry_clients.transport.retries import Transient
 from telemetry_clients.transport.tls import tls_context
 
 _CERTIFICATE_REFUSED = re.compile("ALERT_(CERTIFICATE|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS)")
+
+# Most questions go to the same few paths, and taking a URL apart takes as long as sending it.
+_MOST_URLS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,64 +57,60 @@ class HTTPClient:
         self.name = f"{self.backend} at {self.address}"
         self._credentials = Credentials(endpoint, (url.username, url.password) if url.userinfo else None)
         self._tls = self._tls_context(url)
-        self._extensions = {"sni_hostname": endpoint.tls.server_name} if endpoint.tls.server_name else {}
-        self._client = httpx.AsyncClient(
-            base_url=bare_url,
-            timeout=httpx.Timeout(
-                endpoint.read_timeout_seconds,
-                connect=endpoint.connect_timeout_seconds,
-                pool=None,
-            ),
+        self._extensions: dict[str, Any] = {}
+        if endpoint.tls.server_name:
+            self._extensions["sni_hostname"] = endpoint.tls.server_name
+        self._base_url = bare_url.copy_with(raw_path=bare_url.raw_path.rstrip(b"/") + b"/")
+        self._extensions["timeout"] = httpx.Timeout(
+            endpoint.read_timeout_seconds, connect=endpoint.connect_timeout_seconds, pool=None
+        ).as_dict()
+        # A client around it would add redirects, cookies and proxies, none of them wanted here, and half a millisecond.
+        self._urls: dict[str, httpx.URL] = {}
+        self._connections = httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
                 max_connections=None,  # bounded further up: calls that wait inside httpcore can leak their connections
                 max_keepalive_connections=endpoint.max_connections,
                 keepalive_expiry=30.0,
             ),
             verify=self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            follow_redirects=False,
-            trust_env=False,  # proxies and .netrc would be configuration behind the settings' back
+            trust_env=False,
         )
 
     async def exchange(self, call: Call, *, remaining_seconds: float) -> Answer:
         """One request and its whole answer. Raises TelemetryError, or Transient around one that may pass."""
         parameters, content = call.within(remaining_seconds)
-        headers = {"Accept": call.accept, **self._credentials.headers()}
+        headers = {"Accept": call.accept, "Accept-Encoding": "gzip", **self._credentials.headers()}
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
         if trace.get_current_span().get_span_context().is_valid:
             propagate.inject(headers)
+        url = self._url(call.path, parameters)
+        request = httpx.Request(call.method, url, content=content, headers=headers, extensions=self._extensions)
         try:
-            async with self._client.stream(
-                call.method,
-                call.path,
-                params=parameters or None,
-                content=content,
-                headers=headers,
-                extensions=self._extensions,
-            ) as response:
+            response = await self._connections.handle_async_request(request)
+            try:
                 return await self._receive(response)
+            finally:
+                await response.aclose()
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpcore lets alerts after the handshake through as they are
             raise self._translate(error) from error
 
     def websocket_target(self, path: str, parameters: tuple[tuple[str, str], ...]) -> WebSocketTarget:
         """Where a WebSocket to `path` below the endpoint's URL leads. Raises TelemetryNotConfigured."""
-        url = self._client.base_url
-        raw_path = url.raw_path.rstrip(b"/") + b"/" + path.lstrip("/").encode()
-        target = url.copy_with(scheme="wss" if url.scheme == "https" else "ws", raw_path=raw_path)
-        if parameters:
-            target = target.copy_merge_params(parameters)
+        url = self._url(path, parameters)
+        target = url.copy_with(scheme="wss" if url.scheme == "https" else "ws")
         server_name = self._endpoint.tls.server_name
         return WebSocketTarget(str(target), self._credentials.headers(), self._tls, server_name)
 
     def busy_connections(self) -> int:
         """Connections that a call holds or waits for, as opposed to idle ones that are kept for the next."""
-        pool = self._client._transport._pool  # type: ignore[attr-defined]  # httpx shows its pool to nobody
+        pool = self._connections._pool
         waiting = sum(request.connection is None for request in pool._requests)
         return waiting + sum(not connection.is_idle() for connection in pool.connections)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._connections.aclose()
 
     async def _receive(self, response: httpx.Response) -> Answer:
         """The whole body, never holding more of it than is allowed: a small gzip can unpack into gigabytes."""
@@ -134,6 +134,14 @@ class HTTPClient:
             raise self._cut_short(response.status_code)
         headers = dict(response.headers)
         return Answer(response.status_code, headers.get("content-type", ""), bytes(body), headers)
+
+    def _url(self, path: str, parameters: tuple[tuple[str, str], ...]) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._base_url.copy_with(raw_path=self._base_url.raw_path + path.lstrip("/").encode())
+            if len(self._urls) < _MOST_URLS:
+                self._urls[path] = url
+        return url.copy_merge_params(parameters) if parameters else url
 
     def _too_large(self, limit: int) -> TelemetryError:
         return TelemetryLimited(

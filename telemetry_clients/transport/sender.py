@@ -80,6 +80,10 @@ class Sender:
             self._cache.put(call, len(call.content or b"") + len(call.path), answer)
         return answer
 
+    def forget(self, answer: Answer) -> None:
+        """Answer nobody else with an answer that turned out to be none."""
+        self._cache.forget(answer)
+
     def _require_capacity(self) -> None:
         """Refuse at once what would only wait: for a backend that is gone, or behind too many others."""
         try:

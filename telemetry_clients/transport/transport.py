@@ -178,6 +178,10 @@ class Transport:
                 "JSON. Check that the URL leads to the backend itself and not to a login page or another server.",
             ) from error
 
+    def forget(self, answer: Answer) -> None:
+        """Answer nobody else with this one: it came with a status of success, and holds an error or nonsense."""
+        self._sender.forget(answer)
+
     def refusal(self, answer: Answer, reason: str = "") -> TelemetryError:
         """The error for an answer whose status is not a success. `reason` is what the backend says, for people."""
         said = f"{self._http.name} answered HTTP {answer.status}" + (f": {reason}" if reason else "")

@@ -1,6 +1,7 @@
 """What the event log forgets, and that it forgets nothing else."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,8 @@ from actions.retention import forget_events
 from app.retention import Retention
 from db.database import Database
 from db.identifiers import new_id
+from db.services import services
+from db.slos import slo_slices, slos
 from domain.access import Actor, Role
 from domain.errors import CursorExpired
 from feed.cursor import Cursor, decode
@@ -114,3 +117,15 @@ async def test_idempotency_keys_are_kept_for_a_day(database: Database) -> None:
     assert await answer_at(NOON + timedelta(hours=23)) == first
     assert (await retention(database, at=NOON + timedelta(hours=24)).forget())["idempotency_keys"] == 1
     assert await answer_at(NOON + timedelta(hours=24)) != first
+
+
+async def test_slices_of_slos_are_kept_for_thirteen_months(database: Database) -> None:
+    async with database.writing(NOON) as tx:
+        service, slo = new_id(), new_id()
+        await tx.insert(services, id=service, name="shop", display_name="shop")
+        known = {"indicator_kind": "RATIO", "window_days": 30, "objective": Decimal("0.99")}
+        await tx.insert(slos, id=slo, name="availability", service_id=service, **known)
+        for days in (399, 401):
+            day = (NOON - timedelta(days=days)).date()
+            await tx.insert(slo_slices, slo_id=slo, day=day, good=[1.0], total=[1.0])
+    assert (await retention(database, at=NOON).forget())["slo_slices"] == 1

@@ -25,6 +25,10 @@ def objectives(made: Rows, chance: random.Random) -> None:
             "objective": ("0.999", "0.5", "0.99900", "0.99999999999999999999")[n],
             "window_days": 30,
             "window_kind": "CALENDAR" if n == 1 else "ROLLING",
+            "calendar_unit": "QUARTER" if n == 1 else None,
+            "time_zone": "Europe/Berlin" if n == 1 else None,
+            "slice_objective": ("1", None)[n % 2],
+            "error_budget_policy": [{"status": "EXHAUSTED", "action": 'stop "all"', "url": None}] * (n % 3),
             "indicator_kind": ("RATIO", "LATENCY", "AVAILABILITY", "THRESHOLD")[n],
             "indicator": at(indicators, n),
             "labels": at(OBJECTS, n),
@@ -60,6 +64,33 @@ def objectives(made: Rows, chance: random.Random) -> None:
         for n in range(3)
     )
     add(made, chance, "slo_states", states)
+    groups = (
+        {
+            "slo_id": ids[0],
+            "group_key": f'{{"team":"{n}"}}',
+            "labels": {"team": str(n)},
+            "status": ("HEALTHY", "NO_DATA")[n],
+            "measured_at": at(TIMES, n),
+            "sli": (1.0, None)[n],
+            "error_budget_remaining": at(NUMBERS, n + 1),
+            "error_budget_consumed": at(NUMBERS, n),
+            "coverage": 0.5,
+        }
+        for n in range(2)
+    )
+    add(made, chance, "slo_group_states", groups)
+    adjustments = (
+        {
+            "slo_id": ids[n],
+            "kind": ("EXCLUSION", "CORRECTION")[n],
+            "starts_at": min(TIMES),
+            "ends_at": max(TIMES),
+            "good_events": (None, 1e9)[n],
+            "reason": 'a "reason"',
+        }
+        for n in range(2)
+    )
+    add(made, chance, "slo_adjustments", adjustments)
 
 
 def findings(made: Rows, chance: random.Random) -> None:

@@ -23,7 +23,7 @@ from graphql import (
     is_required_argument,
 )
 
-from resolvers.compile.sources import Lookup, Member, Page, Sources
+from resolvers.compile.sources import Lookup, Member, Needs, Page, Sources
 
 NEARLY_EVERYTHING = ([], ["filter: {active: false}"])
 """What nobody can count without looking at it."""
@@ -67,7 +67,7 @@ def list_documents(schema: GraphQLSchema, sources: Sources) -> Iterator[str]:
                 yield from _pages(type_.name, name, field, path)
             elif source is not None and is_composite_type(inner := get_named_type(field.type)):
                 for given in _arguments(field.args):
-                    yield path.document(f"{name}{_call(given)} {{ {_leaves(inner)} }}")
+                    yield path.document(f"{name}{_call(given)} {{ {_leaves(inner, sources)} }}")
 
 
 def _paths(schema: GraphQLSchema, sources: Sources) -> Iterator[tuple[GraphQLObjectType, Path]]:
@@ -146,8 +146,13 @@ def _call(arguments: list[str]) -> str:
     return f"({', '.join(arguments)})" if arguments else ""
 
 
-def _leaves(type_: GraphQLNamedType) -> str:
-    """Everything about an object itself, some of which is looked up elsewhere."""
+def _leaves(type_: GraphQLNamedType, sources: Sources) -> str:
+    """Everything about an object itself that is read with it."""
     fields = type_.fields if isinstance(type_, GraphQLObjectType) else {}
-    leaves = [name for name, field in fields.items() if not is_composite_type(get_named_type(field.type))]
+    leaves = [
+        name
+        for name, field in fields.items()
+        if not is_composite_type(get_named_type(field.type))
+        and not isinstance(sources.fields.get((type_.name, name)), Needs)
+    ]
     return " ".join(["__typename", *leaves])

@@ -42,6 +42,18 @@ insert into slo_states (slo_id, status, measured_at, error_budget_remaining, err
 select pg_temp.id('o', n), (select enum_range(null::slo_status))[1 + n % 4], pg_temp.at(500000), 0.5, 0.5, 1
 from generate_series(0, 599) n;
 
+insert into slo_group_states (slo_id, group_key, status, measured_at, error_budget_remaining, error_budget_consumed, coverage)
+select pg_temp.id('o', n % 600), n::text, 'HEALTHY', pg_temp.at(500000), 0.5, 0.5, 1
+from generate_series(0, 11999) n;
+
+insert into slo_adjustments (id, slo_id, kind, starts_at, ends_at, created_at)
+select pg_temp.id('j', n), pg_temp.id('o', n % 600), 'EXCLUSION', pg_temp.at(n), pg_temp.at(n + 1), pg_temp.at(n)
+from generate_series(0, 11999) n;
+
+insert into slo_versions (slo_id, version, valid_from, created_at)
+select pg_temp.id('o', n % 600), n, pg_temp.at(n), pg_temp.at(n)
+from generate_series(0, 11999) n;
+
 insert into detection_rules (id, name, kind, severity, service_id, created_at, updated_at)
 select pg_temp.id('d', n), 'rule-' || n, (select enum_range(null::detection_kind))[1], 'HIGH', pg_temp.id('s', n), pg_temp.at(0),
        pg_temp.at(0)

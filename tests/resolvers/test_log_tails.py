@@ -9,7 +9,7 @@ import pytest
 from resolvers.log_tails import WAITING_LINES, LogTails
 from telemetry_clients.errors import TelemetryUnavailable
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_tail import TailPace
+from telemetry_clients.loki.tail import TailPace
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 from tests.waiting import until

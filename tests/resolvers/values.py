@@ -74,6 +74,8 @@ def values_of(rows: Rows, cursors: Mapping[tuple[str, str], Sequence[str]]) -> V
             ("minDurationSeconds", "Float"): [0, 0.05, 0.5, -1, 1e308],
             ("traceId", "ID"): ["1", "2", f"{3:032X}", "fff", "no id", ""],
             ("", "Boolean"): [True, False],
+            ("", "Int"): [1, 300, 0, -1, 2**31 - 1],
+            ("", "Float"): [0.99, 0.5, 300.0, -1.0, 1e308],
             ("", "DateTime"): times,
             ("", "JSON"): [*OBJECTS, {"env": "prod", "nested": {}}, {"nested": {"list": [1]}}],
         },

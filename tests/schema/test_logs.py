@@ -9,7 +9,7 @@ import pytest
 
 from telemetry_clients.instances import Instances, Telemetry
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_answers import nanoseconds
+from telemetry_clients.loki.answers import nanoseconds
 from telemetry_clients.transport import Endpoint, Transport
 from tests.schema.conftest import NOON, Api
 from tests.telemetry_clients.local_server import local_server

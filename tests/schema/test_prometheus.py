@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
 from telemetry_clients.prometheus import Prometheus
 from telemetry_clients.transport import Endpoint, Transport
-from tests.schema.conftest import Api
+from tests.schema.conftest import NOON, Api
 from tests.telemetry_clients.local_server import LocalServer, Request, http_answer, local_server
 
 RANGE = 'range: { from: "2026-03-01T11:00:00Z", to: "2026-03-01T12:00:00Z" }'
@@ -130,3 +131,15 @@ async def test_an_instance_that_nobody_configured_is_said_to_be_missing(api, ser
     assert error["extensions"]["code"] == "TELEMETRY_NOT_CONFIGURED"
     assert "Configured are: default" in error["message"]
     assert answer["data"] == {"prometheus": None, "services": {"totalCount": 0}}
+
+
+async def test_all_who_look_at_a_range_that_ends_now_within_one_step_ask_the_same(api, server, answers):
+    answers("matrix", [])
+    for late_seconds in (0, 7, 13):
+        api.now = NOON + timedelta(seconds=late_seconds)
+        end, start = api.now.isoformat(), (api.now - timedelta(hours=1)).isoformat()
+        await api(f'{{ prometheus(query: "up", range: {{ from: "{start}", to: "{end}" }}) {{ kind }} }}')
+    assert {(*request.parameters["start"], *request.parameters["end"]) for request in server.requests} == {
+        ("1772362800.000", "1772366400.000"),
+        ("1772362815.000", "1772366400.000"),
+    }

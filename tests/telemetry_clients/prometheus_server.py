@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from domain.time import Deadline
-from telemetry_clients import promql
 from telemetry_clients.errors import TelemetryError
-from telemetry_clients.prometheus import Prometheus
+from telemetry_clients.prometheus import Prometheus, promql
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.eventually import eventually
 
@@ -27,6 +26,8 @@ _CONFIGURATION = f"""\
 global:
   scrape_interval: {SCRAPE_INTERVAL_SECONDS}s
   scrape_timeout: {SCRAPE_INTERVAL_SECONDS}s
+  evaluation_interval: 1s
+rule_files: [rules.yml]
 scrape_configs:
   - job_name: tests
     file_sd_configs:
@@ -67,16 +68,18 @@ class PrometheusServer:
 
 @contextlib.asynccontextmanager
 async def running_prometheus(
-    folder: Path, *, history: str = "", flags: Sequence[str] = ()
+    folder: Path, *, history: str = "", rules: str = "", flags: Sequence[str] = ()
 ) -> AsyncIterator[PrometheusServer]:
     """Start a Prometheus of its own in an empty folder, on a free port, and stop it at the end.
 
-    `history` is OpenMetrics text with timestamps (of the last two weeks) that it has stored already.
+    `history` is OpenMetrics text with timestamps (of the last two weeks) that it has stored already; `rules` is a rule
+    file that it evaluates every second.
     Skips the test where the binaries are missing.
     """
     if shutil.which("prometheus") is None or shutil.which("promtool") is None:
         pytest.skip("no prometheus on this machine: apt-get install --no-install-recommends prometheus")
     (folder / "prometheus.yml").write_text(_CONFIGURATION)
+    (folder / "rules.yml").write_text(rules or "groups: []\n")
     (folder / "targets.json").write_text("[]")
     if history:
         await _store(folder, history)

@@ -64,17 +64,21 @@ class StoredTrace:
 
 @dataclass
 class TempoServer:
-    """A behaviour for `local_server`. `broken` are ids that it fails to read."""
+    """A behaviour for `local_server`. `broken` are ids that it fails to read, `refusal` what it says to searches."""
 
     traces: Sequence[StoredTrace] = ()
     counts_spans: bool = True
     broken: frozenset[str] = frozenset()
+    refusal: tuple[int, bytes] | None = None
     searches: list[Mapping[str, str]] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
 
     async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         parameters = {name: values[0] for name, values in request.parameters.items()}
-        if request.path == "/api/search":
+        if request.path == "/api/search" and self.refusal is not None:
+            status, words = self.refusal
+            writer.write(http_answer(words, status=status, content_type="text/plain; charset=utf-8"))
+        elif request.path == "/api/search":
             self.searches.append(parameters)
             writer.write(http_answer(json.dumps({"traces": self._search(parameters)}).encode()))
         elif request.path.startswith("/api/v2/traces/"):

@@ -8,10 +8,11 @@ import pytest
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients.discovery import Discovery, Places, Service, told_apart
 from telemetry_clients.errors import TelemetryUnavailable
 from telemetry_clients.prometheus import Prometheus
-from telemetry_clients.request_metrics import Form
+from telemetry_clients.prometheus.discovery import Discovery, Places, told_apart
+from telemetry_clients.prometheus.request_metrics import Form
+from telemetry_clients.services import Service
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
 from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus

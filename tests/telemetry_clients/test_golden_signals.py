@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients import golden_signals, promql
 from telemetry_clients.errors import TelemetryBadQuery
-from telemetry_clients.request_metrics import Form, RequestMetric
+from telemetry_clients.prometheus import golden_signals, promql
+from telemetry_clients.prometheus.request_metrics import Form, RequestMetric
 from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus
 
 SCRAPE_INTERVAL_SECONDS = 15

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry_clients import logql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.loki import logql
 
 ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 

@@ -17,8 +17,8 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.loki import BuildInfo, Loki, NewLine
-from telemetry_clients.loki_answers import IndexStats, LogPoint, moment, nanoseconds
-from telemetry_clients.loki_paging import Direction
+from telemetry_clients.loki.answers import IndexStats, LogPoint, moment, nanoseconds
+from telemetry_clients.loki.paging import Direction
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server, reset
 from tests.telemetry_clients.recorded import Exchange, Recorded, recording

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryLimited
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_answers import LogLine
-from telemetry_clients.loki_paging import Direction, Pager, in_order
+from telemetry_clients.loki.answers import LogLine
+from telemetry_clients.loki.paging import Direction, Pager, in_order
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 

@@ -9,7 +9,8 @@ import pytest
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryUnavailable
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_selectors import LokiSelectors, Service, Streams
+from telemetry_clients.loki.selectors import LokiSelectors, Streams
+from telemetry_clients.services import Service
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 

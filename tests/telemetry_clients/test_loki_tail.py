@@ -9,8 +9,8 @@ import pytest
 
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError, TelemetryUnavailable
 from telemetry_clients.loki import Loki
-from telemetry_clients.loki_answers import LogLine, log_lines
-from telemetry_clients.loki_tail import TailedLines, TailPace, tail
+from telemetry_clients.loki.answers import LogLine, log_lines
+from telemetry_clients.loki.tail import TailedLines, TailPace, tail
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 from tests.telemetry_clients.recorded import CONTRACTS

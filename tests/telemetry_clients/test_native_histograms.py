@@ -8,9 +8,10 @@ import pytest
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients.discovery import Discovery, Service
-from telemetry_clients.golden_signals import expression
-from telemetry_clients.request_metrics import Form
+from telemetry_clients.prometheus.discovery import Discovery
+from telemetry_clients.prometheus.golden_signals import expression
+from telemetry_clients.prometheus.request_metrics import Form
+from telemetry_clients.services import Service
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.prometheus_server import PrometheusServer, running_prometheus
 from tests.telemetry_clients.remote_write import histogram, write_request

@@ -1,5 +1,6 @@
 """The client against exchanges recorded from a real Prometheus, replayed over HTTP, errors included."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,15 +13,16 @@ from domain.time import Deadline
 from telemetry_clients.errors import (
     TelemetryBadQuery,
     TelemetryBadResponse,
+    TelemetryError,
     TelemetryLimited,
     TelemetryTimeout,
     TelemetryUnavailable,
 )
 from telemetry_clients.prometheus import BuildInfo, Point, Prometheus, Series
-from telemetry_clients.prometheus_inventory import MetricMetadata
-from telemetry_clients.samples import HistogramBucket
+from telemetry_clients.prometheus.inventory import MetricMetadata
+from telemetry_clients.prometheus.samples import HistogramBucket
 from telemetry_clients.transport import Endpoint, Transport
-from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
+from tests.telemetry_clients.local_server import LocalServer, Request, answering, http_answer, local_server
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "contracts" / "prometheus"
 START = datetime.fromtimestamp(1795419151.114, UTC)
@@ -431,3 +433,24 @@ async def test_a_label_name_cannot_lead_elsewhere(client, server):
     with pytest.raises(TelemetryBadQuery, match="not a label name"):
         await client.label_values("../../../admin/tsdb/delete_series", deadline=soon())
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"status":"error","errorType":"execution","error":"expanding series: gone"}', b'{"status":"success","da']
+)
+async def test_an_error_that_comes_with_a_status_of_success_is_never_kept(server, body):
+    bodies = [body, b'{"status":"success","data":{"resultType":"matrix","result":[]}}']
+
+    async def one_after_the_other(request: Request, writer: asyncio.StreamWriter) -> None:
+        await answering(http_answer(bodies[len(server.requests) - 1]))(request, writer)
+
+    server.behaviour = one_after_the_other
+    end = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    hour = {"start": end - timedelta(hours=1), "end": end, "step_seconds": 60}
+    async with Transport(Endpoint(backend="Prometheus", url=server.url, cache_ttl_seconds=60)) as transport:
+        client = Prometheus(transport)
+        with pytest.raises(TelemetryError):
+            await client.query_range("up", **hour, deadline=soon())
+        for _ in range(2):
+            assert (await client.query_range("up", **hour, deadline=soon())).series == ()
+    assert len(server.requests) == 2, "what was an answer is kept"

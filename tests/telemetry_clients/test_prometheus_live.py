@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
-from telemetry_clients import golden_signals
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryTimeout
+from telemetry_clients.prometheus import golden_signals
 from tests.telemetry_clients.eventually import eventually
 from tests.telemetry_clients.local_server import Request, http_answer, local_server
 from tests.telemetry_clients.prometheus_server import SCRAPE_INTERVAL_SECONDS, PrometheusServer

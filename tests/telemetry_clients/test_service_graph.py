@@ -8,7 +8,7 @@ import pytest
 
 from domain.service_graph import ServiceCall
 from domain.time import Deadline
-from telemetry_clients.service_graph import FAILURES, LATENCIES, REQUESTS, calls_from_prometheus
+from telemetry_clients.prometheus.service_graph import FAILURES, LATENCIES, REQUESTS, calls_from_prometheus
 from tests.telemetry_clients.prometheus_server import running_prometheus
 
 STEP_SECONDS = 15

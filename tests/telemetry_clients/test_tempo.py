@@ -9,7 +9,6 @@ import pytest
 
 from domain.time import Deadline
 from domain.traces import SpanKind, SpanStatus
-from telemetry_clients import traceql
 from telemetry_clients.errors import (
     TelemetryBadQuery,
     TelemetryBadResponse,
@@ -18,7 +17,7 @@ from telemetry_clients.errors import (
     TelemetryTimeout,
     TelemetryUnavailable,
 )
-from telemetry_clients.tempo import BuildInfo, ServiceSpans, TagValue, Tempo
+from telemetry_clients.tempo import BuildInfo, ServiceSpans, TagValue, Tempo, traceql
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, Request, answering, http_answer, local_server, reset
 from tests.telemetry_clients.recorded import Exchange, recording

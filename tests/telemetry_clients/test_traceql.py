@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry_clients import traceql
 from telemetry_clients.errors import TelemetryBadQuery
+from telemetry_clients.tempo import traceql
 from tests.telemetry_clients.tempo_server import unescaped
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from domain.time import Deadline
 from telemetry_clients.errors import TelemetryTimeout
 from telemetry_clients.transport import Answer, Endpoint, Transport
-from telemetry_clients.transport.cache import AnswerCache, aligned_range
+from telemetry_clients.transport.cache import AnswerCache
 from tests.telemetry_clients.eventually import eventually
 from tests.telemetry_clients.local_server import LocalServer, Request, answering, http_answer, local_server
 from tests.telemetry_clients.recording_observer import RecordingObserver
@@ -176,17 +175,6 @@ def test_the_cache_forgets_what_is_old_and_what_was_not_asked_for_the_longest():
     seconds = 10.0
     assert not any(cache.get(key) for key in "abcd")
     assert cache.size_bytes == 0
-
-
-def test_a_range_is_aligned_to_its_step_so_that_looks_within_one_step_are_one_question():
-    start = datetime(2026, 3, 1, 12, 0, 17, 123, tzinfo=UTC)
-    ranges = {
-        aligned_range(start + timedelta(seconds=late), start + timedelta(seconds=late, hours=1), 60)
-        for late in (0, 20, 42)
-    }
-    assert ranges == {(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC))}
-    elsewhere = start.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    assert aligned_range(elsewhere, elsewhere, 3600)[0] == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 async def test_every_call_that_reaches_its_deadline_is_counted_as_a_timeout(server, transport, observer):

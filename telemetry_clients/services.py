@@ -1,0 +1,11 @@
+"""Services, as those who look for them in a backend are told of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as the catalog has it. `labels` are the declared ones, none where nobody declared any."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
