@@ -67,7 +67,17 @@ async def request(
 
 
 async def request_after_change(tx: Transaction, incident_id: UUID) -> None:
-    """Ask for an analysis because the alerts or services of an incident are others now, perhaps not the last time."""
+    """Ask for an analysis because the alerts or services of an incident are others now, perhaps not the last time.
+
+    One that waits already will see them.
+    """
+    waiting = select(jobs_table.c.id).where(
+        jobs_table.c.kind == KIND,
+        jobs_table.c.subject == str(incident_id),
+        jobs_table.c.status == JobStatus.QUEUED,
+    )
+    if (await tx.execute(waiting)).first() is not None:
+        return
     await request(tx, incident_id, AnalysisTrigger.INCIDENT_CHANGED, after_seconds=DEBOUNCE_SECONDS)
 
 

@@ -38,11 +38,12 @@ async def set_service_impact(
     level: ImpactLevel | None,
     *,
     source: IncidentSource = IncidentSource.MANUAL,
+    since: datetime | None = None,
     actor: Actor,
 ) -> UUID:
     """Say how an incident hurts a service, None meaning that it does not, and return the incident's id.
 
-    What is as wanted already is left alone. Raises NotFound.
+    It is hurt since now, unless `since` is known. What is as wanted already is left alone. Raises NotFound.
     """
     incident = await lock(tx, incidents, incident_id, "incidentId")
     service = await lock(tx, services, service_id, "serviceId")
@@ -56,7 +57,7 @@ async def set_service_impact(
         await tx.execute(delete(incidents_services).where(impact))
     elif before is None:
         row = {"incident_id": incident_id, "service_id": service_id, "level": level, "source": source}
-        since = max(tx.now, incident["started_at"])
+        since = max(since or tx.now, incident["started_at"])
         await tx.execute(insert(incidents_services).values(since=since, **row))
     else:
         await tx.execute(update(incidents_services).where(impact).values(level=level, source=source, score=None))

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select, update
@@ -15,6 +16,9 @@ from domain.changes import Change
 from domain.feed import EventType
 from domain.incidents import ImpactLevel, IncidentStatus
 from domain.services import ActiveImpact, status_under
+
+HURTING: Final = (IncidentStatus.OPEN, IncidentStatus.INVESTIGATING)
+"""In these an incident hurts its services; once it is mitigated it does no more."""
 
 
 async def lock_services(tx: Transaction, service_ids: Collection[UUID]) -> list[RowMapping]:
@@ -56,7 +60,7 @@ async def _active_impacts(tx: Transaction, service_ids: Collection[UUID]) -> dic
     statement = (
         select(hurt.service_id, hurt.level, incidents.c.severity)
         .join(incidents, incidents.c.id == hurt.incident_id)
-        .where(hurt.service_id.in_(service_ids), incidents.c.status != IncidentStatus.RESOLVED)
+        .where(hurt.service_id.in_(service_ids), incidents.c.status.in_(HURTING))
         .distinct()
     )
     impacts: dict[UUID, list[ActiveImpact]] = defaultdict(list)
@@ -71,7 +75,7 @@ async def _were_hurt(tx: Transaction, service_ids: Collection[UUID]) -> set[UUID
         select(hurt.incident_id)
         .join(incidents, incidents.c.id == hurt.incident_id)
         .where(hurt.service_id == services.c.id, hurt.level != ImpactLevel.SUSPECTED)
-        .where(incidents.c.status == IncidentStatus.RESOLVED)
+        .where(incidents.c.status.not_in(HURTING))
     )
     statement = select(services.c.id).where(services.c.id.in_(service_ids), past.exists())
     return {*(await tx.execute(statement)).scalars()}

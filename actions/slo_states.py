@@ -210,7 +210,7 @@ async def _settle_alerts(tx: Transaction, found: Iterable[Evaluated]) -> None:
     evaluated = list(found)
     about = [fingerprint for one in evaluated for fingerprint in _fingerprints(one.kept.id)]
     firing = [alert for one in evaluated for alert in _alerts(one, tx.now)]
-    await settle(tx, firing, about=about, at=tx.now, actor=EVALUATION)
+    await settle(tx, firing, about=about, at=tx.now)
 
 
 def _fingerprints(id: UUID) -> list[str]:
@@ -223,7 +223,7 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
         return
     definition, alerting = one.kept.definition, one.kept.definition.alerting
     every = [one.measurement, *(one.groups or {}).values()]
-    labels = {**definition.labels, "service": definition.service, "slo": definition.name, **alerting.labels}
+    labels = {**definition.labels, **alerting.labels, "service": definition.service, "slo": definition.name}
     page, ticket, exhausted = _fingerprints(one.kept.id)
     for response, fingerprint, message in (
         (BurnResponse.PAGE, page, alerting.page),
@@ -234,7 +234,6 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
                 fingerprint=fingerprint,
                 name=alerting.name or f"{definition.name}: error budget burns too fast",
                 severity=_SEVERITIES[response],
-                service_id=one.kept.service_id,
                 starts_at=now,
                 labels={**labels, "severity": response.lower(), **message.labels},
                 annotations={"summary": _told(one), **alerting.annotations, **message.annotations},
@@ -244,7 +243,6 @@ def _alerts(one: Evaluated, now: datetime) -> Iterable[Alert]:
             fingerprint=exhausted,
             name=f"{definition.name}: error budget is spent",
             severity=Severity.HIGH,
-            service_id=one.kept.service_id,
             starts_at=now,
             labels={**labels, "severity": "exhausted"},
             annotations={"summary": _told(one), **alerting.annotations},

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.alert_intake import AlertIntake
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -26,20 +27,16 @@ from app.http.rest import rest_routes
 from app.http.running import Runner
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
-from app.investigations import investigation_works
-from app.jobs import Workers
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
-from app.retention import Retention
-from app.service_graph import KIND as SERVICE_GRAPH
-from app.service_graph import ServiceGraph, service_graph_dependency
-from app.settings import GraphQLHTTPProfile, Settings
-from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
+from app.service_graph import service_graph_dependency
+from app.settings import GraphQLHTTPProfile, Settings, tokens_of
 from app.version import VERSION
+from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
-from db.identifiers import new_id
 from domain.access import Actor, Role
 from domain.errors import DomainError
 from domain.time import Deadline
@@ -63,8 +60,8 @@ async def application(
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
-    Without workers it only serves: relaying events and forgetting old ones is left to other processes. Raises
-    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
+    processes. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     database = await open_database(settings, database_url)
     try:
@@ -73,15 +70,13 @@ async def application(
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]
-            has_service_graph = settings.service_graph_interval_seconds > 0 and bool(
-                backends.telemetry.prometheus or backends.telemetry.tempo
-            )
-            if has_service_graph:
+            if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)
             relay = Relay(database_url, event_log) if with_workers else None
+            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now)
             app = create_app(
                 settings,
                 operations,
@@ -91,26 +86,14 @@ async def application(
                 health=health,
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
+                alerts=alerts,
                 log_request=log_request,
             )
-            works = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if relay is not None:
-                retention = Retention(database, events_days=settings.event_log_retention_days, now=now)
-                works |= {"relay": relay.run, "retention": retention.run}
-            if with_workers and backends.telemetry.prometheus:
-                works["SLO evaluation"] = _slo_evaluation(settings, database, database_url, backends, metrics).run
-            jobs = {} if not with_workers else {**investigation_works(settings, database, backends.telemetry, now=now)}
-            if with_workers and has_service_graph:
-                graph = ServiceGraph(
-                    database,
-                    backends.telemetry,
-                    now=now,
-                    interval_seconds=settings.service_graph_interval_seconds,
-                    retention_hours=settings.traced_dependency_retention_hours,
+                works |= workers(
+                    settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
                 )
-                jobs[SERVICE_GRAPH] = graph.work
-            if jobs:
-                works["jobs"] = Workers(database, jobs, name=str(new_id()), now=now).run
             try:
                 async with in_background(works):
                     yield app
@@ -129,6 +112,7 @@ def create_app(
     backends: Backends,
     health: Health,
     metrics: Metrics,
+    alerts: AlertIntake,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
@@ -189,6 +173,7 @@ def create_app(
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
             *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -217,21 +202,6 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
-    )
-
-
-def _slo_evaluation(
-    settings: Settings, database: Database, database_url: str, backends: Backends, metrics: Metrics
-) -> SLOEvaluation:
-    return SLOEvaluation(
-        database,
-        database_url,
-        backends.telemetry.prometheus,
-        interval_seconds=settings.slo_evaluation_interval_seconds,
-        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
-        query_timeout_seconds=settings.slo_query_timeout_seconds,
-        metrics=EvaluationMetrics(metrics.registry),
-        now=now,
     )
 
 

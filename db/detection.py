@@ -48,5 +48,10 @@ detection_states = Table(
     *number("last_value", nullable=True),
     timestamp("evaluated_at"),
     *prose("last_error", nullable=True),
+    timestamp("bad_since", nullable=True),
+    timestamp("good_since", nullable=True),
+    timestamp("seen_at", nullable=True),
+    *number("baseline_centre", nullable=True),
+    *number("baseline_deviation", nullable=True),
     Index(None, "service_id"),
 )

@@ -1,6 +1,17 @@
 """Every table of the database. Importing this module fills `metadata`."""
 
-from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts, maintenance_windows
+from db.alerts import (
+    alert_audits,
+    alert_deliveries,
+    alert_dispositions,
+    alert_group_keys,
+    alert_groups,
+    alert_occurrences,
+    alert_suppressions,
+    alerts,
+    maintenance_windows,
+    silences,
+)
 from db.audit import audit_log
 from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens
@@ -19,9 +30,13 @@ from db.slos import slo_adjustments, slo_group_states, slo_slices, slo_states, s
 from db.timeline import timeline_events
 
 __all__ = [
+    "alert_audits",
     "alert_deliveries",
     "alert_dispositions",
+    "alert_group_keys",
+    "alert_groups",
     "alert_occurrences",
+    "alert_suppressions",
     "alerts",
     "analyses",
     "analysis_records",
@@ -50,6 +65,7 @@ __all__ = [
     "root_causes",
     "service_dependencies",
     "services",
+    "silences",
     "slo_adjustments",
     "slo_group_states",
     "slo_slices",

@@ -10,6 +10,18 @@ class AlertStatus(StrEnum):
     RESOLVED = "RESOLVED"
 
 
+class WebhookKind(StrEnum):
+    """In which shape alerts arrive, or who of ours made them."""
+
+    ALERTMANAGER = "ALERTMANAGER"
+    GRAFANA = "GRAFANA"
+    PAGERDUTY = "PAGERDUTY"
+    CLOUD_EVENTS = "CLOUD_EVENTS"
+    GENERIC = "GENERIC"
+    DETECTION = "DETECTION"
+    RECONCILIATION = "RECONCILIATION"
+
+
 class AlertDisposition(StrEnum):
     """What became of one alert of a delivery."""
 

@@ -254,3 +254,68 @@ def silence_expired(silence_id: UUID, conditions: Sequence[str]) -> Entry:
         title=f"No longer silenced: {', '.join(conditions)}",
         metadata={"silence_id": silence_id, "matchers": [*conditions]},
     )
+
+
+def alerts_fired(
+    names: Sequence[str],
+    severity: Severity,
+    *,
+    service: str | None,
+    because: str,
+    at: datetime,
+    alert_ids: Sequence[UUID],
+    is_synthesised: bool,
+) -> Entry:
+    """Alerts of one name that fire, and why they belong here."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{_alerts(names, service)} {'fires' if len(alert_ids) == 1 else 'fire'}",
+        description=_found(f"Joined because {because}.", is_synthesised),
+        severity=severity,
+        metadata=_alerts_metadata(alert_ids, because=because, is_synthesised=is_synthesised),
+        occurred_at=at,
+    )
+
+
+def alerts_resolved(
+    names: Sequence[str], *, service: str | None, at: datetime, alert_ids: Sequence[UUID], is_synthesised: bool
+) -> Entry:
+    """Alerts of one name that fire no more."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{_alerts(names, service)} {'is' if len(alert_ids) == 1 else 'are'} resolved",
+        description=_found("", is_synthesised),
+        metadata=_alerts_metadata(alert_ids, is_synthesised=is_synthesised),
+        occurred_at=at,
+    )
+
+
+def alert_flaps(name: str, firings: int, minutes: int) -> Entry:
+    """An alert that comes and goes."""
+    return Entry(
+        type=TimelineEventType.ALERT,
+        title=f"{name} is flapping: it fired {firings} times in {minutes} minutes",
+        description=f"The incident stays open until it has been quiet for {minutes} minutes.",
+        metadata={"firings": firings, "minutes": minutes},
+    )
+
+
+def alert_moved(name: str, text: str, alert_id: UUID) -> Entry:
+    """An alert that a person put elsewhere."""
+    return Entry(type=TimelineEventType.ALERT, title=f"{name} {text}", metadata={"alertIds": [alert_id]})
+
+
+def _alerts(names: Sequence[str], service: str | None) -> str:
+    where = f" on {service}" if service else ""
+    return f"{names[0]}{where}" if len(names) == 1 else f"{names[0]}{where} ({len(names)} alerts)"
+
+
+def _found(text: str, is_synthesised: bool) -> str:
+    found = "No delivery told of it: it was found by comparing with its source." if is_synthesised else ""
+    return " ".join(filter(None, (text, found)))
+
+
+def _alerts_metadata(alert_ids: Sequence[UUID], *, is_synthesised: bool, because: str | None = None) -> dict[str, Any]:
+    known = {"because": because} if because else {}
+    told: dict[str, Any] = {"alertIds": [*alert_ids[:100]], "alerts": len(alert_ids), **known}
+    return {**told, "synthesised": True} if is_synthesised else told

@@ -54,14 +54,14 @@ SELECTOR_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class ActiveImpact:
-    """How one incident that is not resolved hurts a service."""
+    """How one incident that is neither mitigated nor resolved hurts a service."""
 
     level: ImpactLevel
     severity: Severity
 
 
 def status_under(current: ServiceStatus, active: Iterable[ActiveImpact], *, was_hurt: bool) -> ServiceStatus:
-    """What incidents say about a service now. `was_hurt`: a resolved incident hurt it before.
+    """What incidents say about a service now. `was_hurt`: an incident hurt it that does no more.
 
     DOWN under a critical incident that hurts it first-hand, DEGRADED under any other that hurts it (a suspicion does
     not count), HEALTHY when none does any more, and as before when none ever did.

@@ -13,9 +13,9 @@ from resolvers.context import RequestContext
 from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.prometheus import QueryResult, range_step_seconds
-from telemetry_clients.prometheus.discovery import Place
-from telemetry_clients.prometheus.golden_signals import Selector, Sources, expression, overridden, rate_window_seconds
+from telemetry_clients.prometheus.golden_signals import overridden, rate_window_seconds
 from telemetry_clients.prometheus.samples import Series
+from telemetry_clients.prometheus.signal_queries import alone, joined
 from telemetry_clients.services import Service
 
 Answer = TypeVar("Answer")
@@ -225,8 +225,10 @@ class _Asking:
             deadline=self._deadline(),
         )
         found = {service: places[service][signal] for service in services if signal in places[service]}
+        window = self._range.window_seconds
         results = await all_of(
-            self._query(self._joined(signal, dict(some))) for some in _chunks([*found.items()], _SERVICES_PER_QUERY)
+            self._query(joined(signal, dict(some), window_seconds=window))
+            for some in _chunks([*found.items()], _SERVICES_PER_QUERY)
         )
         warnings = tuple(dict.fromkeys(warning for result in results for warning in result.warnings))
         by_labels: dict[frozenset[tuple[str, str]], Series] = {
@@ -235,39 +237,12 @@ class _Asking:
         answers = {service: Signals((), ()) for service in services}
         for service, place in found.items():
             keys = [frozenset(zip(place.labels, values, strict=True)) for values in place.values]
+            ask = partial(alone, signal, place, window_seconds=window)
             answers[service] = Signals(
-                tuple(
-                    SignalSeries(service.name, signal, by_labels[key], partial(self._alone, signal, place))
-                    for key in keys
-                    if key in by_labels
-                ),
+                tuple(SignalSeries(service.name, signal, by_labels[key], ask) for key in keys if key in by_labels),
                 warnings,
             )
         return answers
-
-    def _joined(self, signal: GoldenSignal, found: Mapping[Service, Place]) -> str:
-        """One query for all services: those that are told apart by one label of the same metric share a part of it."""
-        shared: dict[tuple[str, Sources], dict[str, None]] = {}
-        parts = []
-        for place in found.values():
-            if len(place.labels) == 1:
-                values = shared.setdefault((place.labels[0], place.sources), {})
-                values.update(dict.fromkeys(value for (value,) in place.values))
-            else:
-                parts.append(self._alone(signal, place))
-        parts += [self._part(signal, {label: [*values]}, sources) for (label, sources), values in shared.items()]
-        return "\nor\n".join(dict.fromkeys(parts))
-
-    def _alone(self, signal: GoldenSignal, place: Place) -> str:
-        """The query for one service alone: what somebody would ask who wanted the same."""
-        parts = (
-            self._part(signal, dict(zip(place.labels, ([value] for value in values), strict=True)), place.sources)
-            for values in place.values
-        )
-        return "\nor\n".join(parts)
-
-    def _part(self, signal: GoldenSignal, selector: Selector, sources: Sources) -> str:
-        return expression(signal, selector, window_seconds=self._range.window_seconds, sources=sources)
 
     async def _query(self, query: str) -> QueryResult:
         range = self._range

@@ -7,7 +7,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 
 from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
-from domain.alerts import AlertStatus, Comparison, DetectionKind
+from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, DetectionStatus, WebhookKind
 from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind
 from domain.feed import EventType
 from domain.health import CircuitState, HealthStatus
@@ -17,6 +17,7 @@ from domain.objectives import CalendarUnit, CompositeRule
 from domain.objectives import Comparison as ThresholdComparison
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from domain.slos import AdjustmentKind, BudgetingMethod, BurnResponse, IndicatorKind, SLOStatus, WindowKind
+from domain.suppressions import SuppressionKind
 from domain.telemetry import GoldenSignal, LogLevel, PrometheusResultKind, SilenceState, TelemetryBackend
 from domain.timeline import TimelineEventType
 from domain.traces import SpanOrder, TraceOrder
@@ -104,6 +105,32 @@ describe(
     IMPACT="A service was found to be hurt, or not.",
 )
 describe(
+    WebhookKind,
+    ALERTMANAGER="Alertmanager's webhook.",
+    GRAFANA="Grafana's webhook.",
+    PAGERDUTY="PagerDuty's Events API.",
+    CLOUD_EVENTS="CloudEvents.",
+    GENERIC="Any JSON.",
+    DETECTION="Made by this server: detection, objectives.",
+    RECONCILIATION="Found by comparing with the source, or because its time had come.",
+)
+describe(
+    AlertDisposition,
+    CREATED="An alert that was not known.",
+    UPDATED="It changed what was known.",
+    DUPLICATE="It said nothing new.",
+    SUPPRESSED="It was kept, and nobody is told.",
+    STALE="It was about something that had passed already.",
+    REJECTED="It could not be kept.",
+)
+describe(
+    SuppressionKind,
+    MAINTENANCE="A maintenance window.",
+    SILENCE="A silence of Alertmanager.",
+    INHIBITION="Another alert or incident, which explains it.",
+    MUTE="A time in which Alertmanager's route is mute.",
+)
+describe(
     HypothesisStatus,
     PROPOSED="Nobody looks at it yet.",
     INVESTIGATING="It is being tested.",
@@ -133,6 +160,13 @@ describe(
     ABSENCE="A value that is missing.",
     SLO_BURN="An error budget that burns too fast.",
     LOG_NOVELTY="Logs that say what they never said.",
+)
+describe(
+    DetectionStatus,
+    OK="Nothing is wrong.",
+    PENDING="It is bad, but not for long enough yet.",
+    FIRING="It is bad: there is an alert.",
+    ERROR="Nothing was wrong, but now it cannot be evaluated.",
 )
 describe(Comparison, ABOVE="Greater than the threshold.", BELOW="Less than the threshold.")
 describe(

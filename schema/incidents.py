@@ -101,7 +101,7 @@ class Incident(Node):
     alerts: Connection[Alert] = sql.connection(
         "The alerts that belong to it, the latest first.",
         "alerts {it}",
-        "{it}.incident_id = {parent}.id",
+        "{it}.id in (select alert_id from alert_occurrences where incident_id = {parent}.id)",
         ALERT_ORDER,
         backward=False,
     )

@@ -10,9 +10,11 @@ from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.context import RequestContext
 from resolvers.sql import Given
+from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
+from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
 from schema.events import ALL_EVENTS, ON_A_PAGE, Event
 from schema.filters import (
@@ -33,6 +35,9 @@ from schema.filters import (
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
 from schema.logs import loki_query
+from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
+from schema.mutations.alerts import AlertMutations
+from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
 from schema.mutations.services import ServiceMutations
@@ -60,6 +65,8 @@ NODE_TABLES = {
     "TimelineEvent": "timeline_events",
     "SLO": "slos",
     "Alert": "alerts",
+    "AlertDelivery": "alert_deliveries",
+    "MaintenanceWindow": "maintenance_windows",
     "Correlation": "correlations",
     "IncidentAnalysis": "analyses",
     "Hypothesis": "investigation_hypotheses",
@@ -142,9 +149,39 @@ class Query(TraceQueries, SLOFormatQueries):
     alerts: Connection[Alert] = sql.connection(
         "Alerts, the latest first.", "alerts {it}", "true", ALERT_ORDER, filter=AlertFilter
     )
+    alert_delivery: AlertDelivery | None = sql.one(
+        "What a webhook brought, by its receipt.",
+        "alert_deliveries {it}",
+        "{it}.id = {receipt}",
+        {"receipt": Given(strawberry.ID, "What its sender was answered.", "uuid")},
+    )
+    alert_deliveries: Connection[AlertDelivery] = sql.connection(
+        "What webhooks brought, the latest first.",
+        "alert_deliveries {it}",
+        "true",
+        DELIVERY_ORDER,
+        filter=AlertDeliveryFilter,
+    )
+    alert_audit: AlertAudit | None = sql.one(
+        "Whether every alert that came in is accounted for. Null before it was counted.",
+        "alert_audits {it}",
+        "{it}.id = (select id from alert_audits order by audited_at desc limit 1)",
+    )
+    maintenance_windows: Connection[MaintenanceWindow] = sql.connection(
+        "Times in which nobody is told of some alerts, the latest first.",
+        "maintenance_windows {it}",
+        "true",
+        WINDOW_ORDER,
+        filter=MaintenanceWindowFilter,
+    )
     timeline_events: Connection[TimelineEvent] = timeline("What happened to all incidents, oldest first.", "true")
     detection_rules: Connection[DetectionRule] = sql.connection(
         "What the built-in detection watches, by name.", "detection_rules {it}", "true", DETECTION_RULE_ORDER
+    )
+    test_detection_rule = strawberry.field(
+        detection_trial,
+        description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
+        "Nothing is kept and nobody is told.",
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -197,7 +234,14 @@ class Query(TraceQueries, SLOFormatQueries):
 
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
 class Mutation(
-    IncidentMutations, InvestigationMutations, ServiceMutations, SilenceMutations, SLOMutations, SLOImportMutations
+    AlertMutations,
+    DetectionMutations,
+    IncidentMutations,
+    InvestigationMutations,
+    ServiceMutations,
+    SilenceMutations,
+    SLOMutations,
+    SLOImportMutations,
 ):
     """Everything that can be changed."""
 

@@ -63,6 +63,7 @@ class NotifiedAlert:
     receivers: tuple[str, ...]
     silenced_by: tuple[str, ...]
     inhibited_by: tuple[str, ...]
+    muted_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ def _alert(item: Any) -> NotifiedAlert:
         tuple(str(receiver["name"]) for receiver in item["receivers"]),
         tuple(map(str, status["silencedBy"])),
         tuple(map(str, status["inhibitedBy"])),
+        tuple(map(str, status.get("mutedBy") or ())),
     )
 
 

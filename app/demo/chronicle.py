@@ -175,7 +175,7 @@ class Chronicle:
             {
                 "id": id,
                 "name": name,
-                "fingerprint": fingerprint(name, scenario.service, incident.blanks["region"]),
+                "fingerprint": fingerprint(name, scenario.service, incident.blanks["region"], self._place),
                 "status": AlertStatus.RESOLVED,
                 "severity": incident.severity_at_first,
                 "labels": {"alertname": name, "service": scenario.service, "region": incident.blanks["region"]},
@@ -192,8 +192,9 @@ class Chronicle:
                 "updated_at": incident.better_at,
             }
         )
-        occurrence = {"id": stable_id("occurrence", self._place), "alert_id": id}
-        self.rows[alert_occurrences].append({**occurrence, "starts_at": fires_at, "ends_at": incident.better_at})
+        times = {"starts_at": fires_at, "ends_at": incident.better_at, "is_over": True}
+        occurrence = {"id": stable_id("occurrence", self._place), "alert_id": id, "incident_id": self.id}
+        self.rows[alert_occurrences].append({**occurrence, **times})
         title = f"{name} fires for {scenario.service}"
         severity = incident.severity_at_first
         self._add(fires_at, Entry(type=TimelineEventType.ALERT, title=title, severity=severity), source)

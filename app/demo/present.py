@@ -206,6 +206,7 @@ class _Scene:
         }
         await tx.insert(alerts, **alert)
         occurrence = {"id": stable_id("occurrence", "present", name), "alert_id": id, "starts_at": tx.now}
+        occurrence["incident_id"] = self.incident_id
         await tx.execute(insert(alert_occurrences).values(occurrence))
         title = f"{name} fires for {service}: {summary}"
         await record(

@@ -34,19 +34,9 @@ class Page(NamedTuple):
 
 async def json_object(request: Request, *, most_bytes: int) -> dict[str, Any]:
     """The body. Raises ValidationFailed, and HTTPException with 413 or 415."""
-    headers = request.headers
-    if not is_json(headers.get("content-type", "").encode("latin-1")):
+    if not is_json(request.headers.get("content-type", "").encode("latin-1")):
         raise HTTPException(415, "The body must be JSON: send the header Content-Type: application/json")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise HTTPException(415, "The body must be sent without a content encoding")
-    declared = headers.get("content-length")
-    try:
-        body = await read_body(
-            request.receive, declared_length=declared.encode("latin-1") if declared else None, most_bytes=most_bytes
-        )
-    except BodyTooLarge as error:
-        message = f"The body has more than the {most_bytes} bytes that are allowed"
-        raise HTTPException(413, message) from error
+    body = await body_of(request, most_bytes=most_bytes)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -54,6 +44,21 @@ async def json_object(request: Request, *, most_bytes: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValidationFailed("The body must be a JSON object")
     return value
+
+
+async def body_of(request: Request, *, most_bytes: int) -> bytes:
+    """The body as it came. Raises HTTPException with 413 or 415."""
+    headers = request.headers
+    if headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "The body must be sent without a content encoding")
+    declared = headers.get("content-length")
+    try:
+        return await read_body(
+            request.receive, declared_length=declared.encode("latin-1") if declared else None, most_bytes=most_bytes
+        )
+    except BodyTooLarge as error:
+        message = f"The body has more than the {most_bytes} bytes that are allowed"
+        raise HTTPException(413, message) from error
 
 
 def only(body: Mapping[str, Any], allowed: frozenset[str]) -> None:

@@ -64,8 +64,9 @@ Places = Mapping[GoldenSignal, Place]
 class Discovery:
     """What is known of the services of one Prometheus.
 
-    What was found is remembered for `remembered_seconds`, what was not for `missed_seconds`, and `most_services` at the
-    most, the ones asked for last. Who asks for the same at the same time waits for the same answer.
+    What was found is remembered for `remembered_seconds`, and `most_services` at the most, the ones asked for last.
+    What was not found is remembered for `missed_seconds`, and only of the hour that was asked about: a service may have
+    been silent then. Who asks for the same at the same time waits for the same answer.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Discovery:
         prometheus: Prometheus,
         *,
         remembered_seconds: float = 600,
-        missed_seconds: float = 60,
+        missed_seconds: float = 15,
         most_services: int = 20_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,7 +83,7 @@ class Discovery:
         self._missed_seconds = missed_seconds
         self._most_services = most_services
         self._clock = clock
-        self._known: OrderedDict[Service, tuple[float, Places]] = OrderedDict()
+        self._known: OrderedDict[tuple[Service, int | None], tuple[float, Places]] = OrderedDict()
         self._asking: dict[Service, asyncio.Task[dict[Service, Places]]] = {}
 
     async def places(
@@ -96,7 +97,7 @@ class Discovery:
         found: dict[Service, Places] = {}
         while missing := [service for service in services if service not in found]:
             for service in missing:
-                if (places := self._remembered(service)) is not None:
+                if (places := self._remembered(service, at)) is not None:
                     found[service] = places
             unknown = [service for service in missing if service not in found]
             if not unknown:
@@ -110,15 +111,16 @@ class Discovery:
             found |= await self._ask(unknown, at, lookback_seconds, deadline)
         return found
 
-    def _remembered(self, service: Service) -> Places | None:
-        if service not in self._known:
-            return None
-        until, places = self._known[service]
-        if self._clock() >= until:
-            del self._known[service]
-            return None
-        self._known.move_to_end(service)
-        return places
+    def _remembered(self, service: Service, at: datetime) -> Places | None:
+        for key in ((service, None), (service, _hour(at))):
+            if key not in self._known:
+                continue
+            until, places = self._known[key]
+            if self._clock() < until:
+                self._known.move_to_end(key)
+                return places
+            del self._known[key]
+        return None
 
     async def _ask(
         self, services: Sequence[Service], at: datetime, lookback_seconds: float, deadline: Deadline
@@ -147,10 +149,14 @@ class Discovery:
                 learned |= told_apart(some, [series.labels for series in result.series])
         for service, places in learned.items():
             seconds = self._remembered_seconds if places else self._missed_seconds
-            self._known[service] = (self._clock() + seconds, places)
+            self._known[service, None if places else _hour(at)] = (self._clock() + seconds, places)
         while len(self._known) > self._most_services:
             self._known.popitem(last=False)
         return learned
+
+
+def _hour(at: datetime) -> int:
+    return int(at.timestamp() // 3600)
 
 
 def presence(services: Sequence[Service], *, lookback_seconds: float) -> str:

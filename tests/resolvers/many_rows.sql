@@ -85,7 +85,7 @@ from generate_series(0, 299999) n;
 
 insert into alerts (id, name, fingerprint, status, severity, labels, starts_at, ends_at, source, service_id, incident_id,
                     created_at, updated_at)
-select pg_temp.id('a', n), 'alert-' || n % 200, 'fingerprint-' || n % 1000,
+select pg_temp.id('a', n), 'alert-' || n % 200, 'fingerprint-' || n,
        case when n <= 99900 then 'RESOLVED' else 'FIRING' end::alert_status, (select enum_range(null::severity))[1 + n % 4],
        jsonb_build_object('region', 'region-' || n / 7 % 30), pg_temp.at(n * 5), case when n <= 99900 then pg_temp.at(n * 5 + 9) end,
        'alertmanager', pg_temp.id('s', n % 300), pg_temp.id('i', n), pg_temp.at(n * 5), pg_temp.at(n * 5)
@@ -126,6 +126,27 @@ from generate_series(1, 50000) n;
 insert into incident_tasks (id, incident_id, title, assignee_id, created_at, updated_at)
 select pg_temp.id('k', n), pg_temp.id('i', n), 'do it', pg_temp.id('U', n % 100), pg_temp.at(n * 5), pg_temp.at(n * 5)
 from generate_series(1, 50000) n;
+
+insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, incident_id)
+select pg_temp.id('o', n), pg_temp.id('a', n), pg_temp.at(n * 5), pg_temp.at(n * 5), true, pg_temp.id('i', n)
+from generate_series(1, 50000) n;
+
+insert into alert_deliveries (id, source, kind, received_at, processed_at, body, alert_count)
+select pg_temp.id('D', n), 'source-' || n % 50, (select enum_range(null::webhook_kind))[1 + n % 7], pg_temp.at(n * 5),
+       case when n < 49990 then pg_temp.at(n * 5) end, '', 1
+from generate_series(1, 50000) n;
+
+insert into alert_dispositions (delivery_id, position, disposition, alert_id, created_at)
+select pg_temp.id('D', n), 0, (select enum_range(null::alert_disposition))[1 + n % 6], pg_temp.id('a', n), pg_temp.at(n * 5)
+from generate_series(1, 50000) n;
+
+insert into alert_suppressions (id, alert_id, kind, by, starts_at, created_at)
+select pg_temp.id('z', n), pg_temp.id('a', n), 'SILENCE', 'silence', pg_temp.at(n * 5), pg_temp.at(n * 5)
+from generate_series(1, 50000) n;
+
+insert into alert_audits (id, audited_at, deliveries, received, created, updated, duplicate, suppressed, stale, rejected,
+  unaccounted, waiting, ungrouped)
+select pg_temp.id('q', n), pg_temp.at(n * 5), 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0 from generate_series(1, 10000) n;
 
 insert into event_log (position, xid, seq, type, incident_id, service_ids, severity, subject_id, occurred_at, recorded_at)
 select n, '1', n, (select enum_range(null::event_type))[1 + n % 14], pg_temp.id('i', n), array[pg_temp.id('s', n % 300)],

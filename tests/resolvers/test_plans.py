@@ -22,6 +22,7 @@ SMALL = {
     "detection_states",
     "event_log_epochs",
     "event_log_head",
+    "maintenance_windows",
     "service_dependencies",
     "services",
     "slo_states",

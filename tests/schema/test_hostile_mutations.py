@@ -109,6 +109,7 @@ async def ids(api, incident, ada, team) -> dict[str, str]:
 
     about = {"incidentId": incident, "title": "Traffic"}
     deployment = {"service": "payments", "version": "1", "outcome": "IN_PROGRESS"}
+    watched = {"kind": "THRESHOLD", "signal": "ERROR_RATIO", "threshold": 0.1}
     made = {
         "incident": incident,
         "service": await id_of("createService", "service", name="search"),
@@ -119,6 +120,7 @@ async def ids(api, incident, ada, team) -> dict[str, str]:
         "user": ada,
         "team": team,
         "silence": str(uuid4()),
+        "detectionRule": await id_of("createDetectionRule", "detectionRule", name="Errors", **watched),
     }
     return {f"the id of the {thing}": id for thing, id in made.items()}
 

@@ -128,12 +128,19 @@ async def test_what_was_found_is_remembered_longer_than_what_was_not(client, ser
     clock = Clock()
     discovery = Discovery(client, clock=clock)
     both = [Service("checkout"), Service("nobody")]
-    for seconds, calls in ((0, 1), (59, 1), (61, 2), (119, 2), (601, 3)):
+    for seconds, calls in ((0, 1), (14, 1), (16, 2), (29, 2), (601, 3)):
         clock.seconds = seconds
         found = await discovery.places(both, at=END, deadline=soon())
         assert (RATE in found[both[0]], found[both[1]]) == (True, {})
         assert len(server.requests) == calls
     assert "checkout" not in server.requests[1].parameters["query"][0], "only what is not remembered is asked"
+
+
+async def test_a_service_that_was_silent_then_may_speak_now(client, server):
+    discovery = Discovery(client, clock=Clock())
+    for at, calls in ((END - timedelta(days=30), 1), (END - timedelta(days=30), 1), (END, 2)):
+        await discovery.places([Service("nobody")], at=at, deadline=soon())
+        assert len(server.requests) == calls
 
 
 async def test_who_asks_at_the_same_time_waits_for_the_same_answer(client, server):

@@ -1,0 +1,118 @@
+"""Takes alerts in: stored before their sender is told so, and told apart right after."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from secrets import token_hex
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from db.database import Database
+from db.identifiers import new_id
+from domain.alerts import WebhookKind
+from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
+from domain.grouping import GroupingRules
+from domain.webhooks.incoming import Delivery
+
+log = structlog.get_logger("reliability_studio.alerts")
+
+MOST_AT_ONCE: Final = 100
+POLL_SECONDS: Final = 0.5
+_USUAL_RULES: Final = GroupingRules()
+
+
+class Overloaded(Exception):
+    """More deliveries come in than can be stored. Nothing of this one was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a sender is told: the id that its delivery is found by, and what it brought."""
+
+    id: UUID
+    delivery: Delivery
+
+
+class AlertIntake:
+    """Stores deliveries, up to `most_at_once` at the same time, and works them off for as long as `run` does."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime],
+        rules: GroupingRules = _USUAL_RULES,
+        most_at_once: int = MOST_AT_ONCE,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._rules = rules
+        self._most_at_once = most_at_once
+        self._poll_seconds = poll_seconds
+        self._storing = 0
+        self._arrived = asyncio.Event()
+
+    async def take(
+        self, source: str, kind: WebhookKind, body: bytes, headers: Mapping[str, str], *, id: UUID | None = None
+    ) -> Receipt:
+        """Store a delivery; what it brings is committed when this returns.
+
+        Raises ValidationFailed, DatabaseUnavailable and Overloaded, and then nothing is stored.
+        """
+        if self._storing >= self._most_at_once:
+            raise Overloaded
+        at = self._now()
+        received = Received(id=id or new_id(), source=source, kind=kind, body=body, headers=headers, at=at)
+        self._storing += 1
+        try:
+            delivery = await read(received)
+            require_good(delivery)
+            await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
+        finally:
+            self._storing -= 1
+        self._arrived.set()
+        return Receipt(received.id, delivery)
+
+    async def run(self) -> None:
+        """Work off what was stored, by this process or another, until cancelled."""
+        while True:
+            self._arrived.clear()
+            try:
+                await self._work_off()
+            except DomainError as error:
+                log.warning("alerts could not be processed, trying again", reason=error.code)
+                await asyncio.sleep(self._poll_seconds)
+            await self._wait()
+
+    async def _work_off(self) -> None:
+        most = BATCH_DELIVERIES
+        while True:
+            work = partial(process, rules=self._rules, most=most)
+            try:
+                if await self._database.transact(work, now=self._now()) is None:
+                    return
+                most = BATCH_DELIVERIES
+            except (DatabaseUnavailable, DeadlineExceeded, Conflict):
+                raise  # It passes.
+            except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.
+                if most == 1:
+                    await self._put_aside(error)
+                most = 1
+
+    async def _put_aside(self, error: Exception) -> None:
+        reference = token_hex(6)
+        log.error("a delivery of alerts could not be processed", reference=reference, exc_info=error)
+        await self._database.transact(partial(count_attempt, reference=reference), now=self._now())
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,78 @@
+"""The statements that tell alerts apart, a batch of deliveries at a time."""
+
+ALERTS_LOCK = 0x5253_0004  # That of the transaction that tells alerts apart.
+
+WAITING_DELIVERIES_SQL = """
+select id, source, kind::text, received_at, body, headers, alert_count from (
+  select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before,
+    sum(alert_count) over (order by received_at, id) - alert_count as alerts_before
+  from (
+    select * from alert_deliveries where processed_at is null order by received_at, id limit :most
+  ) waiting
+) sized
+where bytes_before < :most_bytes and alerts_before < :most_alerts
+order by received_at, id
+"""
+"""The oldest deliveries that nobody has looked at: a batch of them, and always at least one."""
+
+KNOWN_ALERTS_SQL = """
+select alerts.id, alerts.source, alerts.fingerprint, alerts.occurrences, alerts.name, alerts.severity::text,
+  alerts.labels, alerts.annotations, alerts.generator_url, alerts.group_key,
+  coalesce(newest.starts_at, alerts.starts_at) as newest_starts_at,
+  case when newest.id is null then alerts.ends_at else newest.ends_at end as newest_ends_at,
+  coalesce(newest.is_over, alerts.status = 'RESOLVED') as newest_is_over,
+  coalesce(newest.has_fired, true) as newest_has_fired
+from unnest(cast(:sources as text[]), cast(:fingerprints as text[])) as told(source, fingerprint)
+join alerts on alerts.source = told.source and alerts.fingerprint = told.fingerprint
+left join lateral (
+  select * from alert_occurrences where alert_id = alerts.id order by starts_at desc limit 1
+) newest on true
+"""
+
+KNOWN_OCCURRENCES_SQL = """
+select occurrences.alert_id, occurrences.starts_at, occurrences.ends_at, occurrences.is_over, occurrences.has_fired
+from unnest(cast(:alert_ids as uuid[]), cast(:starts as timestamptz[])) as told(alert_id, starts_at)
+join alert_occurrences occurrences
+  on occurrences.alert_id = told.alert_id and occurrences.starts_at = told.starts_at
+"""
+
+WRITE_ALERTS_SQL = """
+insert into alerts (id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels,
+  annotations, generator_url, group_key, created_at, updated_at)
+select id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels, annotations,
+  generator_url, group_key, :now, :now
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, source text, fingerprint text, status alert_status,
+  starts_at timestamptz, ends_at timestamptz, occurrences integer, name text, severity severity, labels jsonb,
+  annotations jsonb, generator_url text, group_key text)
+on conflict (source, fingerprint) do update set
+  status = excluded.status, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
+  occurrences = excluded.occurrences, name = excluded.name, severity = excluded.severity, labels = excluded.labels,
+  annotations = excluded.annotations, generator_url = excluded.generator_url, group_key = excluded.group_key,
+  updated_at = excluded.updated_at
+"""
+
+WRITE_OCCURRENCES_SQL = """
+insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, has_fired)
+select id, alert_id, starts_at, ends_at, is_over, has_fired
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, alert_id uuid, starts_at timestamptz,
+  ends_at timestamptz, is_over boolean, has_fired boolean)
+on conflict (alert_id, starts_at) do update set
+  ends_at = excluded.ends_at, is_over = excluded.is_over, has_fired = excluded.has_fired
+"""
+
+WRITE_DISPOSITIONS_SQL = """
+insert into alert_dispositions (delivery_id, position, disposition, reason, alert_id, created_at)
+select delivery_id, position, disposition, reason, alert_id, :now
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(delivery_id uuid, position integer,
+  disposition alert_disposition, reason text, alert_id uuid)
+"""
+
+COUNT_ATTEMPT_SQL = """
+update alert_deliveries set attempts = attempts + 1
+where id = (select id from alert_deliveries where processed_at is null order by received_at, id limit 1)
+returning id, attempts, alert_count
+"""
+
+MARK_PROCESSED_SQL = """
+update alert_deliveries set processed_at = :now where id = any(cast(:ids as uuid[])) and processed_at is null
+"""
