@@ -116,7 +116,8 @@ async def update(tx: Transaction, hypothesis_id: UUID, wanted: HypothesisChanges
     if status is not hypothesis["status"]:
         # What people say of a cause is kept as the truth that analyses are measured by.
         values["judged_at"] = tx.now if status in _VERDICTS else None
-    changes = changes_of(await tx.update(investigation_hypotheses, hypothesis, **values))
+    written = await tx.update(investigation_hypotheses, hypothesis, **values)
+    changes = [change for change in changes_of(written) if change.column != "judged_at"]  # that the status tells
     if changes:
         title = values.get("title", hypothesis["title"])
         await record(
