@@ -1,6 +1,7 @@
 """From evidence to an answer: each stage a pure function, in the order in which a person would go about it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from domain.correlation import RootCauseKind
@@ -9,16 +10,20 @@ from engines.correlation.confidence import confidences
 from engines.correlation.evidence import Evidence
 from engines.correlation.findings import Analysis, Finding, RootCause, ScoreComponent
 from engines.correlation.impact import impacts
+from engines.correlation.log_novelty import log_findings
 from engines.correlation.metric_anomalies import metric_findings
 from engines.correlation.neighbours import incident_links
 from engines.correlation.propagation import Graph, graph_of
 from engines.correlation.scoring import Candidate, candidates
-from engines.correlation.trace_anomalies import trace_findings
+from engines.correlation.trace_shapes import change_findings
+from engines.correlation.trace_times import time_findings
+from engines.correlation.visits import Visits
 
 ENGINE_VERSION: Final = "1.0.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
 MOST_CAUSES: Final = 20
+UNCONFIRMED: Final = 0.5
 DIGITS: Final = 6
 """Numbers of the answer are rounded, so that a sum in another order is the same answer."""
 
@@ -48,13 +53,36 @@ def analyse(evidence: Evidence) -> Analysis:
 
 def findings(evidence: Evidence, graph: Graph) -> list[Finding]:
     """Everything out of the ordinary, in the order of ids."""
-    symptoms = [*metric_findings(evidence, graph), *trace_findings(evidence)]
+    traced = _trace_findings(evidence)
+    symptoms = [*_against_traces(metric_findings(evidence, graph), traced, evidence), *log_findings(evidence), *traced]
     onsets: dict[str, float] = {}
     for finding in symptoms:
         if finding.onset is not None:
             onsets[finding.service] = min(finding.onset, onsets.get(finding.service, finding.onset))
     every = [*symptoms, *deployment_findings(evidence, onsets), *alert_findings(evidence)]
     return sorted(every, key=lambda finding: finding.id)
+
+
+def _trace_findings(evidence: Evidence) -> list[Finding]:
+    """Everything that changed in visits; nothing where there are no traces."""
+    if evidence.traces is None or not len(evidence.traces.visit_entry):
+        return []
+    visits = Visits(evidence, evidence.traces)
+    return [*change_findings(visits), *time_findings(visits)]
+
+
+def _against_traces(metrics: list[Finding], traced: list[Finding], evidence: Evidence) -> list[Finding]:
+    """Latencies count half where there are traces of the service that show no time lost in it or on the way to it:
+    then it waits for others.
+    """
+    seen = {entry.service for entry in evidence.traces.entries} if evidence.traces is not None else set()
+    slow = {finding.service for finding in traced if finding.cause is RootCauseKind.LATENCY}
+    return [
+        replace(finding, strength=finding.strength * UNCONFIRMED)
+        if finding.cause is RootCauseKind.LATENCY and finding.service in seen - slow
+        else finding
+        for finding in metrics
+    ]
 
 
 def _causes(evidence: Evidence, ranked: Sequence[Candidate], found: Sequence[Finding]) -> tuple[RootCause, ...]:

@@ -30,7 +30,8 @@ def impacts(
         for dependent, distance in graph.reached_by(service).items():
             dependents[dependent] = min(distance, dependents.get(dependent, distance))
     found = []
-    for service in sorted({*centre, *dependents, *(finding.service for finding in findings)}):
+    burning = {burn.service for burn in evidence.burns if burn.burn_rate > 1}
+    for service in sorted({*centre, *dependents, *burning, *(finding.service for finding in findings)}):
         impact = _impact(service, evidence, findings, service in centre, dependents.get(service))
         if impact is not None:
             found.append(impact)

@@ -132,40 +132,41 @@ def _shares(found: list[Anomaly], evidence: Evidence, graph: Graph) -> list[floa
     rates = _rates(evidence)
     amounts = _amounts(found, evidence, rates)
     below = graph.reached_from(alerting)
-    whole: dict[Signal, float] = {}
-    for (service, signal), amount in amounts.items():
+    whole: dict[RootCauseKind, float] = {}
+    for (service, kind), amount in amounts.items():
         if service in below:
-            whole[signal] = max(amount, whole.get(signal, 0.0))
-    for (service, signal), amount in amounts.items():
-        if service == alerting and amount > 0:
-            whole[signal] = amount
-    if Signal.ERROR_RATIO in whole:
-        whole[Signal.ERROR_RATIO] = max(whole[Signal.ERROR_RATIO], LEAST_ERRORS * rates.get(alerting, 0.0))
+            whole[kind] = max(amount, whole.get(kind, 0.0))
+    for kind in list(whole):
+        whole[kind] = amounts.get((alerting, kind), 0.0) or whole[kind]
+    if RootCauseKind.ERRORS in whole:
+        whole[RootCauseKind.ERRORS] = max(whole[RootCauseKind.ERRORS], LEAST_ERRORS * rates.get(alerting, 0.0))
     return [_share(anomaly, amounts, whole) for anomaly in found]
 
 
-def _share(anomaly: Anomaly, amounts: dict[tuple[str, Signal], float], whole: dict[Signal, float]) -> float:
-    amount = amounts.get((anomaly.series.service, anomaly.series.signal))
-    of = whole.get(anomaly.series.signal, 0.0)
+def _share(
+    anomaly: Anomaly, amounts: dict[tuple[str, RootCauseKind], float], whole: dict[RootCauseKind, float]
+) -> float:
+    kind = anomaly.series.signal.kind
+    amount = amounts.get((anomaly.series.service, kind))
+    of = whole.get(kind, 0.0)
     return 1.0 if amount is None or of <= 0 else min(1.0, amount / of)
 
 
-def _amounts(found: list[Anomaly], evidence: Evidence, rates: dict[str, float]) -> dict[tuple[str, Signal], float]:
-    """Errors in a second, and seconds of waiting in a second, by service and signal of each anomaly of these kinds.
+def _amounts(
+    found: list[Anomaly], evidence: Evidence, rates: dict[str, float]
+) -> dict[tuple[str, RootCauseKind], float]:
+    """Errors in a second, and seconds of waiting in a second, of each service that has anomalies of these kinds.
 
-    Waiting is told by the mean latency where it is known: quantiles do not add up.
+    Waiting is told by the mean latency where it is known, because quantiles do not add up; else by the largest.
     """
     with_mean = {series.service for series in evidence.series if series.signal is Signal.LATENCY_MEAN}
-    means = {
-        anomaly.series.service: anomaly.change for anomaly in found if anomaly.series.signal is Signal.LATENCY_MEAN
-    }
-    amounts = {}
+    amounts: dict[tuple[str, RootCauseKind], float] = {}
     for anomaly in found:
         service, signal = anomaly.series.service, anomaly.series.signal
         if signal.kind in (RootCauseKind.ERRORS, RootCauseKind.LATENCY):
-            is_latency = signal.kind is RootCauseKind.LATENCY
-            change = means.get(service, 0.0) if is_latency and service in with_mean else anomaly.change
-            amounts[service, signal] = max(0.0, change) * rates.get(service, 1.0)
+            counts = signal.kind is RootCauseKind.ERRORS or service not in with_mean or signal is Signal.LATENCY_MEAN
+            amount = max(0.0, anomaly.change) * rates.get(service, 1.0) if counts else 0.0
+            amounts[service, signal.kind] = max(amount, amounts.get((service, signal.kind), 0.0))
     return amounts
 
 

@@ -27,9 +27,9 @@ FAMILY_WEIGHTS: Final = {
     "traffic": 0.25,  # goes where callers send it
 }
 """How directly a family of signals speaks about the service it is measured at."""
-SYMPTOMS_WEIGHT: Final = 0.25
+SYMPTOMS_WEIGHT: Final = 0.1
 ORIGIN_WEIGHT: Final = 1.0
-EXPLAINS_WEIGHT: Final = 0.5
+EXPLAINS_WEIGHT: Final = 1.0
 REACHES_WEIGHT: Final = 0.25
 OTHER_KINDS_WEIGHT: Final = 0.5
 ALERT_WEIGHT: Final = 0.25
@@ -142,7 +142,7 @@ def _candidate(
     components.append(_origin(service, kind, symptoms, graph))
     components += _explains(service, kind, symptoms, graph)
     alerting = [name for name in evidence.services if name in graph.reached_by(service)]
-    if alerting:
+    if alerting and _may_cause(kind, alerting[0], symptoms):
         components.append(
             ScoreComponent(
                 "reaches the alert",
@@ -164,6 +164,12 @@ def _candidate(
         )
     components += _alerted(service, kind, findings)
     return Candidate(service, kind, tuple(component for component in components if component.value > 0))
+
+
+def _may_cause(kind: RootCauseKind, alerting: str, symptoms: Symptoms) -> bool:
+    """Whether a kind of cause explains what the alerting service shows, if it shows anything."""
+    shown = [theirs for theirs in _EXPLAINING if symptoms.amount(alerting, theirs) > 0]
+    return not shown or any(kind is theirs or kind in _EXPLAINING[theirs] for theirs in shown)
 
 
 def _origin(service: str, kind: RootCauseKind, symptoms: Symptoms, graph: Graph) -> ScoreComponent:

@@ -10,6 +10,8 @@ ORDINARY: Final = 3.0
 """Robust standard deviations within which a value is ordinary: among a few hundred looked at, hardly one is beyond."""
 HALF_STRENGTH: Final = 3.0
 """How many beyond ORDINARY it takes to be half convinced."""
+MOST_SHARE: Final = 0.95
+"""What always happened may be missing once in twenty: anything can get lost on its way to us."""
 _MAD_TO_DEVIATION: Final = 1.4826  # of a normal distribution
 _QUANTILE: Final = 0.95
 _QUANTILE_TO_DEVIATION: Final = 1 / 1.645
@@ -66,7 +68,8 @@ def share_change(before: float, after: float, of_before: float, of_after: float,
     share = (before + after) / (of_before + factor * of_after)
     if share <= 0:
         return 0.0
-    expected_before, expected_after = min(share, 1.0) * of_before, min(share * factor, 1.0) * of_after
+    expected_before = min(share, MOST_SHARE) * of_before
+    expected_after = min(share * factor, MOST_SHARE) * of_after
     deviance = _part(before, expected_before) + _part(of_before - before, of_before - expected_before)
     deviance += _part(after, expected_after) + _part(of_after - after, of_after - expected_after)
     sign = 1.0 if after > expected_after else -1.0
