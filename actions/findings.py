@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
 import orjson
 
 from domain.correlation import CorrelationKind
@@ -117,7 +118,8 @@ def _name(finding: Finding) -> str:
 
 
 def _written(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    # Columns of tables are not contiguous, which orjson leaves to us.
+    return orjson.dumps(value, default=np.ndarray.tolist, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _link(source: Source, explore: Explore) -> str | None:

@@ -101,11 +101,10 @@ async def test_when_a_server_is_killed_another_takes_the_run_over(
     api: Api, loki: LocalLoki, incident: str, database_url: str
 ) -> None:
     loki.hangs = True
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.actions.analysing_server", database_url, loki.url, cwd=ROOT
-    )
+    program = ("-m", "tests.actions.analysing_server", database_url, loki.url, api.now.isoformat())
+    server = await asyncio.create_subprocess_exec(sys.executable, *program, cwd=ROOT)
     try:
-        await until(lambda: _has(api, incident, ["RUNNING"]), timeout_seconds=60)
+        await until(lambda: _has(api, incident, ["RUNNING"]), timeout_seconds=25)
     finally:
         server.kill()
         await server.wait()
