@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check bench bench-subscriptions chaos demo schema migration lock clean
+.PHONY: help setup run explorer test check bench bench-subscriptions chaos demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ chaos: $(VENV)/.development ## Kill servers, connections and Postgres for a whil
 
 demo: setup ## Load the demo shop into the database (can be repeated)
 	@$(BIN)/reliability-studio demo
+
+stack: setup ## Start the whole stack without Docker, with a demo shop to break (STACK_ARGS="--check", "--free-ports", "--help")
+	@$(BIN)/python -m deploy.stack $(STACK_ARGS)
+
+dashboards: setup ## Write grafana/dashboards/*.json anew
+	@$(BIN)/python -m grafana.write
 
 schema: setup ## Print the GraphQL schema into schema.graphql
 	@$(BIN)/reliability-studio schema > schema.graphql

@@ -39,20 +39,34 @@ _QUESTIONS: Mapping[Backend, Callable[[Transport], Dependency]] = {
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Clients of what is configured, and how each is asked whether it is there."""
+    """Clients of what is configured, how each is asked whether it is there, and what cannot work as configured."""
 
     telemetry: Telemetry
     dependencies: tuple[Dependency, ...]
+    misconfigured: Mapping[str, TelemetryNotConfigured]
 
 
 @asynccontextmanager
-async def open_backends(settings: Settings, observer: Observer | None = None) -> AsyncGenerator[Backends]:
-    """Clients for the backends that the settings name; connects to nothing yet. Raises TelemetryNotConfigured."""
+async def open_backends(
+    settings: Settings, observer: Observer | None = None, *, strict: bool = True
+) -> AsyncGenerator[Backends]:
+    """Clients for the backends that the settings name; connects to nothing yet.
+
+    Raises TelemetryNotConfigured for the first that cannot work as it is configured. Without `strict` these are left
+    out, and told.
+    """
     async with AsyncExitStack() as stack:
         transports: dict[Backend, dict[str, Transport]] = {}
+        misconfigured: dict[str, TelemetryNotConfigured] = {}
         for backend in Backend:
             for name in settings.backends(backend):
-                transport = await stack.enter_async_context(open_transport(settings, backend, name, observer))
+                try:
+                    transport = await stack.enter_async_context(open_transport(settings, backend, name, observer))
+                except TelemetryNotConfigured as error:
+                    if strict:
+                        raise
+                    misconfigured[_shown_name(backend, name)] = error
+                    continue
                 transports.setdefault(backend, {})[name] = transport
         telemetry = Telemetry(
             prometheus=_instances(transports, Backend.PROMETHEUS, Prometheus),
@@ -64,7 +78,7 @@ async def open_backends(settings: Settings, observer: Observer | None = None) ->
             loki=_instances(transports, Backend.LOKI, Loki),
             alertmanager=_instances(transports, Backend.ALERTMANAGER, Alertmanager),
         )
-        yield Backends(telemetry, _dependencies(transports))
+        yield Backends(telemetry, _dependencies(transports), misconfigured)
 
 
 @asynccontextmanager
@@ -86,16 +100,21 @@ def _instances(transports: Transports, backend: Backend, client: Callable[[Trans
 
 
 def _dependencies(transports: Transports) -> tuple[Dependency, ...]:
-    """How each instance is asked whether it is there. The default ones bear the backend's own name."""
+    """How each instance is asked whether it is there."""
     return tuple(
         replace(
             _QUESTIONS[backend](transport),
-            name=str(backend) if instance == DEFAULT else f"{backend}/{instance}",
+            name=_shown_name(backend, instance),
             circuit_state=partial(_circuit_state, transport),
         )
         for backend, ways in transports.items()
         for instance, transport in ways.items()
     )
+
+
+def _shown_name(backend: Backend, instance: str) -> str:
+    """The default instances bear the backend's own name."""
+    return str(backend) if instance == DEFAULT else f"{backend}/{instance}"
 
 
 def _circuit_state(transport: Transport) -> CircuitState:

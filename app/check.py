@@ -15,7 +15,6 @@ from db.embedded import EmbeddedPostgresError
 from domain.errors import DatabaseUnavailable
 from domain.health import ComponentHealth, HealthStatus
 from migrations.upgrade import current, head
-from telemetry_clients.errors import TelemetryNotConfigured
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -85,15 +84,13 @@ async def _check_backends(settings: Settings, known: Catalog) -> tuple[list[Find
         if not settings.backends(name)
     }
     signals: list[SignalFinding] = []
-    try:
-        async with open_backends(settings) as backends:
-            for component in await _ask(*backends.dependencies):
-                findings[component.name] = _finding(component)
-            if backends.telemetry.prometheus:
-                signals = await survey(backends.telemetry, known)
-    except TelemetryNotConfigured as error:
-        name = error.backend.lower()
-        findings[name] = Finding(name, False, remark=error.message)
+    async with open_backends(settings, strict=False) as backends:
+        for name, error in backends.misconfigured.items():
+            findings[name] = Finding(name, False, remark=error.message)
+        for component in await _ask(*backends.dependencies):
+            findings[component.name] = _finding(component)
+        if backends.telemetry.prometheus:
+            signals = await survey(backends.telemetry, known)
     return list(findings.values()), signals
 
 

@@ -49,7 +49,7 @@ ROUNDS = 30
 
 async def run(console: Console, rounds: int = ROUNDS) -> bool:
     """Measure and print. True where every limit was kept."""
-    async with EmbeddedPostgres(CACHE / "telemetry") as postgres, backend() as url, silent() as hanging:
+    async with EmbeddedPostgres(CACHE / "dashboard") as postgres, backend() as url, silent() as hanging:
         await upgrade(postgres.url)
         await _fill(postgres.url)
         settings = Settings.model_validate({"prometheus_url": url, "loki_url": hanging})

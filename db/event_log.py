@@ -29,7 +29,8 @@ event_log_head = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
     Column("epoch", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("position", BigInteger, nullable=False, server_default=text("0")),
-    # Which Postgres wrote it last: its system identifier and timeline, which a restored or promoted one has not.
+    # Which Postgres wrote it last: its system identifier, timeline, database and table, not all of which a restored or
+    # promoted one has.
     Column("cluster", Text),
     CheckConstraint("id = 1", name="single_row"),
 )
@@ -102,9 +103,14 @@ from head, pg_notify($1, '') returning event_log_head.epoch, event_log_head.posi
 """Gives the log another identity from its newest position on, tells channel $1, and remembers the cluster $2."""
 
 CLUSTER_SQL = """
-select system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) from pg_control_system()
+select concat_ws('/',
+  system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8), d.oid, 'event_log_head'::regclass::oid
+)
+from pg_control_system(), pg_database d where d.datname = current_database()
 """
-"""Which Postgres this is: the cluster, and the timeline that it is on."""
+"""Which Postgres this is: the cluster, the timeline that it is on, the database, and the table, which pg_restore makes
+anew.
+"""
 
 REMEMBERED_SQL = "select epoch, position, cluster from event_log_head"
 REMEMBER_SQL = "update event_log_head set cluster = $1"

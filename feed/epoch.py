@@ -2,8 +2,9 @@
 
 A database that was restored from a backup, or a standby that was promoted before it had everything, lacks the newest
 events, and gives their positions to others. So whoever relays makes sure, before anything else, that the log was last
-written by the Postgres that holds it now, by what that says of itself: its system identifier, and the timeline, which
-every recovery to a point in time and every promotion begins anew. A log that begins another epoch goes on from the one
+written by the Postgres that holds it now, by what that says of itself: its system identifier, the timeline, which every
+recovery to a point in time and every promotion begins anew, and the numbers of the database and of a table, which
+pg_restore makes anew, be it on the same server. A log that begins another epoch goes on from the one
 before: a cursor from before the change stays good, and one from after it is refused.
 
 A copy of the files of a stopped Postgres looks like the original. A server that runs on while one is put back knows

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 import strawberry
@@ -18,10 +18,8 @@ from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from schema.telemetry import MetricPoint, MetricSeries, remark
+from schema.telemetry import MetricPoint, MetricSeries, given, remark
 from telemetry_clients.loki.answers import LogSeries
-
-T = TypeVar("T")
 
 Needed = strawberry.Parent[Mapping[str, Any]]
 Search = Annotated[str | None, strawberry.argument(description="Only lines that contain this text as it stands.")]
@@ -81,7 +79,7 @@ async def service_logs(
 ) -> list[LogEntry] | None:
     """The lines of the service with the needed `name`, `selectors` and `instance`."""
     service = LoggedService.of(needed["name"], needed["selectors"], needed["instance"])
-    wanted = Wanted(range.from_, range.to, _given(search), _levels(level), _first(first, USUAL_LINES))
+    wanted = Wanted(range.from_, range.to, given(search), _levels(level), _first(first, USUAL_LINES))
     return _entries(info, await service_lines(info.context, service, wanted))
 
 
@@ -100,7 +98,7 @@ async def incident_logs(
     start, end = (range.from_, range.to) if range else incident_range(needed, info.context.now)
     instances = needed["instances"]
     services = [LoggedService.of(name, selectors, instances[name]) for name, selectors in needed["selectors"].items()]
-    wanted = Wanted(start, end, _given(search), _levels(level), _first(first, USUAL_LINES))
+    wanted = Wanted(start, end, given(search), _levels(level), _first(first, USUAL_LINES))
     return _entries(info, await lines_of_all(info.context, services, wanted))
 
 
@@ -131,7 +129,7 @@ async def loki_query(
 ) -> LogQueryResult | None:
     """What LogQL that somebody wrote returns."""
     count = _first(first, USUAL_LINES)
-    found = await query_lines(info.context, query, range.from_, range.to, count, _given(instance))
+    found = await query_lines(info.context, query, range.from_, range.to, count, given(instance))
     if found.series is not None:
         return plain(LogQueryResult(streams=None, series=[_series(query, series) for series in found.series]))
     streams: dict[bytes, LogStream] = {}
@@ -164,18 +162,14 @@ async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) ->
             yield Told(_entry(line), missed)
 
 
-def _given(argument: T | None) -> T | None:
-    return None if argument is strawberry.UNSET else argument
-
-
 def _first(argument: int | None, usual: int) -> int:
-    given = _given(argument)
-    return usual if given is None else given
+    wanted = given(argument)
+    return usual if wanted is None else wanted
 
 
 def _levels(argument: Sequence[LogLevel] | None) -> frozenset[LogLevel] | None:
-    given = _given(argument)
-    return None if given is None else frozenset(given)
+    wanted = given(argument)
+    return None if wanted is None else frozenset(wanted)
 
 
 def _entries(info: strawberry.Info[RequestContext], found: FoundLines) -> list[LogEntry]:

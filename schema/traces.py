@@ -1,7 +1,7 @@
 """Traces, as clients see them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import strawberry
 
@@ -26,10 +26,8 @@ from resolvers.traces import (
 )
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from schema.telemetry import remark
+from schema.telemetry import given, remark
 from telemetry_clients.tempo import normal_trace_id
-
-T = TypeVar("T")
 
 Needed = strawberry.Parent[Mapping[str, Any]]
 ErrorsOnly = Annotated[
@@ -130,7 +128,7 @@ class Trace:
         tree = await self._fetched(info.context)
         if tree is None:
             return None
-        nodes = ordered_spans(tree, _given(order_by) or SpanOrder.START, first=_given(first))
+        nodes = ordered_spans(tree, given(order_by) or SpanOrder.START, first=given(first))
         return plain(_spans(nodes, tree))
 
     @strawberry.field(description="The spans that the root waited for, in the order of time. Costs what `spans` costs.")
@@ -169,10 +167,10 @@ async def service_traces(
         range.from_,
         range.to,
         now=info.context.now,
-        errors_only=bool(_given(errors_only)),
-        min_duration_seconds=_given(min_duration_seconds),
-        first=_given(first),
-        order=_given(order_by) or TraceOrder.START,
+        errors_only=bool(given(errors_only)),
+        min_duration_seconds=given(min_duration_seconds),
+        first=given(first),
+        order=given(order_by) or TraceOrder.START,
     )
     kept = await traces_of_service(info.context, needed["selector"], needed["instance"], question)
     return [_trace(trace) for trace in kept]
@@ -200,10 +198,10 @@ async def incident_traces(
         start,
         end,
         now=context.now,
-        errors_only=bool(_given(errors_only)),
-        min_duration_seconds=_given(min_duration_seconds),
-        first=_given(first),
-        order=_given(order_by) or TraceOrder.START,
+        errors_only=bool(given(errors_only)),
+        min_duration_seconds=given(min_duration_seconds),
+        first=given(first),
+        order=given(order_by) or TraceOrder.START,
     )
     services = [(instance, name) for instance, name in needed["services"]]
     kept, failures = await traces_of_services(context, services, question)
@@ -250,10 +248,10 @@ class TraceQueries:
             range.from_,
             range.to,
             now=info.context.now,
-            first=_given(first),
-            order=_given(order_by) or TraceOrder.START,
+            first=given(first),
+            order=given(order_by) or TraceOrder.START,
         )
-        kept = await traces_of_query(info.context, query, _given(instance), question)
+        kept = await traces_of_query(info.context, query, given(instance), question)
         return [_trace(trace) for trace in kept]
 
 
@@ -270,10 +268,6 @@ def _whole_trace(trace_id: str, tree: TraceTree) -> Trace:
         error_count=tree.error_count,
         tree=tree,
     )
-
-
-def _given(argument: T | None) -> T | None:
-    return None if argument is strawberry.UNSET else argument
 
 
 def _trace(kept: KeptTrace) -> Trace:

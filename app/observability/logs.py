@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
-import stamina
 import structlog
 from starlette.types import Scope
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -50,7 +49,6 @@ def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(least, logging.INFO))
-    stamina.instrumentation.set_on_retry_hooks(())  # Retries are counted; during an outage each is a line too many.
     # What they say at level info is about every request, or said better by ourselves.
     for library in ("uvicorn", "httpx", "httpcore", "alembic", "sqlalchemy"):
         logging.getLogger(library).setLevel(max(least, logging.WARNING))

@@ -28,6 +28,9 @@ from telemetry_clients.transport.http import HTTPClient
 from telemetry_clients.transport.observer import Observer
 from telemetry_clients.transport.retries import RETRIED_STATUSES, Retries, RetryBudget, Transient
 
+# The observer hears of retries. stamina would tell of them too: during an outage, each is a line too many.
+stamina.instrumentation.set_on_retry_hooks(())
+
 OK = "OK"
 NOT_FOUND = "NOT_FOUND"
 CANCELLED = "CANCELLED"

@@ -13,6 +13,7 @@ import pytest
 
 from db.database import Database
 from db.embedded import EmbeddedPostgres
+from db.embedded_programs import find_account, find_programs
 from domain.errors import InvalidCursor
 from feed.cursor import Cursor, decode
 from feed.epoch import begin_epoch
@@ -27,17 +28,23 @@ SETTINGS = {"fsync": "off", "autovacuum": "off", "restore_command": "false"}
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[Feed]:
     """A Postgres on this folder, with a log that is followed, and a relay."""
-    async with EmbeddedPostgres(folder, settings=SETTINGS) as server:
-        await upgrade(server.url)
-        database = await Database.connect(server.url)
-        try:
-            feed = Feed(database, server.url)
-            async with running(feed.relay, feed.log, feed.hub):
-                await until(lambda: feed.relay.state.is_leader)
-                await feed.log.started()
-                yield feed
-        finally:
-            await database.close()
+    async with EmbeddedPostgres(folder, settings=SETTINGS) as server, followed(server.url) as feed:
+        yield feed
+
+
+@asynccontextmanager
+async def followed(url: str) -> AsyncIterator[Feed]:
+    """The log of a database, which is followed, and a relay."""
+    await upgrade(url)
+    database = await Database.connect(url)
+    try:
+        feed = Feed(database, url)
+        async with running(feed.relay, feed.log, feed.hub):
+            await until(lambda: feed.relay.state.is_leader)
+            await feed.log.started()
+            yield feed
+    finally:
+        await database.close()
 
 
 @pytest.fixture
@@ -128,6 +135,29 @@ async def test_a_database_that_was_recovered_to_a_point_in_time_is_another_log_b
     await _run("cp", "-a", folder / "cluster" / "PG_VERSION", folder / "cluster" / "recovery.signal")
     async with started(folder) as feed:
         await goes_on_from_before_and_not_from_after(feed, cursors)
+
+
+@pytest.mark.parametrize("place", ["the same database", "another database"])
+async def test_a_dump_that_was_restored_on_the_same_server_is_another_log_by_itself(folder: Path, place: str) -> None:
+    dump = _backup(folder)
+    async with EmbeddedPostgres(folder, settings=SETTINGS) as server:
+        programs = find_programs(find_account(folder / "cluster"), folder)
+        async with followed(server.url) as feed:
+            await feed.write(3)
+            await feed.has_logged(3)
+            cursors = {"before": await feed.now()}
+            await _run(programs / "pg_dump", "--format=custom", "--file", dump, server.url)
+            await feed.write(2)
+            await feed.has_logged(5)
+            cursors["after"] = await feed.now()
+        url = server.url
+        if place == "another database":
+            await run_sql(server.url, "create database restored")
+            url = server.url_of("restored")
+        await _run(programs / "pg_restore", "--clean", "--if-exists", "--exit-on-error", "--dbname", url, dump)
+        dump.unlink()
+        async with followed(url) as feed:
+            await goes_on_from_before_and_not_from_after(feed, cursors)
 
 
 async def test_a_database_that_only_restarted_is_the_same_log(folder: Path) -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from tests.http.event_stream import listen
 from tests.http.graphql_socket import connect, open_incident
+from tests.schema.prometheus_backend import PrometheusBackend
 from tests.servers import ServerProcess
 from tests.telemetry_clients.local_server import Request, http_answer, local_server
+from tests.telemetry_clients.loki_server import local_loki
+from tests.telemetry_clients.tempo_server import StoredTrace, TempoServer, trace_id
 from tests.waiting import until
 
 IDS = "multipart/mixed, application/json"
@@ -99,12 +102,12 @@ async def slow_http(server_of_slow: ServerProcess) -> AsyncIterator[httpx.AsyncC
 
 @asynccontextmanager
 async def failing(database_url: str, answer: bytes | None) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of a server of its own, whose Prometheus says this, or nothing; it takes 1 s for a request."""
+    """A client of a server of its own, whose Prometheus says this, or nothing: then a request takes 1 s."""
     async with slow_prometheus() as slow:
         if answer is not None:
             slow.answer = answer
             slow.may_answer.set()
-        settings = {"PROMETHEUS_URL": slow.url, "OPERATION_TIMEOUT_SECONDS": "1"}
+        settings = {"PROMETHEUS_URL": slow.url, "OPERATION_TIMEOUT_SECONDS": "1" if answer is None else "20"}
         async with (
             ServerProcess(DATABASE_URL=database_url, **settings) as running,
             httpx.AsyncClient(base_url=running.url, timeout=20) as client,
@@ -332,3 +335,61 @@ async def test_defer_where_it_makes_no_sense_is_refused(query: str, http: httpx.
 
     codes = {error["extensions"]["code"] for error in answer.json()["errors"]}
     assert codes == {"GRAPHQL_VALIDATION_FAILED"}
+
+
+DEFERRED_TELEMETRY = """
+query($range: TimeRange!) {
+  incidents(first: 1, filter: { search: "Checkout answers slowly" }) {
+    nodes {
+      title
+      ... @defer(label: "metrics") { metrics(range: $range) { name ... @defer(label: "points") { points { value } } } }
+      ... @defer(label: "logs") { logs(range: $range) { line } }
+      ... @defer(label: "traces") { traces(range: $range) { traceId spans { operation } } }
+    }
+  }
+}
+"""
+HOUR = {"range": {"from": "2026-03-01T11:00:00Z", "to": "2026-03-01T12:00:00Z"}}
+NOON_SECONDS = 1772366400
+
+
+@asynccontextmanager
+async def three_backends(database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of a server that asks a Prometheus with a remark, a Loki and a Tempo."""
+    has = [{"__name__": "http_server_request_duration_seconds_count", "service": "checkout"}]
+    prometheus = PrometheusBackend(has, samples=[(NOON_SECONDS, "0.5")], warnings=["a remark"])
+    tempo = TempoServer([StoredTrace(trace_id(1), NOON_SECONDS - 60, 100, ["checkout"])])
+    async with local_loki() as loki, local_server(prometheus) as prometheus_server, local_server(tempo) as tempo_server:
+        loki.label_values = {"service_name": ["checkout"]}
+        loki.lines.append(((NOON_SECONDS - 30) * 10**9, {"service_name": "checkout"}, "order refused"))
+        settings = {"PROMETHEUS_URL": prometheus_server.url, "LOKI_URL": loki.url, "TEMPO_URL": tempo_server.url}
+        async with (
+            ServerProcess(DATABASE_URL=database_url, **settings) as running,
+            httpx.AsyncClient(base_url=running.url, timeout=20) as client,
+        ):
+            yield client
+
+
+async def test_metrics_logs_and_traces_come_in_parts_and_remarks_with_the_last(
+    served_database_url: str, server: ServerProcess
+) -> None:
+    async with three_backends(served_database_url) as http:
+        async with parts_of(http, IDS, DEFERRED_TELEMETRY, **HOUR) as parts:
+            in_parts = [part async for part in parts]
+        async with listen(http, DEFERRED_TELEMETRY, variables=HOUR) as stream:
+            events = [await stream.hear_event()]
+            while events[-1].event == "next":
+                events.append(await stream.hear_event())
+
+    for told in (in_parts, [event.data for event in events[:-1]]):
+        first, *rest = told
+        assert first["data"]["incidents"]["nodes"] == [{"title": "Checkout answers slowly"}]
+        data = [each["data"] for part in rest for each in part.get("incremental", [])]
+        metrics = next(each["metrics"] for each in data if "metrics" in each)
+        assert {series["name"] for series in metrics} == {"checkout request_rate", "checkout latency_p95"}
+        assert [each["points"] for each in data if "points" in each] == [[{"value": 0.5}]] * len(metrics)
+        assert {"logs": [{"line": "order refused"}]} in data
+        assert {"traces": [{"traceId": trace_id(1), "spans": [{"operation": "GET /checkout"}]}]} in data
+        assert not any("extensions" in part for part in told[:-1])
+        [remark] = told[-1]["extensions"]["warnings"]
+        assert (remark["path"], remark["message"]) == ([*PLACE, "metrics"], "a remark")

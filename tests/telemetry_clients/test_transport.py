@@ -22,11 +22,21 @@ from telemetry_clients.errors import (
     TelemetryUnavailable,
 )
 from telemetry_clients.transport import Endpoint, Transport
+from tests.telemetry_clients.bad_days import (
+    GOOD,
+    break_off,
+    drip_headers,
+    hang,
+    hang_up,
+    never_end,
+    reset_at_once,
+    reset_within_the_body,
+    trickle,
+)
 from tests.telemetry_clients.eventually import eventually
-from tests.telemetry_clients.local_server import LocalServer, Request, answering, http_answer, local_server, reset
+from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
 
 ROOT = Path(__file__).parents[2]
-GOOD = http_answer(b'{"status":"success","data":[]}')
 LIMIT = 1024 * 1024
 
 
@@ -51,54 +61,6 @@ async def ask(transport: Transport, query: str = "up", *, seconds: float = 5.0) 
 
 
 # The bad days.
-
-
-async def hang(_: Request, writer: asyncio.StreamWriter) -> None:
-    await asyncio.Event().wait()
-
-
-async def trickle(_: Request, writer: asyncio.StreamWriter) -> None:
-    """One byte a second: never silent for long, never done."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
-    while True:
-        writer.write(b" ")
-        await writer.drain()
-        await asyncio.sleep(1)
-
-
-async def drip_headers(_: Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        writer.write(b"X-Slow: yes\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.1)
-
-
-async def hang_up(_: Request, writer: asyncio.StreamWriter) -> None:
-    writer.close()
-
-
-async def reset_at_once(_: Request, writer: asyncio.StreamWriter) -> None:
-    reset(writer)
-
-
-async def reset_within_the_body(_: Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(GOOD[:-10])
-    await writer.drain()
-    await asyncio.sleep(0.05)  # or the reset would overtake the head; either way the answer is lost
-    reset(writer)
-
-
-async def break_off(_: Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(GOOD[:-10])
-    writer.close()
-
-
-async def never_end(_: Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while True:
-        writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
-        await writer.drain()
 
 
 def zipped(body: bytes, *, encoding: str = "gzip") -> bytes:

@@ -1,0 +1,5 @@
+"""`python -m deploy.stack`."""
+
+from deploy.stack.cli import cli
+
+cli()

@@ -1,0 +1,21 @@
+"""Where a stack runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.embedded import EmbeddedPostgres
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of its data and logs, the ports of its services, and a Postgres where it shall not bring its own."""
+
+    folder: Path
+    ports: Mapping[str, int]
+    database_url: str | None = None
+
+    @property
+    def postgres_url(self) -> str:
+        """Where the data is."""
+        return self.database_url or EmbeddedPostgres(self.folder / "postgres").url

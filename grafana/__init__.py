@@ -1,0 +1,1 @@
+"""Grafana's data sources and dashboards. The dashboards are written by `make dashboards` from `boards.py`."""
