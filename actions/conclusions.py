@@ -95,9 +95,14 @@ async def _services(tx: Transaction, outcome: Outcome) -> dict[str, UUID]:
     wanted = []
     for name in sorted(unknown):
         try:
-            wanted.append(reference(name))
-        except ValidationFailed:  # No catalog takes such a name: whatever is said of it stays in the record.
+            named = reference(name)
+        except ValidationFailed:
+            named = None
+        if named is None or isinstance(named.value, UUID):
+            # The catalog takes no such name: whatever is said of it stays in the record.
             unknown.discard(name)
+        else:
+            wanted.append(named)
     found = await find_or_discover(tx, wanted, actor=ENGINE)
     return known | {name: row["id"] for name, row in zip(sorted(unknown), found, strict=True)}
 

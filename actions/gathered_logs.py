@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actions.answers import answered
 from actions.surroundings import NearService, Surroundings
 from domain.telemetry import DEFAULT_INSTANCE, LogLevel, TelemetryBackend
+from domain.text import without_nul
 from domain.time import Deadline
 from engines.correlation.evidence import Gap, LogPattern, Source
 from engines.correlation.trace_digest import LinkedLine
@@ -278,10 +279,10 @@ class _Reading:
         return LogPattern(
             service=service,
             id=template.id,
-            template=template.text,
+            template=without_nul(template.text),
             level=template.level,
             counts=counts,
-            sample=line.line[:_SAMPLE_CHARACTERS],
+            sample=without_nul(line.line[:_SAMPLE_CHARACTERS]),
             sample_at=line.time.timestamp(),
             sample_trace_id=trace_id_of(line.line, line.labels),
             source=Source(
@@ -338,7 +339,9 @@ def _selector(streams: Iterable[Streams]) -> str:
 
 def _alike(template: LogTemplate) -> str:
     """The filter for lines like these that any version of Loki knows: the longest part that never varies."""
-    longest = max((part.strip() for part in template.text.split(ANYTHING)), key=len)
+    # Nor does a filter hold what Postgres cannot.
+    parts = (part.strip() for text in template.text.split(ANYTHING) for part in text.split("\0"))
+    longest = max(parts, key=len)
     return f" {logql.containing(longest)}" if len(longest) >= _SHORTEST_PART else ""
 
 

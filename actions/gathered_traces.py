@@ -12,6 +12,7 @@ import numpy as np
 from actions.answers import answered
 from actions.surroundings import NearService, Surroundings
 from domain.telemetry import DEFAULT_INSTANCE, TelemetryBackend
+from domain.text import without_nul
 from domain.time import Deadline
 from domain.traces import Span
 from engines.correlation.evidence import Gap, Source
@@ -59,7 +60,8 @@ async def gather_traces(
     every = {service.traced_as: service.name for service in around.services}
     for _, spans in fetched:
         for span in spans:
-            span.service = every.get(span.service, span.service)
+            span.service = every.get(span.service, without_nul(span.service))
+            span.name = without_nul(span.name)
     source = Source(
         backend=TelemetryBackend.TEMPO,
         instance=instance or DEFAULT_INSTANCE,

@@ -144,7 +144,7 @@ def _lines() -> Iterator[tuple[int, dict[str, str], str]]:
             yield (
                 time_ns + 2_400_000_000,
                 {"service_name": "payment", **bad, **traced},
-                f'level=error msg="card processor timed out after 3000ms" order={at % 977}',
+                f'level=error msg="card processor\0 timed out after 3000ms" order={at % 977}',
             )
             yield (
                 time_ns + 2_700_000_000,
