@@ -152,7 +152,7 @@ def lookup(description: str, tables: Mapping[str, str], arguments: Mapping[str, 
 
 def aggregate(description: str, table: str, range_sql: str, filter: Any, arguments: Mapping[str, Given]) -> Any:
     """An object whose leaves aggregate rows."""
-    source = Aggregate(table, range_sql, conditions_of(filter))
+    source = Aggregate(table, range_sql, conditions_of(filter), has_buckets="bucket_seconds" in arguments)
     narrowed = {} if filter is None else {"filter": Given(filter | None, "Which rows count.")}
     return _field(description, source, {**arguments, **narrowed})
 
