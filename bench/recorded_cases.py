@@ -88,7 +88,7 @@ def read_case(folder: Path) -> Case:
     truth = json.loads((folder / "truth.json").read_text())
     kept = _kept_path(folder, about)
     if kept.exists():
-        evidence = pickle.loads(kept.read_bytes())  # noqa: S301 - written below, by ourselves
+        evidence = pickle.loads(kept.read_bytes())  # noqa: S301  # written below, by ourselves
     else:
         evidence = gather(folder, about)
         kept.parent.mkdir(exist_ok=True, mode=0o700)

@@ -74,4 +74,5 @@ _LISTS = (
     ("Query", "events"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
+    ("Incident", "analyses"),
 )
