@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check bench bench-subscriptions chaos demo stack dashboards schema migration lock clean
+.PHONY: help setup run explorer test check bench bench-subscriptions bench-root-cause chaos demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ check: setup ## Ask the configuration, the database and each telemetry backend w
 
 bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="--quick", "--postgraphile")
 	@$(BIN)/python -m bench.read $(BENCH_ARGS)
+
+bench-root-cause: $(VENV)/.development ## Measure root causes on recorded incidents (CASES=folder, BENCH_ARGS="--robustness", "--help")
+	@$(BIN)/python -m bench.root_cause $(CASES) $(BENCH_ARGS)
 
 bench-subscriptions: $(VENV)/.development ## Measure subscriptions beside stock Strawberry (BENCH_ARGS="--quick", "--help")
 	@$(BIN)/python -m bench.subscriptions $(BENCH_ARGS)

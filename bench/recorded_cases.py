@@ -8,7 +8,6 @@ import csv
 import gzip
 import hashlib
 import json
-import pickle
 import re
 import tempfile
 from collections import defaultdict
@@ -23,6 +22,7 @@ import numpy as np
 from domain.correlation import RootCauseKind
 from domain.traces import NANOSECONDS, Span, SpanKind, SpanStatus
 from engines.correlation.evidence import Call, Evidence, LogPattern, Series, Signal
+from engines.correlation.record import read_evidence, write
 from engines.correlation.trace_digest import LinkedLine, digest
 from engines.log_lines import level_of
 from engines.log_templates import LogTemplates
@@ -88,11 +88,11 @@ def read_case(folder: Path) -> Case:
     truth = json.loads((folder / "truth.json").read_text())
     kept = _kept_path(folder, about)
     if kept.exists():
-        evidence = pickle.loads(kept.read_bytes())  # noqa: S301  # written below, by ourselves
+        evidence = read_evidence(kept.read_bytes())
     else:
         evidence = gather(folder, about)
         kept.parent.mkdir(exist_ok=True, mode=0o700)
-        kept.write_bytes(pickle.dumps(evidence))
+        kept.write_bytes(write(evidence))
     kind = truth.get("kind")
     return Case(
         about["id"],
@@ -130,7 +130,7 @@ def _kept_path(folder: Path, about: Mapping[str, Any]) -> Path:
         digest.update(path.read_bytes())
     for path in sorted([*folder.iterdir(), *_baseline(folder, about).glob("*")]):
         digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-    return Path(tempfile.gettempdir()) / "reliability-studio-root-cause" / f"{digest.hexdigest()}.pickle"
+    return Path(tempfile.gettempdir()) / "reliability-studio-root-cause" / f"{digest.hexdigest()}.json"
 
 
 def _baseline(folder: Path, about: Mapping[str, Any]) -> Path:

@@ -8,7 +8,9 @@ from engines.correlation.scoring import Candidate
 
 LEAD_WEIGHT: Final = 8.0
 HALF_SCORE: Final = 0.1
-"""Both round, and chosen so that `bench/root_cause.py --calibration` finds answers right about as often as they say."""
+"""Both round, and chosen so that `bench/root_cause.py --calibration` finds answers right at least as often as they say:
+systems that nobody has recorded are harder than those that somebody has.
+"""
 
 
 def confidences(ranked: Sequence[Candidate]) -> list[float]:

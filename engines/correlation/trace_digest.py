@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from engines.correlation.evidence import NO_SOURCE, Entry, Event, EventKind, Sou
 from engines.traces import SpanNode, TraceTree, trace_tree
 
 _NAME_CHARACTERS: Final = 200
+_Happening: TypeAlias = tuple[str, EventKind, str]  # an event; a tuple, because there are very many to count
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class _Visit:
     waiting_ns: int = 0
     has_failed: bool = False
     is_origin: bool = False
-    events: Counter[Event] = field(default_factory=Counter)
+    events: Counter[_Happening] = field(default_factory=Counter)
 
 
 def digest(
@@ -47,13 +48,13 @@ def digest(
     trees.sort(key=lambda pair: (pair[1].start_ns, pair[0]))
     visits = [(trace, visit) for trace, (id, tree) in enumerate(trees) for visit in _visits(tree, linked.get(id, ()))]
     entries = tuple(sorted({visit.entry for _, visit in visits}, key=_entry_order))
-    events = tuple(sorted({event for _, visit in visits for event in visit.events}, key=_event_order))
+    events = sorted({event for _, visit in visits for event in visit.events})
     entry_at = {entry: position for position, entry in enumerate(entries)}
     event_at = {event: position for position, event in enumerate(events)}
     counts = [
         (position, event_at[event], count)
         for position, (_, visit) in enumerate(visits)
-        for event, count in sorted(visit.events.items(), key=lambda item: event_at[item[0]])
+        for event, count in sorted(visit.events.items())
     ]
     columns = np.array(counts, dtype=np.int64).reshape(-1, 3).T
     return TraceSet(
@@ -61,7 +62,7 @@ def digest(
         starts=_seconds([tree.start_ns for _, tree in trees]),
         durations=_seconds([tree.duration_ns for _, tree in trees]),
         entries=entries,
-        events=events,
+        events=tuple(Event(*event) for event in events),
         visit_trace=np.array([trace for trace, _ in visits], dtype=np.int64),
         visit_entry=np.array([entry_at[visit.entry] for _, visit in visits], dtype=np.int64),
         visit_start=_seconds([visit.start_ns for _, visit in visits]),
@@ -86,13 +87,13 @@ def _visits(tree: TraceTree, lines: Sequence[LinkedLine]) -> list[_Visit]:
         parent = None if node.parent is None else tree.nodes[node.parent]
         if parent is not None and parent.span.service == node.span.service:
             visit = visit_of[parent.position]
-            visit.events[Event(node.span.service, EventKind.OPERATION, node.span.name[:_NAME_CHARACTERS])] += 1
+            visit.events[node.span.service, EventKind.OPERATION, node.span.name[:_NAME_CHARACTERS]] += 1
         else:
             caller = None if parent is None else parent.span.service
             visit = _Visit(Entry(node.span.service, node.span.name[:_NAME_CHARACTERS], caller), node.start_ns, 0)
             visits.append(visit)
             if parent is not None:
-                visit_of[parent.position].events[Event(parent.span.service, EventKind.CALL, node.span.service)] += 1
+                visit_of[parent.position].events[parent.span.service, EventKind.CALL, node.span.service] += 1
                 visit.waiting_ns = _waiting_ns(node, parent)
         visit_of.append(visit)
         visit.end_ns = max(visit.end_ns, node.end_ns)
@@ -116,7 +117,7 @@ def _add_lines(tree: TraceTree, visit_of: Sequence[_Visit], lines: Sequence[Link
             ]
             position = max(inside, default=None)
         if position is not None:
-            visit_of[position].events[Event(line.service, EventKind.LOG, line.pattern_id)] += 1
+            visit_of[position].events[line.service, EventKind.LOG, line.pattern_id] += 1
 
 
 def _only_waits(node: SpanNode, tree: TraceTree) -> bool:
@@ -135,7 +136,3 @@ def _seconds(nanoseconds: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.f
 
 def _entry_order(entry: Entry) -> tuple[str, str, str]:
     return entry.service, entry.operation, entry.caller or ""
-
-
-def _event_order(event: Event) -> tuple[str, str, str]:
-    return event.service, event.kind, event.name

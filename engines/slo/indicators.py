@@ -6,9 +6,9 @@ zero: an error series often appears with its first error only, and its first val
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from domain.objectives import (
     AvailabilityIndicator,
@@ -78,6 +78,7 @@ def events(
     same for a ratio. A raw ratio counts as one event a window, of which its ratio was bad.
     """
     window = promql.duration(window_seconds)
+    indicator = _without_comments(indicator)
     match indicator:
         case RatioIndicator():
             return _ratio(indicator, window_seconds, group_by, as_counts)
@@ -126,6 +127,12 @@ def queries(indicator: Indicator) -> dict[str, str]:
     return {name: query for name, query in given.items() if query is not None}
 
 
+def _without_comments(indicator: Indicator) -> Indicator:
+    """The indicator with queries that can be put into others: behind a comment, nothing would count."""
+    bare: dict[str, Any] = {name: promql.bare(query) for name, query in queries(indicator).items() if "#" in query}
+    return replace(indicator, **bare) if bare else indicator
+
+
 def bucket_bounds(threshold_seconds: Decimal) -> tuple[str, ...]:
     """How the label `le` may say a threshold: `1` and `1.0`, `0.00001` and `1e-05`."""
     plain = promql.number(threshold_seconds)
@@ -143,6 +150,13 @@ def histogram_part(histogram: str, suffix: str, *matchers: str) -> str:
     conditions = [part for part in (inside.rpartition("}")[0].strip().rstrip(","), *matchers) if part]
     labels = f"{{{','.join(conditions)}}}" if conditions or brace else ""
     return f"{name.strip()}{suffix}{labels}"
+
+
+def threshold_bucket(indicator: LatencyIndicator) -> str:
+    """The selector of the bucket whose bound is the threshold, however its label says so."""
+    bounds = bucket_bounds(indicator.threshold_seconds)
+    alternatives = "|".join(bound.replace(".", "\\\\.").replace("+", "\\\\+") for bound in bounds)
+    return histogram_part(indicator.histogram, "_bucket", f'le=~"{alternatives}"')
 
 
 def _ratio(indicator: RatioIndicator, window_seconds: float, group_by: Sequence[str], as_counts: bool) -> Events:
@@ -167,9 +181,7 @@ def _latency(indicator: LatencyIndicator, window: str, group_by: Sequence[str], 
         fraction = f"histogram_fraction(-Inf, {threshold}, {histogram})"
         # The fraction of no events is NaN, of which nothing counts.
         return Events(total, good=f"({fraction} >= 0) * {total}")
-    bounds = bucket_bounds(indicator.threshold_seconds)
-    alternatives = "|".join(bound.replace(".", "\\\\.").replace("+", "\\\\+") for bound in bounds)
-    bucket = histogram_part(indicator.histogram, "_bucket", f'le=~"{alternatives}"')
+    bucket = threshold_bucket(indicator)
     total_query = indicator.total or histogram_part(indicator.histogram, "_count")
     witness = next(iter(promql.counters(total_query)), None)
     good = promql.increase(bucket, window, witness) if as_counts and witness else f"{function}({bucket}[{window}])"

@@ -15,7 +15,7 @@ from domain.errors import ValidationFailed
 from domain.limits import QUERY_CHARACTERS
 from domain.objectives import WINDOW
 
-_PLACEHOLDER = re.compile(r"\$\{?window\}?|\$__window|\{\{\s*\.\s*window\s*\}\}")
+_PLACEHOLDER = re.compile(r"\$\{?window\}?|\$__window|\{\{-?\s*\.\s*window\s*-?\}\}")
 _TOKEN = re.compile(
     r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)"""
     r"|(?P<comment>\#[^\n]*)"
@@ -108,10 +108,17 @@ def check(query: str, label: str, *path: str) -> str:
     return query
 
 
+def bare(query: str) -> str:
+    """The query without comments and the space around it: what can be put into another query."""
+    if "#" not in query:
+        return query.strip()
+    return "".join(token.text for token in _tokens(query) if token.kind != "comment").strip()
+
+
 def is_selector(query: str) -> bool:
     """Whether the query is one instant selector and nothing else, as in `http_requests_total{code="500"}`."""
     found = selectors(query)
-    return len(found) == 1 and found[0].range is None and _bare(query) == query[found[0].start : found[0].end]
+    return len(found) == 1 and found[0].range is None and bare(query) == query[found[0].start : found[0].end]
 
 
 def selectors(query: str) -> list[Selector]:
@@ -166,7 +173,7 @@ def over(query: str, window: str, *, as_counts: bool, witness: str | None = None
     and with a `witness` what is new counts from zero, as `increase` has it.
     """
     told = has_window(query)
-    text = with_window(_bare(query), window)
+    text = with_window(bare(query), window)
 
     def rewritten(selector: Selector) -> tuple[int, int, str]:
         kept = text[selector.start : selector.end]
@@ -238,11 +245,6 @@ def _after(tokens: list[Token], at: int, opening: str, closing: str) -> int:
 def _tokens(query: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(query):
         yield Token(match.lastgroup or "sign", match.group(), match.start())
-
-
-def _bare(query: str) -> str:
-    """The query without comments and the space around it."""
-    return "".join(token.text for token in _tokens(query) if token.kind != "comment").strip()
 
 
 def _unwrapped(parsed: promql_parser.Expr) -> promql_parser.Expr:

@@ -3,6 +3,7 @@
 import random
 from datetime import timedelta
 
+from tests.resolvers.awkward_alerts import deliveries, firings
 from tests.resolvers.awkward_findings import events, findings, objectives
 from tests.resolvers.awkward_values import LINKS, NOW, NUMBERS, OBJECTS, RATIOS, TEXTS, TIMES
 from tests.resolvers.rows_by_table import Rows, add, at, ids_of
@@ -12,7 +13,8 @@ def awkward_rows() -> Rows:
     """The rows of every table that the schema reads, by table, each table after those it points to."""
     made: Rows = {}
     chance = random.Random(31415)  # noqa: S311  # the same rows in every run
-    for maker in (_people, _catalog, _incidents, _work, _signals, objectives, findings, events):
+    makers = (_people, _catalog, _incidents, _work, _signals, firings, deliveries, objectives, findings, events)
+    for maker in makers:
         maker(made, chance)
     return made
 

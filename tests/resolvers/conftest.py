@@ -54,11 +54,10 @@ async def values(client: Client) -> Values:
         for order in source.order.keys:
             by = f"orderBy: {{field: {order}, direction: ASC}}, " if len(source.order.keys) > 1 else ""
             selection = f"{field}({by}first: 200) {{ __typename edges {{ cursor }} }}"
-            query = (
-                f"{{ {selection} }}" if holder == "Query" else f"{{ {holder.lower()}s {{ nodes {{ {selection} }} }} }}"
-            )
+            holders = _HOLDERS.get(holder, f"{holder.lower()}s")
+            query = f"{{ {selection} }}" if holder == "Query" else f"{{ {holders} {{ nodes {{ {selection} }} }} }}"
             data = orjson.loads(await client.ordinary(query))["data"]
-            lists = [data] if holder == "Query" else data[f"{holder.lower()}s"]["nodes"]
+            lists = [data] if holder == "Query" else data[holders]["nodes"]
             type_ = lists[0][field]["__typename"]
             cursors[type_, order] = [edge["cursor"] for found in lists for edge in found[field]["edges"]]
     return values_of(awkward_rows(), cursors)
@@ -70,9 +69,14 @@ _LISTS = (
     ("Query", "slos"),
     ("Query", "alerts"),
     ("Query", "timelineEvents"),
+    ("Query", "alertDeliveries"),
+    ("Query", "maintenanceWindows"),
     ("Query", "detectionRules"),
     ("Query", "events"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
     ("Incident", "analyses"),
+    ("Alert", "history"),
+    ("AlertDelivery", "dispositions"),
 )
+_HOLDERS = {"AlertDelivery": "alertDeliveries"}

@@ -9,6 +9,11 @@ from sqlalchemy import Table, insert
 
 from db.database import Transaction
 from db.tables import (
+    alert_audits,
+    alert_deliveries,
+    alert_dispositions,
+    alert_occurrences,
+    alert_suppressions,
     alerts,
     analyses,
     correlations,
@@ -20,6 +25,7 @@ from db.tables import (
     incidents_services,
     investigation_hypotheses,
     investigation_steps,
+    maintenance_windows,
     recommendations,
     root_causes,
     service_dependencies,
@@ -53,6 +59,12 @@ TABLES: dict[str, Table] = {
         investigation_steps,
         timeline_events,
         alerts,
+        alert_occurrences,
+        alert_suppressions,
+        maintenance_windows,
+        alert_deliveries,
+        alert_dispositions,
+        alert_audits,
         slos,
         slo_states,
         slo_group_states,
@@ -79,7 +91,7 @@ def add(made: Rows, chance: random.Random, table: str, values: Iterator[dict[str
     columns = TABLES[table].c
     for entry in values:
         row = dict(entry)
-        if "id" in columns:
+        if "id" in columns and columns.id.identity is None:
             row.setdefault("id", UUID(int=chance.getrandbits(128), version=4))
         for stamp in ("created_at", "updated_at"):
             if stamp in columns:

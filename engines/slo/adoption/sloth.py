@@ -35,6 +35,7 @@ _OWN_LABELS: Final = frozenset(
     f"sloth_{name}" for name in ("id", "service", "slo", "window", "severity", "version", "mode", "spec", "objective")
 )
 _PAIR = re.compile(rf"{ERROR_RATIO}(\w+)\{{[^}}]*\}} > \(?([0-9.e+-]+) \* ")
+_OURS = re.compile(r"clamp_min\((.*), 0\) >= 0", re.DOTALL)
 _USUAL_WORDS = re.compile(r"\{\{\s*\$labels\.sloth_service\s*\}\}.*(burn rate|burns|spends its error budget)")
 
 
@@ -120,7 +121,8 @@ def _taken_apart(query: str) -> Indicator:
     is_good = query.startswith("1 - ")
     parts = expressions.divided(query.removeprefix("1 - ") if is_good else query)
     if parts is None:
-        return RawRatioIndicator(expressions.bare(query.removesuffix(" >= 0")) if query.endswith(") >= 0") else query)
+        ours = _OURS.fullmatch(query.strip())
+        return RawRatioIndicator(ours[1] if ours else query)
     part, total = parts
     # Our own rules: `((part) or 0 * (total)) / ((total) > 0)`.
     if total.endswith(" > 0"):

@@ -82,7 +82,7 @@ def read(text: str) -> list[Document]:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.problem, error.context) if part)
         line = mark.line + 1 if mark else 1
-        raise UnreadableText(f"This is not YAML: {words}", document=builder.number, line=line) from error
+        raise UnreadableText(f"This is not YAML: {words}", document=max(builder.number, 1), line=line) from error
     except (yaml.YAMLError, UnicodeError) as error:
         raise UnreadableText(f"This is not YAML: {_first_line(error)}", document=max(builder.number, 1)) from error
     return builder.documents

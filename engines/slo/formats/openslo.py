@@ -82,7 +82,8 @@ class Reader:
         metadata = members.require("metadata")
         name = None if metadata is None else metadata.members(_METADATA).require("name")
         text = "" if name is None else name.name()
-        if name is not None and text in self._named[word]:
+        # Names of SLOs are those of one service only, and nothing refers to them.
+        if name is not None and word != "SLO" and text in self._named[word]:
             first = self._named[word][text]
             name.refuse(f'there is a {word} "{text:.100}" already, in document {first.document}, line {first.line}')
         self._named[word].setdefault(text, root)

@@ -55,8 +55,9 @@ def read(text: str, format: SpecificationFormat | None = None, *, period_seconds
     return Specification(
         tuple(sorted(read_objectives, key=lambda one: one.document)),
         tuple(collector.services.values()),
-        tuple(report.problems),
-        tuple(report.notices),
+        # What several objectives share is looked at for each of them.
+        tuple(dict.fromkeys(report.problems)),
+        tuple(dict.fromkeys(report.notices)),
     )
 
 

@@ -35,11 +35,6 @@ class RuleFile:
     left_out: Sequence[LeftOut]
 
 
-def groups(definition: ObjectiveDefinition, dialect: RuleDialect = RuleDialect.SLOTH) -> tuple[RuleGroup, ...]:
-    """The rule groups of one objective. Raises NotExpressible."""
-    return sloth.groups(definition) if dialect is RuleDialect.SLOTH else pyrra.groups(definition)
-
-
 def rule_file(
     definitions: Iterable[ObjectiveDefinition],
     *,
@@ -52,11 +47,15 @@ def rule_file(
     left_out, comments = [], []
     ordered = sorted(definitions, key=lambda one: (one.service, one.name))
     names = Counter(one.name for one in ordered)
+    alerts = Counter(sloth.alert_name(one) for one in ordered)
     for definition in ordered:
         if dialect is RuleDialect.PYRRA and names[definition.name] > 1:  # Pyrra's series carry the name alone.
             definition = replace(definition, labels={**definition.labels, "service": definition.service})
         try:
-            found += groups(definition, dialect)
+            if dialect is RuleDialect.PYRRA:
+                found += pyrra.groups(definition)
+            else:
+                found += sloth.groups(definition, shares_alert_names=alerts[sloth.alert_name(definition)] > 1)
         except NotExpressible as error:
             left_out.append(LeftOut(definition.service, definition.name, error.message))
             comments.append(f"No rules for {definition.service}/{definition.name}: {error.message}.")

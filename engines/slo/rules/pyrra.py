@@ -121,9 +121,8 @@ def _parts(definition: ObjectiveDefinition) -> _Parts:
             return _Parts(indicator, _metric(total), _metric(bad if bad is not None else good or ""))
         case LatencyIndicator(is_native=True, histogram=histogram):
             return _Parts(indicator, _metric(histogram), _metric(histogram))
-        case LatencyIndicator(histogram=histogram, total=total, threshold_seconds=threshold):
-            bound = f"le={quoted(promql.number(threshold))}"
-            bucket = _metric(indicators.histogram_part(histogram, "_bucket", bound))
+        case LatencyIndicator(histogram=histogram, total=total):
+            bucket = _metric(indicators.threshold_bucket(indicator))
             return _Parts(indicator, _metric(total or indicators.histogram_part(histogram, "_count")), bucket)
         case AvailabilityIndicator(gauge=gauge):
             return _Parts(indicator, _metric(gauge), _metric(gauge))
@@ -134,6 +133,7 @@ def _parts(definition: ObjectiveDefinition) -> _Parts:
 
 
 def _metric(query: str) -> _Metric:
+    query = promql.bare(query)
     try:
         selected = promql_parser.parse(query) if promql.is_selector(query) else None
     except ValueError as error:
@@ -288,6 +288,8 @@ def _absent_alerts(definition: ObjectiveDefinition, parts: _Parts, labels: Mappi
     seconds = int(usual.factor * (1 - definition.objective) * usual.long_seconds) + usual.for_seconds
     waiting = (seconds + _MINUTE // 2) // _MINUTE * _MINUTE
     metrics = [parts.total] + ([parts.part] if parts.part.name != parts.total.name else [])
+    indicator = parts.indicator
+    bound = promql.number(indicator.threshold_seconds) if isinstance(indicator, LatencyIndicator) else ""
     return [
         AlertingRule(
             ABSENT_ALERT,
@@ -295,7 +297,7 @@ def _absent_alerts(definition: ObjectiveDefinition, parts: _Parts, labels: Mappi
             merged(
                 {"severity": "critical"},
                 labels,
-                {"le": parts.part.equal.get("le", "")} if metric is not parts.total else {},
+                {"le": bound} if metric is not parts.total else {},
             ),
             _annotations(definition, {}),
             waiting,

@@ -39,6 +39,7 @@ DEFAULT_ALERT: Final = "ErrorBudgetBurn"
 
 _BASE_SECONDS: Final = 300
 _SECONDS_A_DAY: Final = 86_400
+_ROUNDED_TO: Final = "0.000000001"
 _VERSION: Final = "reliability-studio"
 
 
@@ -51,13 +52,22 @@ def id_labels(definition: ObjectiveDefinition) -> dict[str, str]:
     }
 
 
-def groups(definition: ObjectiveDefinition) -> tuple[RuleGroup, ...]:
-    """What is recorded of an objective, what is said about it, and its alerts. Raises NotExpressible."""
+def alert_name(definition: ObjectiveDefinition) -> str:
+    """What the alerts of an objective are called."""
+    return definition.alerting.name or DEFAULT_ALERT
+
+
+def groups(definition: ObjectiveDefinition, *, shares_alert_names: bool = False) -> tuple[RuleGroup, ...]:
+    """What is recorded of an objective, what is said about it, and its alerts. Raises NotExpressible.
+
+    Alerts have the labels that find their objective from what they look at. Where other objectives alert under the same
+    name their rules say these labels too, so that Prometheus does not take them for duplicates.
+    """
     indicator = definition.indicator
     if isinstance(indicator, Composite):
         raise NotExpressible("a composite is judged from the slices of its members, which Prometheus does not have")
     id = id_labels(definition)["sloth_id"]
-    alerts = tuple(_alerts(definition, indicator))
+    alerts = tuple(_alerts(definition, indicator, id_labels(definition) if shares_alert_names else {}))
     found = [
         RuleGroup(f"sloth-slo-sli-recordings-{id}", tuple(_recordings(definition, indicator))),
         RuleGroup(f"sloth-slo-meta-recordings-{id}", tuple(_metadata(definition))),
@@ -118,8 +128,9 @@ def _recordings(definition: ObjectiveDefinition, indicator: Indicator) -> list[R
 
 def _error_ratio(indicator: Indicator, seconds: int, group_by: Sequence[str]) -> str:
     events = indicators.events(indicator, seconds, group_by=group_by, as_counts=False)
-    if isinstance(indicator, RawRatioIndicator):
-        return f"1 - (({events.part}) >= 0)" if events.part_is_good else f"({events.part}) >= 0"
+    if isinstance(indicator, RawRatioIndicator):  # NaN is nothing; a rounding below zero is zero, not nothing.
+        part = f"clamp_min({events.part}, 0) >= 0"
+        return f"1 - ({part})" if events.part_is_good else part
     return events.error_ratio
 
 
@@ -137,7 +148,8 @@ def _of_slices(definition: ObjectiveDefinition, seconds: int) -> str:
     slices = selector(SLICE_ERROR_RATIO, id_labels(definition))
     if budgeting.method is BudgetingMethod.TIMESLICES:
         allowed = 1 - (definition.objective if budgeting.slice_objective is None else budgeting.slice_objective)
-        slices = f"({slices} > bool {number(allowed)})"
+        # Rounded, because 1 - 0.95 is not quite 0.05 to a float, and a slice that just meets its objective is good.
+        slices = f"(round({slices}, {_ROUNDED_TO}) > bool {number(allowed)})"
     return f"avg_over_time({slices}[{window}:{promql.duration(step)}])"
 
 
@@ -173,7 +185,7 @@ def _metadata(definition: ObjectiveDefinition) -> list[RecordingRule]:
     ]
 
 
-def _alerts(definition: ObjectiveDefinition, indicator: Indicator) -> list[Rule]:
+def _alerts(definition: ObjectiveDefinition, indicator: Indicator, ids: Mapping[str, str]) -> list[Rule]:
     alerting = definition.alerting
     pairs = alerts_of(alerting, definition.window)
     rules: list[Rule] = []
@@ -184,10 +196,9 @@ def _alerts(definition: ObjectiveDefinition, indicator: Indicator) -> list[Rule]
         severity = response.value.lower()
         rules.append(
             AlertingRule(
-                alerting.name or DEFAULT_ALERT,
+                alert_name(definition),
                 "or\n".join(_condition(definition, indicator, pair) for pair in watching),
-                # The series have the first three anyway; here they tell apart rules whose alerts have one name.
-                templates(alerting.labels, message.labels, id_labels(definition), {"sloth_severity": severity}),
+                templates(alerting.labels, message.labels, ids, {"sloth_severity": severity}),
                 _annotations(severity, alerting.annotations, message.annotations),
             )
         )

@@ -22,6 +22,7 @@ from domain.objectives import (
     ThresholdIndicator,
 )
 from domain.slos import BudgetingMethod, BurnResponse
+from engines.slo.formats import openslo_writer
 from engines.slo.formats.reader import read
 
 DAY = 86_400
@@ -138,6 +139,14 @@ def source(query: str) -> str:
 def test_other_metrics_are_read(metric: str, expected: object):
     [definition] = read(slo(f"ratioMetric: {metric}")).definitions
     assert definition.indicator == expected
+
+
+def test_slos_of_different_services_may_have_one_name():
+    found = read(f"{slo()}---\n{slo().replace('service: search', 'service: shop')}")
+    assert [(one.service, one.name) for one in found.definitions] == [("search", "found"), ("shop", "found")]
+    assert read(openslo_writer.text(found.definitions)).definitions == found.definitions
+    [twice] = read(f"{slo()}---\n{slo()}").problems
+    assert twice.message == '"found" of service "search" is there already, in document 1, line 1'
 
 
 def test_several_objectives_are_one_definition_each():

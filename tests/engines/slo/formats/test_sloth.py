@@ -27,7 +27,7 @@ FILE = dedent("""\
           events:
             error_query: |
               sum(rate(requests_total{code=~"(5..|429)"}[{{.window}}]))
-            total_query: sum(rate(requests_total[{{ .window }}]))
+            total_query: sum(rate(requests_total[{{- .window -}}]))
         alerting:
           name: ApiFails
           labels: {category: availability}

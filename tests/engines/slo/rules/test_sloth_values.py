@@ -111,9 +111,11 @@ def test_each_group_has_a_budget_and_alerts_of_its_own(tmp_path: Path):
 
 def test_slices_are_counted_instead_of_events_where_the_objective_says_so(tmp_path: Path):
     # Of twelve slices of five minutes two are bad: one has a tenth of errors, one is all errors with little traffic.
+    # One more just meets its objective.
     errors, total = [0] * 61, [1_000] * 61
     errors[11:16] = [100] * 5
     errors[31:36], total[31:36] = [10] * 5, [10] * 5
+    errors[41:46] = [50] * 5
     sliced = replace(
         SHOP,
         indicator=RatioIndicator(bad='requests_total{code="500"}', total="requests_total"),
@@ -126,7 +128,7 @@ def test_slices_are_counted_instead_of_events_where_the_objective_says_so(tmp_pa
 
     means = replace(sliced, budgeting=Budgeting(BudgetingMethod.RATIO_TIMESLICES, 300))
     told = Case("mean of slices", served(errors, total))
-    told.expect_close("slo:sli_error:ratio_rate1h", 60, (Fraction(1, 10) + 1) / 12, 1e-9)
+    told.expect_close("slo:sli_error:ratio_rate1h", 60, (Fraction(1, 10) + 1 + Fraction(1, 20)) / 12, 1e-9)
     run(tmp_path, sloth.groups(means), [told])
 
 
@@ -138,6 +140,26 @@ def test_windows_with_few_events_alert_nobody(tmp_path: Path):
     few.expect_alert("Careful", 50, set(), labels=labels, severity="sloth_severity")
     many.expect_alert("Careful", 50, {"page", "ticket"}, labels=labels, severity="sloth_severity")
     run(tmp_path, sloth.groups(careful), [few, many])
+
+
+def test_comments_and_ratios_that_round_below_zero_lose_nothing(tmp_path: Path):
+    # One scrape of all requests is missing, so that for a while more of them were good than there were.
+    counters = [
+        Counter("requests_total", [None if step == 20 else 10 for step in range(31)]),
+        Counter("ok_total", [11 if step == 20 else 10 for step in range(31)]),
+        Counter("failed_total", [1] * 31),
+    ]
+    indicators = {
+        "ratio": (RatioIndicator(bad="failed_total # all of them", total="requests_total # all"), Fraction(1, 10)),
+        "raw": (RawRatioIndicator("1 - sum(rate(ok_total[$window])) / sum(rate(requests_total[$window])) # x"), 0),
+        "up": (AvailabilityIndicator("requests_total * 0 # never"), Fraction(1)),
+    }
+    told, groups = Case("comments", counters), []
+    for name, (indicator, ratio) in indicators.items():
+        groups += sloth.groups(replace(SHOP, name=name, indicator=indicator))
+        told.expect_close(f'slo:sli_error:ratio_rate5m{{sloth_slo="{name}"}}', 15, ratio, 1e-9)
+    told.expect_close('slo:sli_error:ratio_rate5m{sloth_slo="raw"}', 22, 0, 1e-9)
+    run(tmp_path, groups, [told])
 
 
 def test_every_kind_of_indicator_is_recorded(tmp_path: Path):
