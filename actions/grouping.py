@@ -13,6 +13,7 @@ from sqlalchemy import text, update
 
 from actions import incidents
 from actions.alert_scenes import Scene, Told, load_scene, told_by
+from actions.analyses import request_after_change
 from actions.impacts import set_service_impact
 from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from actions.recording import Happening, Scope, record_all
@@ -215,6 +216,8 @@ async def _write(tx: Transaction, scene: Scene, work: _Work) -> None:
         await set_service_impact(
             tx, incident_id, service_id, ImpactLevel.SECONDARY, source=IncidentSource.ALERT, since=since, actor=actor
         )
+    for incident_id in sorted(joined):
+        await request_after_change(tx, incident_id)
 
 
 async def _move_starts(tx: Transaction, scene: Scene, work: _Work) -> None:

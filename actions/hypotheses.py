@@ -19,6 +19,7 @@ from db.services import services
 from domain import narration, text
 from domain.access import Actor
 from domain.changes import Change
+from domain.correlation import RootCauseKind
 from domain.errors import ValidationFailed
 from domain.feed import EventType
 from domain.investigation import HypothesisStatus, confidence
@@ -38,6 +39,7 @@ class NewHypothesis:
     status: HypothesisStatus | str = HypothesisStatus.PROPOSED
     confidence: float = 0.5
     is_automatic: bool = False
+    cause_kind: RootCauseKind | None = None
     service_id: UUID | str | None = None
     evidence_ids: Sequence[UUID | str] = ()
 
@@ -67,9 +69,12 @@ _CHECKS: Final[Checks] = {
     "status": lambda value: text.choice(HypothesisStatus, value, "Status", "status"),
     "confidence": lambda value: confidence(value, "confidence"),
     "is_automatic": bool,
+    "cause_kind": lambda value: value,
     "service_id": lambda value: optional_id(value, "service", "serviceId"),
     "evidence_ids": _evidence_ids,
 }
+
+_VERDICTS: Final = (HypothesisStatus.CONFIRMED, HypothesisStatus.REJECTED)
 
 
 async def create(tx: Transaction, new: NewHypothesis, *, actor: Actor, idempotency_key: str | None = None) -> UUID:
@@ -84,7 +89,8 @@ async def create(tx: Transaction, new: NewHypothesis, *, actor: Actor, idempoten
     scope = await scope_of(tx, new.incident_id, "incidentId")
     await optional(tx, services, values["service_id"], "serviceId")
     await _require_evidence(tx, new.incident_id, values["evidence_ids"])
-    hypothesis = await tx.insert(investigation_hypotheses, id=id, **values)
+    judged_at = tx.now if values["status"] in _VERDICTS else None
+    hypothesis = await tx.insert(investigation_hypotheses, id=id, judged_at=judged_at, **values)
     title, description = hypothesis["title"], hypothesis["description"]
     await record(
         tx,
@@ -106,7 +112,12 @@ async def update(tx: Transaction, hypothesis_id: UUID, wanted: HypothesisChanges
     hypothesis = await lock(tx, investigation_hypotheses, hypothesis_id, "id")
     await optional(tx, services, values.get("service_id"), "serviceId")
     await _require_evidence(tx, hypothesis["incident_id"], values.get("evidence_ids", []))
-    changes = changes_of(await tx.update(investigation_hypotheses, hypothesis, **values))
+    status = values.get("status", hypothesis["status"])
+    if status is not hypothesis["status"]:
+        # What people say of a cause is kept as the truth that analyses are measured by.
+        values["judged_at"] = tx.now if status in _VERDICTS else None
+    written = await tx.update(investigation_hypotheses, hypothesis, **values)
+    changes = [change for change in changes_of(written) if change.column != "judged_at"]  # that the status tells
     if changes:
         title = values.get("title", hypothesis["title"])
         await record(

@@ -1,22 +1,34 @@
 """How incidents hurt services."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_not
 
+from actions.analyses import request_after_change
 from actions.recording import record, scope_of
 from actions.rows import lock
 from actions.service_status import follow_incidents
 from db.database import Transaction
-from db.incidents import incidents, incidents_services
+from db.incidents import dismissed_impacts, incidents, incidents_services
 from db.services import services
 from domain import narration
 from domain.access import Actor
 from domain.changes import Change
 from domain.feed import EventType
 from domain.incidents import ImpactLevel, IncidentSource
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedImpact:
+    """How an analysis says that a service is hurt, how sure it is (0 to 1), and since when."""
+
+    level: ImpactLevel
+    score: float
+    since: datetime
 
 
 async def set_service_impact(
@@ -35,9 +47,11 @@ async def set_service_impact(
     """
     incident = await lock(tx, incidents, incident_id, "incidentId")
     service = await lock(tx, services, service_id, "serviceId")
+    await _remember_dismissal(tx, incident_id, service_id, is_dismissed=level is None)
     impact = (incidents_services.c.incident_id == incident_id) & (incidents_services.c.service_id == service_id)
-    before = (await tx.execute(select(incidents_services.c.level).where(impact))).scalar_one_or_none()
-    if level is before:
+    known = (await tx.execute(select(incidents_services.c.level, incidents_services.c.score).where(impact))).first()
+    before = None if known is None else known.level
+    if level is before and (known is None or known.score is None):
         return incident_id
     if level is None:
         await tx.execute(delete(incidents_services).where(impact))
@@ -46,7 +60,7 @@ async def set_service_impact(
         since = max(since or tx.now, incident["started_at"])
         await tx.execute(insert(incidents_services).values(since=since, **row))
     else:
-        await tx.execute(update(incidents_services).where(impact).values(level=level, source=source))
+        await tx.execute(update(incidents_services).where(impact).values(level=level, source=source, score=None))
     scope = await scope_of(tx, incident_id)
     await record(
         tx,
@@ -60,4 +74,64 @@ async def set_service_impact(
         entries=[narration.impact_changed(service["name"], before, level)],
     )
     await follow_incidents(tx, [service_id], actor=actor)
+    await request_after_change(tx, incident_id)
     return incident_id
+
+
+async def _remember_dismissal(tx: Transaction, incident_id: UUID, service_id: UUID, *, is_dismissed: bool) -> None:
+    """What people say of an impact is not computed again."""
+    row = {"incident_id": incident_id, "service_id": service_id}
+    if is_dismissed:
+        await tx.execute(insert_or_not(dismissed_impacts).values(created_at=tx.now, **row).on_conflict_do_nothing())
+    else:
+        dismissed = dismissed_impacts.c
+        await tx.execute(
+            delete(dismissed_impacts).where(dismissed.incident_id == incident_id, dismissed.service_id == service_id)
+        )
+
+
+async def renew_computed_impacts(
+    tx: Transaction, incident_id: UUID, computed: Mapping[UUID, ComputedImpact], *, actor: Actor
+) -> None:
+    """Let an analysis say whom an incident hurts, but for what people and alerts have said, who always win.
+
+    What an earlier analysis said and this one does not is gone.
+    """
+    hurt = incidents_services.c
+    rows = await tx.execute(select(incidents_services).where(hurt.incident_id == incident_id).order_by(hurt.service_id))
+    known = {row["service_id"]: row for row in rows.mappings()}
+    dismissed = dismissed_impacts.c.service_id
+    said = {*(await tx.execute(select(dismissed).where(dismissed_impacts.c.incident_id == incident_id))).scalars()}
+    said |= {id for id, row in known.items() if row["score"] is None}
+    wanted = {id: impact for id, impact in computed.items() if id not in said}
+    changed: dict[UUID, tuple[ImpactLevel | None, ImpactLevel | None]] = {}
+    for id, row in known.items():
+        if id not in said and id not in wanted:
+            await tx.execute(delete(incidents_services).where(hurt.incident_id == incident_id, hurt.service_id == id))
+            changed[id] = row["level"], None
+    for id, impact in sorted(wanted.items()):
+        before = known[id]["level"] if id in known else None
+        values = {"level": impact.level, "score": impact.score, "source": IncidentSource.DETECTION}
+        if id in known:
+            one = (hurt.incident_id == incident_id) & (hurt.service_id == id)
+            await tx.execute(update(incidents_services).where(one).values(**values))
+        else:
+            place = {"incident_id": incident_id, "service_id": id, "since": impact.since}
+            await tx.execute(insert(incidents_services).values(**place, **values))
+        if before is not impact.level:
+            changed[id] = before, impact.level
+    if not changed:
+        return
+    scope = await scope_of(tx, incident_id)
+    for id, (before, after) in changed.items():
+        services_told = tuple(dict.fromkeys([id, *scope.service_ids]))
+        await record(
+            tx,
+            actor=actor,
+            action="impact.compute",
+            subject_id=id,
+            changes=[Change("level", before, after)],
+            scope=replace(scope, service_ids=services_told),
+            event=EventType.SERVICE_IMPACT_CHANGED,
+        )
+    await follow_incidents(tx, [*changed], actor=actor)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, func, insert, select
 
+from actions.analyses import request as request_analysis
 from actions.discovery import find_or_discover, references
 from actions.idempotency import first_answer
 from actions.inputs import Checks, checked
@@ -22,6 +23,7 @@ from db.people import users
 from domain import narration, text
 from domain.access import Actor
 from domain.changes import Change
+from domain.correlation import AnalysisTrigger
 from domain.errors import ValidationFailed
 from domain.feed import EventType
 from domain.incidents import (
@@ -140,6 +142,7 @@ async def create(tx: Transaction, new: NewIncident, *, actor: Actor, idempotency
         entries=[narration.incident_opened(opening, by=actor.name)],
     )
     await follow_incidents(tx, scope.service_ids, actor=actor)
+    await request_analysis(tx, id, AnalysisTrigger.INCIDENT_CREATED)
     return id
 
 

@@ -25,7 +25,7 @@ from app.backend_settings import (
     backend_of_variables,
     read_telemetry_config,
 )
-from app.setting import SettingsError, allowed_values, problem, setting
+from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, problem, setting
 
 
 class LogFormat(StrEnum):
@@ -195,6 +195,15 @@ class Settings(BackendVariables):
     traced_dependency_retention_hours: float = setting(
         168, "How long a dependency that is no longer seen in traces is kept.", "1 to 8760", ge=1, le=8_760
     )
+    analysis_deadline_seconds: float = setting(
+        10, "Time that backends get to answer what an analysis asks; what is late is a gap.", "1 to 60", ge=1, le=60
+    )
+    grafana_url: HTTPURL | None = setting(
+        None, "Grafana, whose Explore shows the queries of evidence. No links without it.", HTTP_URL
+    )
+    grafana_prometheus_uid: str = setting("prometheus", "What Grafana calls Prometheus: its data source's uid.", "text")
+    grafana_loki_uid: str = setting("loki", "What Grafana calls Loki.", "text")
+    grafana_tempo_uid: str = setting("tempo", "What Grafana calls Tempo.", "text")
     telemetry_config: Path | None = setting(
         None,
         "File with further instances of telemetry backends: `prometheus: {eu: {url: https://..., tenant: shop}}`, the "

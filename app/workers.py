@@ -11,6 +11,7 @@ from app.backends import Backends
 from app.clock import now
 from app.detection import KIND as DETECTION
 from app.detection import Detection
+from app.investigations import investigation_works
 from app.jobs import Work, Workers
 from app.observability.metrics import Metrics
 from app.retention import Retention
@@ -83,6 +84,7 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         found[DETECTION] = Detection(
             database, telemetry, now=now, interval_seconds=settings.detection_interval_seconds
         ).work
+    found |= investigation_works(settings, database, telemetry, now=now)
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(
             database,

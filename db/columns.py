@@ -73,9 +73,9 @@ def name(column: str = "name", *, nullable: bool = False) -> list[SchemaItem]:
     return _limited(column, NAME_CHARACTERS, nullable=nullable, minimum=1)
 
 
-def title(column: str = "title") -> list[SchemaItem]:
+def title(column: str = "title", *, nullable: bool = False) -> list[SchemaItem]:
     """A line of text that is never empty."""
-    return _limited(column, TITLE_CHARACTERS, nullable=False, minimum=1)
+    return _limited(column, TITLE_CHARACTERS, nullable=nullable, minimum=1)
 
 
 def prose(column: str, *, nullable: bool = False) -> list[SchemaItem]:

@@ -84,6 +84,16 @@ incidents_services = Table(
     Index(None, "service_id", "incident_id"),
 )
 
+dismissed_impacts = Table(
+    "dismissed_impacts",
+    metadata,
+    # Somebody said that the incident does not hurt the service, which no computation may contradict.
+    reference("incident_id", "incidents.id", on_delete="CASCADE", primary_key=True),
+    reference("service_id", "services.id", on_delete="CASCADE", primary_key=True),
+    timestamp("created_at"),
+    Index(None, "service_id"),
+)
+
 
 def select_incidents(
     *,

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.columns import changed, enum, id_column, json_object, prose, ratio, reference, timestamp, title
 from db.metadata import metadata
+from domain.correlation import RootCauseKind
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 
 incident_tasks = Table(
@@ -44,11 +45,24 @@ investigation_hypotheses = Table(
     enum("status", HypothesisStatus, default=HypothesisStatus.PROPOSED),
     *ratio("confidence"),
     Column("is_automatic", Boolean, nullable=False, server_default=text("false")),
+    enum("cause_kind", RootCauseKind, nullable=True),
+    timestamp("judged_at", nullable=True),
     reference("service_id", "services.id", on_delete="SET NULL", nullable=True),
     Column("evidence_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'::uuid[]")),
     *changed(),
     UniqueConstraint("incident_id", "id"),
+    CheckConstraint(
+        "judged_at is null or status in ('CONFIRMED', 'REJECTED')", name="judged_when_confirmed_or_rejected"
+    ),
     Index(None, "incident_id", "created_at", "id"),
+    Index(
+        "uq_investigation_hypotheses_automatic",
+        "incident_id",
+        "service_id",
+        "cause_kind",
+        unique=True,
+        postgresql_where=text("is_automatic and cause_kind is not null"),
+    ),
     Index(None, "service_id"),
 )
 

@@ -13,13 +13,13 @@ from db.alerts import (
     silences,
 )
 from db.audit import audit_log
-from db.correlation import analyses, correlations, recommendations, root_causes
+from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens
 from db.deployments import deployments
 from db.detection import detection_rules, detection_states
 from db.event_log import event_log, event_log_epochs, event_log_head
 from db.idempotency import idempotency_keys
-from db.incidents import incidents, incidents_services
+from db.incidents import dismissed_impacts, incidents, incidents_services
 from db.investigation import incident_tasks, investigation_hypotheses, investigation_steps
 from db.jobs import jobs
 from db.metadata import metadata
@@ -39,12 +39,14 @@ __all__ = [
     "alert_suppressions",
     "alerts",
     "analyses",
+    "analysis_records",
     "api_tokens",
     "audit_log",
     "correlations",
     "deployments",
     "detection_rules",
     "detection_states",
+    "dismissed_impacts",
     "event_log",
     "event_log_epochs",
     "event_log_head",

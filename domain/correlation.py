@@ -34,3 +34,24 @@ class RootCauseKind(StrEnum):
     DEPENDENCY = "DEPENDENCY"
     TRAFFIC = "TRAFFIC"
     UNKNOWN = "UNKNOWN"
+
+
+class AnalysisTrigger(StrEnum):
+    """Why a run of the correlation engine began."""
+
+    INCIDENT_CREATED = "INCIDENT_CREATED"
+    INCIDENT_CHANGED = "INCIDENT_CHANGED"
+    REQUESTED = "REQUESTED"
+
+
+class RecommendationKind(StrEnum):
+    """What is advised."""
+
+    ROLL_BACK = "ROLL_BACK"
+    SCALE = "SCALE"
+    RESTART = "RESTART"
+    OPEN_CIRCUIT = "OPEN_CIRCUIT"
+    CONTACT_OWNER = "CONTACT_OWNER"
+    FOLLOW_RUNBOOK = "FOLLOW_RUNBOOK"
+    REPEAT_RESOLUTION = "REPEAT_RESOLUTION"
+    LOOK_CLOSER = "LOOK_CLOSER"

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from domain.changes import Change, as_json
+from domain.correlation import CorrelationKind, RootCauseKind
 from domain.incidents import STAMPS, ImpactLevel, IncidentStatus, Severity
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from domain.objectives import ObjectiveDefinition
@@ -38,6 +39,11 @@ _DEPLOYMENT_TITLES: Final = {
     DeploymentOutcome.SUCCEEDED: "was deployed to",
     DeploymentOutcome.FAILED: "failed to deploy to",
     DeploymentOutcome.ROLLED_BACK: "was rolled back in",
+}
+_ANOMALIES: Final[Mapping[CorrelationKind, TimelineEventType]] = {
+    CorrelationKind.METRIC: TimelineEventType.METRIC_ANOMALY,
+    CorrelationKind.LOG: TimelineEventType.LOG_ANOMALY,
+    CorrelationKind.TRACE: TimelineEventType.TRACE_ANOMALY,
 }
 _SLO_WORDS: Final = {
     SLOStatus.HEALTHY: "healthy again",
@@ -180,6 +186,31 @@ def work_changed(type: TimelineEventType, noun: str, id: UUID, title: str, chang
         type=type,
         title=f"{_WORK_TITLES[noun][status] if status else f'{noun} changed'}: {title}",
         metadata={f"{noun.lower()}Id": id, "fields": [change.field for change in changes]},
+    )
+
+
+def cause_found(
+    service: str, kind: RootCauseKind, *, confidence: float, explanation: str, analysis_id: UUID, at: datetime | None
+) -> Entry:
+    """The most probable cause is another than before."""
+    return Entry(
+        type=TimelineEventType.CORRELATION,
+        title=f"Probable cause: {service}, {kind.value.lower()} ({confidence:.0%} sure)",
+        description=explanation,
+        metadata={"analysisId": analysis_id, "service": service, "kind": kind, "confidence": confidence},
+        occurred_at=at,
+    )
+
+
+def anomaly_found(
+    kind: CorrelationKind, summary: str, *, correlation_id: UUID, signature: str, at: datetime | None
+) -> Entry:
+    """Something moved together with the incident."""
+    return Entry(
+        type=_ANOMALIES.get(kind, TimelineEventType.CORRELATION),
+        title=summary.partition("\n")[0] or kind.value,
+        metadata={"correlationId": correlation_id, "signature": signature},
+        occurred_at=at,
     )
 
 

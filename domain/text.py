@@ -101,3 +101,8 @@ def clipped(text: str, limit: int) -> str:
 
 def _trimmed(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
+
+
+def without_nul(value: str) -> str:
+    """A text that somebody else wrote, as Postgres can hold it."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")

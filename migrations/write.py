@@ -24,7 +24,9 @@ async def write(message: str, folder: Path) -> Path | None:
 
 def _write(connection: Any, message: str) -> Path | None:
     config = configuration(connection=connection)
-    numbers = [int(script.revision) for script in ScriptDirectory.from_config(config).walk_revisions()]
+    numbers = [
+        int(script.revision.partition("_")[0]) for script in ScriptDirectory.from_config(config).walk_revisions()
+    ]
 
     def drop_empty(context: object, revision: object, directives: list[Any]) -> None:
         if directives[0].upgrade_ops.is_empty():

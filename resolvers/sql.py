@@ -152,8 +152,9 @@ def lookup(description: str, tables: Mapping[str, str], arguments: Mapping[str, 
 
 def aggregate(description: str, table: str, range_sql: str, filter: Any, arguments: Mapping[str, Given]) -> Any:
     """An object whose leaves aggregate rows."""
-    source = Aggregate(table, range_sql, conditions_of(filter))
-    return _field(description, source, {**arguments, "filter": Given(filter | None, "Which rows count.")})
+    source = Aggregate(table, range_sql, conditions_of(filter), has_buckets="bucket_seconds" in arguments)
+    narrowed = {} if filter is None else {"filter": Given(filter | None, "Which rows count.")}
+    return _field(description, source, {**arguments, **narrowed})
 
 
 def groups(description: str, table: str, key: str) -> Any:

@@ -1,26 +1,38 @@
 """What the correlation engine found: analyses, correlations, root causes and advice."""
 
 from db.correlation import analyses, correlations, recommendations, root_causes
-from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
+from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind
 from domain.telemetry import TelemetryBackend
 from resolvers import sql
 from schema.nodes import Node
-from schema.references import IncidentRef, ServiceImpactRef, ServiceRef
+from schema.references import CorrelationRef, IncidentRef, ServiceImpactRef, ServiceRef
 from schema.scalars import JSON, URL, DateTime
 
 EVIDENCE_ORDER = "{it}.score desc, {it}.id"
 SHOWN = "{it}.analysis_id = (select id from analyses where incident_id = {parent}.id and is_shown)"
 OF_INCIDENT = ("incidents {it}", "{it}.id = {parent}.incident_id")
+SCORE_COMPONENT = "name text, weight double precision, value double precision, explanation text, evidence_ids uuid[]"
+SCORE_COMPONENTS = (
+    f"jsonb_to_recordset({{parent}}.score_components) as {{it}}({SCORE_COMPONENT})",
+    "true",
+    "{it}.weight * {it}.value desc, {it}.name",
+)
 
 
-@sql.type(record="name text, weight double precision, value double precision, explanation text")
+@sql.type(record=SCORE_COMPONENT)
 class ScoreComponent:
     """A part of a score. The products of weight and value add up to the score."""
 
     name: str = sql.expression("What was looked at.", "{it}.name")
     weight: float = sql.expression("How much it counts.", "{it}.weight")
-    value: float = sql.expression("What came out, 0 to 1.", "{it}.value")
+    value: float = sql.expression("What came out, 0 or more.", "{it}.value")
     explanation: str = sql.expression("Why.", "{it}.explanation")
+    evidence: list[CorrelationRef] = sql.many(
+        "What it rests on; nothing where the correlation itself does.",
+        "correlations {it}",
+        "{it}.id = any({parent}.evidence_ids)",
+        EVIDENCE_ORDER,
+    )
 
 
 @sql.type(correlations)
@@ -32,15 +44,15 @@ class Correlation(Node):
     service: ServiceRef | None = sql.one(
         "The service that it was seen at.", "services {it}", "{it}.id = {parent}.service_id"
     )
+    name: str | None = sql.column("What it was seen in: a signal, the pattern of a log, an operation.")
+    related_incident: IncidentRef | None = sql.one(
+        "The other incident, where it is one that moved along.",
+        "incidents {it}",
+        "{it}.id = {parent}.related_incident_id",
+    )
     summary: str = sql.column("What was seen, in a sentence.")
     score: float = sql.column("How strong it is, 0 to 1.")
-    score_components: list[ScoreComponent] = sql.many(
-        "What the score is made of.",
-        "jsonb_to_recordset({parent}.score_components) as"
-        " {it}(name text, weight double precision, value double precision, explanation text)",
-        "true",
-        "{it}.weight * {it}.value desc, {it}.name",
-    )
+    score_components: list[ScoreComponent] = sql.many("What the score is made of.", *SCORE_COMPONENTS)
     started_at: DateTime | None = sql.column("When it began.")
     ended_at: DateTime | None = sql.column("When it was over.")
     lag_seconds: float | None = sql.column(
@@ -69,8 +81,12 @@ class RootCause:
     rank: int = sql.column("Its place in the ranking, from 1.")
     service: ServiceRef = sql.one("Where it began.", "services {it}", "{it}.id = {parent}.service_id")
     kind: RootCauseKind = sql.column("What kind of thing went wrong.")
-    score: float = sql.column("How much speaks for it, 0 to 1.")
+    score: float = sql.column("How much speaks for it, in weights: to compare it with others of the same analysis.")
     confidence: float = sql.column("How likely it is, 0 to 1.")
+    score_components: list[ScoreComponent] = sql.many(
+        "What the score is made of, each part with what it rests on.", *SCORE_COMPONENTS
+    )
+    started_at: DateTime | None = sql.column("When it began, as far as it showed.")
     explanation: str = sql.column("Why it is thought so.")
     evidence: list[Correlation] = sql.many(
         "What speaks for it.", "correlations {it}", "{it}.id = any({parent}.evidence_ids)", EVIDENCE_ORDER
@@ -81,6 +97,7 @@ class RootCause:
 class Recommendation:
     """What to do next."""
 
+    kind: RecommendationKind | None = sql.column("What kind of thing to do.")
     title: str = sql.column("The advice, in a line.")
     rationale: str = sql.column("Why.")
     action: str = sql.column("How.")
@@ -96,6 +113,14 @@ class IncidentAnalysis(Node):
 
     incident: IncidentRef = sql.one("The incident.", *OF_INCIDENT)
     status: AnalysisStatus = sql.column("How it stands.")
+    trigger: AnalysisTrigger = sql.column("Why it began.")
+    is_shown: bool = sql.column("Whether it is the present one.")
+    is_superseded: bool = sql.column("Whether a newer one took its place before it ended.")
+    engine_version: str = sql.column("The engine that ran.")
+    evidence_digest: str | None = sql.expression(
+        "What tells the evidence that it was given from any other; null while it runs.",
+        "(select evidence_digest from analysis_records where analysis_id = {it}.id)",
+    )
     started_at: DateTime = sql.column("When it began.")
     completed_at: DateTime | None = sql.column("When it was over.")
     duration_seconds: float | None = sql.expression(
@@ -103,6 +128,7 @@ class IncidentAnalysis(Node):
     )
     confidence: float = sql.column("How likely the first root cause is, 0 to 1.")
     summary: str = sql.column("What was found, in a few sentences.")
+    why_not: str = sql.column("Why it is not the runner-up. Empty where there is none.")
     root_causes: list[RootCause] = sql.many(
         "Probable reasons, the likeliest first.", "root_causes {it}", "{it}.analysis_id = {parent}.id", "{it}.rank"
     )
@@ -120,4 +146,13 @@ class IncidentAnalysis(Node):
         "jsonb_to_recordset({parent}.gaps) as {it}(backend telemetry_backend, code text, message text)",
         "true",
         "{it}.backend, {it}.code",
+    )
+    correlations: list[Correlation] = sql.many(
+        "What it found, the strongest first.", "correlations {it}", "{it}.analysis_id = {parent}.id", EVIDENCE_ORDER
+    )
+    merge_suggestions: list[Correlation] = sql.many(
+        "Incidents that seem to have the same cause, with the reasons. Nobody merges them but people.",
+        "correlations {it}",
+        "{it}.analysis_id = {parent}.id and {it}.kind = 'INCIDENT' and {it}.evidence @> '{{\"isSameCause\": true}}'",
+        EVIDENCE_ORDER,
     )

@@ -8,7 +8,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 from actions.slo_imports import SLOImportOutcomeKind
 from domain.access import Role
 from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, DetectionStatus, WebhookKind
-from domain.correlation import AnalysisStatus, CorrelationKind, RootCauseKind
+from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind
 from domain.feed import EventType
 from domain.health import CircuitState, HealthStatus
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
@@ -265,6 +265,23 @@ describe(
     COMPLETE="Everything was asked, and answered.",
     PARTIAL="Something could not be asked: see the gaps.",
     FAILED="Nothing came of it.",
+)
+describe(
+    AnalysisTrigger,
+    INCIDENT_CREATED="The incident became known.",
+    INCIDENT_CHANGED="Its alerts or services changed.",
+    REQUESTED="Somebody asked for it.",
+)
+describe(
+    RecommendationKind,
+    ROLL_BACK="Go back to the version before.",
+    SCALE="Give it more instances or resources.",
+    RESTART="Start it anew.",
+    OPEN_CIRCUIT="Let callers do without it for a while.",
+    CONTACT_OWNER="Call in whoever owns it.",
+    FOLLOW_RUNBOOK="Do what is written down for such cases.",
+    REPEAT_RESOLUTION="Do what ended a similar incident.",
+    LOOK_CLOSER="Find out more: nothing that was asked tells.",
 )
 describe(
     RootCauseKind,

@@ -7,6 +7,7 @@ from resolvers import sql
 from resolvers.compile.sources import Condition, Order, OrderKey
 from resolvers.sql import Given
 from schema.alerts import Alert
+from schema.analyses import SIMILAR_TO_PARENT, SimilarIncident
 from schema.correlation import SHOWN, Correlation, IncidentAnalysis
 from schema.filters import ALERT_ORDER
 from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
@@ -23,6 +24,7 @@ from schema.timeline import TimelineEvent, timeline
 from schema.traces import Trace, incident_traces
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
+ANALYSIS_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 HURT = "from services hurt join incidents_services link on link.service_id = hurt.id where link.incident_id = {it}.id"
 HURT_IN_TRACES = (
     f"(select coalesce(json_agg(json_build_array(hurt.telemetry_instances->>'tempo',"
@@ -126,6 +128,19 @@ class Incident(Node):
         "The present analysis of why it happened.",
         "analyses {it}",
         "{it}.incident_id = {parent}.id and {it}.is_shown",
+    )
+    analyses: Connection[IncidentAnalysis] = sql.connection(
+        "All analyses of it that there were, the latest first.",
+        "analyses {it}",
+        "{it}.incident_id = {parent}.id",
+        ANALYSIS_ORDER,
+        backward=False,
+    )
+    similar_incidents: list[SimilarIncident] = sql.many(
+        "Up to five resolved incidents that were like it, with what ended them, the most similar first.",
+        SIMILAR_TO_PARENT,
+        "true",
+        "{it}.score desc, {it}.incident_id",
     )
     hypotheses: list[Hypothesis] = sql.many(
         "What people and the engine think happened.",

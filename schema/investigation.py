@@ -1,6 +1,7 @@
 """The work on an incident: hypotheses, the steps that test them, and tasks."""
 
 from db.investigation import incident_tasks, investigation_hypotheses, investigation_steps
+from domain.correlation import RootCauseKind
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
 from resolvers import sql
 from schema.correlation import EVIDENCE_ORDER, Correlation
@@ -23,6 +24,8 @@ class Hypothesis(Node):
     status: HypothesisStatus = sql.column("What is thought of it.")
     confidence: float = sql.column("How sure somebody is, 0 to 1.")
     is_automatic: bool = sql.column("Whether the correlation engine made it.")
+    cause_kind: RootCauseKind | None = sql.column("What kind of thing went wrong, where the engine made it.")
+    judged_at: DateTime | None = sql.column("When somebody confirmed or rejected it.")
     service: ServiceRef | None = sql.one(
         "The service that it blames.", "services {it}", "{it}.id = {parent}.service_id"
     )

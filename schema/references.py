@@ -6,6 +6,7 @@ import strawberry
 
 if TYPE_CHECKING:
     from schema.alerts import Alert
+    from schema.correlation import Correlation
     from schema.incidents import Incident, ServiceImpact
     from schema.investigation import InvestigationStep
     from schema.people import Team
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from schema.slos import SLO
 
 AlertRef = Annotated["Alert", strawberry.lazy("schema.alerts")]
+CorrelationRef = Annotated["Correlation", strawberry.lazy("schema.correlation")]
 IncidentRef = Annotated["Incident", strawberry.lazy("schema.incidents")]
 InvestigationStepRef = Annotated["InvestigationStep", strawberry.lazy("schema.investigation")]
 ServiceImpactRef = Annotated["ServiceImpact", strawberry.lazy("schema.incidents")]

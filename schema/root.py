@@ -12,6 +12,7 @@ from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
+from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
@@ -113,6 +114,22 @@ class Query(TraceQueries, SLOFormatQueries):
         {
             "range": Given(TimeRange, "When they started."),
             "bucket_seconds": Given(int | None, "The length of a bucket, a day by default; at most 1000 buckets."),
+        },
+    )
+    analysis_quality: AnalysisQuality = sql.aggregate(
+        "How often analyses were right, by what people have confirmed and rejected.",
+        JUDGED_ANALYSES,
+        "{it}.started_at",
+        None,
+        {"range": Given(TimeRange, "When the incidents started.")},
+    )
+    compare_analyses: AnalysisComparison | None = sql.one(
+        "Two analyses side by side, by their ids. Null where there is none with one of them.",
+        COMPARED_ANALYSES,
+        "{it}.a_id = {a} and {it}.b_id = {b}",
+        {
+            "a": Given(strawberry.ID, "The first analysis.", "uuid"),
+            "b": Given(strawberry.ID, "The second analysis.", "uuid"),
         },
     )
     service: Service | None = sql.one("A service by id.", "services {it}", "{it}.id = {id}", BY_ID)

@@ -32,7 +32,7 @@ def scope_of(
 
     def checked(bindings: Bindings) -> Any:
         start, end, seconds = (_read(part, bindings) for part in (ends["from"], ends["to"], bucket))
-        check_range(start, end, seconds)
+        check_range(start, end, seconds, has_buckets=source.has_buckets)
         return start
 
     checked(Bindings({}, ends["from"].value)) if _is_constant(ends["from"], ends["to"], bucket) else None
@@ -50,10 +50,12 @@ def scope_of(
     return Scope(where, names)
 
 
-def check_range(start: datetime, end: datetime, bucket_seconds: int | None) -> None:
-    """Raises ValidationFailed unless the range is one, and can be cut into a bounded number of buckets."""
+def check_range(start: datetime, end: datetime, bucket_seconds: int | None, *, has_buckets: bool = True) -> None:
+    """Raises ValidationFailed unless the range is one, and where it `has_buckets`, makes a bounded number of them."""
     if start >= end:
         raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
+    if not has_buckets:
+        return
     seconds = DEFAULT_BUCKET_SECONDS if bucket_seconds is None else bucket_seconds
     if seconds < 1:
         raise ValidationFailed("`bucketSeconds` must be at least 1", ["bucketSeconds"])

@@ -133,11 +133,13 @@ class Aggregate:
     """One object whose leaves aggregate all rows of `table` that the conditions let through.
 
     `range` names the argument of type TimeRange that bounds `range_sql`; its ends are bound as `{from}` and `{to}`.
+    Where it `has_buckets`, their length is bound as `{bucket}`, and the range has to make a bounded number of them.
     """
 
     table: str
     range_sql: str
     conditions: Filter
+    has_buckets: bool = True
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 

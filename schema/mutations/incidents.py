@@ -5,7 +5,7 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET, argument
 
-from actions import impacts, incidents, timeline
+from actions import analyses, impacts, incidents, timeline
 from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from domain.errors import ValidationFailed
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
@@ -177,6 +177,12 @@ class IncidentMutations:
             info,
             lambda tx, actor: incidents.reopen(tx, required_id(id, "incident", "id"), reason=reason, actor=actor),
         )
+
+    @mutation
+    async def analyze_incident(self, info: Info, id: IncidentId) -> IncidentPayload:
+        """Analyse an incident again, now: the run that is under way, if any, makes way. What is found comes as
+        events."""
+        return await IncidentPayload.of(info, lambda tx, actor: analyses.analyze(tx, required_id(id, "incident", "id")))
 
     @mutation
     async def set_service_impact(

@@ -75,6 +75,7 @@ _LISTS = (
     ("Query", "events"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
+    ("Incident", "analyses"),
     ("Alert", "history"),
     ("AlertDelivery", "dispositions"),
 )

@@ -15,6 +15,7 @@ from websockets.http11 import Request, Response
 Labels = dict[str, str]
 _MATCHER = re.compile(r'(\w+)(=~|=)"((?:[^"\\]|\\.)*)"')
 _CONTAINS = re.compile(r'\|= "((?:[^"\\]|\\.)*)"')
+_COUNTED = re.compile(r"sum by \(([^)]*)\) \(count_over_time\((.*)\[(\d+)s\]\)\)")
 _LEVELS = re.compile(r'\| detected_level=~"((?:[^"\\]|\\.)*)"')
 
 
@@ -79,6 +80,8 @@ class LocalLoki:
             return _answer(200, b"ready\n", "text/plain")
         if path.endswith("/buildinfo"):
             return _answer(200, b'{"version":"3.5.0","revision":"abc"}', "application/json")
+        if path.endswith("/query_range") and (counted := _COUNTED.fullmatch(parameters["query"])) is not None:
+            return _data({"resultType": "matrix", "result": self._counts(parameters, counted)})
         if path.endswith("/query_range"):
             limit = int(parameters["limit"])
             if limit > self.most_lines:
@@ -105,6 +108,23 @@ class LocalLoki:
             assert isinstance(values, list)
             values.append([str(time_ns), line])
         return [*streams.values()]
+
+    def _counts(self, parameters: dict[str, str], counted: re.Match[str]) -> list[object]:
+        """How many lines there were in the window before each step, by labels."""
+        selects, names = _selects(counted[2]), counted[1].split(", ")
+        start, end = int(parameters["start"]) // 10**9, int(parameters["end"]) // 10**9
+        window = int(counted[3])
+        counts: dict[str, dict[int, int]] = {}
+        for time_ns, labels, line in self.lines:
+            at = -(-(time_ns // 10**9 + 1 - start) // window) * window + start
+            if start <= at <= end and selects(labels, line):
+                kept = json.dumps({name: labels[name] for name in names if name in labels})
+                mine = counts.setdefault(kept, {})
+                mine[at] = mine.get(at, 0) + 1
+        return [
+            {"metric": json.loads(kept), "values": [[at, str(count)] for at, count in sorted(mine.items())]}
+            for kept, mine in counts.items()
+        ]
 
     async def tail(self, socket: ServerConnection) -> None:
         """Tell what there is since the wanted start, then whatever `write` adds."""

@@ -1,0 +1,146 @@
+"""An analysis of an incident, from the first question to the last row: what runs as a job."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from actions import analyses as runs
+from actions.analyses import Run
+from actions.conclusions import Outcome, conclude
+from actions.findings import Sightings, correlation_rows
+from actions.gathering import DEADLINE_SECONDS, gather
+from actions.jobs import Job
+from actions.surroundings import Surroundings, survey
+from db.database import Database
+from db.identifiers import new_id
+from domain.errors import Conflict, NotFound
+from domain.explore import Explore
+from engines.correlation import ENGINE_VERSION, Analysis, Evidence, analyse
+from engines.correlation.record import read_evidence, write
+from telemetry_clients.instances import Telemetry
+
+MOST_TOLD_EARLY: Final = 50
+
+_NO_LINKS: Final = Explore()
+_WATCH_SECONDS: Final = 0.5
+_NO_SERVICES: Final = "Nobody has said which services the incident hurts. Add one, and it is analysed again."
+_FAILED: Final = "The analysis failed unexpectedly. The server's log says more."
+
+
+def answer(evidence: Evidence) -> Analysis:
+    """The engine's answer; where nobody has said which services are hurt, that there is none."""
+    if evidence.services:
+        return analyse(evidence)
+    return Analysis(
+        engine_version=ENGINE_VERSION,
+        causes=(),
+        ranking=(),
+        findings=(),
+        impacts=(),
+        incident_links=(),
+        confidence=0.0,
+        summary=_NO_SERVICES,
+        why_not="",
+        gaps=evidence.gaps,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Investigation:
+    """Analyses incidents with everything that the backends and the records know."""
+
+    database: Database
+    telemetry: Telemetry
+    now: Callable[[], datetime]
+    explore: Explore = _NO_LINKS
+    scrape_interval_seconds: float = 15.0
+    deadline_seconds: float = DEADLINE_SECONDS
+    watch_seconds: float = _WATCH_SECONDS
+
+    async def run(self, job: Job) -> None:
+        """Analyse the incident that a job is about, unless a newer request takes its place meanwhile.
+
+        Raises DomainError: Conflict when the job was lost to another server.
+        """
+        run = await self.database.transact(partial(runs.begin, job=job), now=self.now())
+        if run is None:
+            return
+        analysing = asyncio.create_task(self._analyse(run))
+        watching = asyncio.create_task(self._superseded(run))
+        try:
+            await asyncio.wait((analysing, watching), return_when=asyncio.FIRST_COMPLETED)
+            if analysing.done():
+                await self._settled(run, analysing)
+                return
+            await watching
+            analysing.cancel()
+            await asyncio.wait((analysing,))
+            await self.database.transact(partial(runs.give_way, run=run), now=self.now())
+        finally:
+            for task in (analysing, watching):
+                task.cancel()
+            await asyncio.gather(analysing, watching, return_exceptions=True)
+
+    async def _settled(self, run: Run, analysing: asyncio.Task[None]) -> None:
+        error = analysing.exception()
+        if error is None:
+            return
+        if not isinstance(error, Conflict | NotFound):
+            await self.database.transact(partial(runs.fail, run=run, reason=_FAILED), now=self.now())
+        raise error
+
+    async def _superseded(self, run: Run) -> None:
+        """Returns when somebody has asked anew."""
+        while True:
+            await asyncio.sleep(self.watch_seconds)
+            async with self.database.reading() as connection:
+                if await runs.is_superseded(connection, run, self.now()):
+                    return
+
+    async def _analyse(self, run: Run) -> None:
+        async with self.database.reading() as connection:
+            around = await survey(connection, run.incident_id, now=self.now())
+        evidence = around.evidence
+        gathering = gather(
+            self.telemetry,
+            around,
+            scrape_interval_seconds=self.scrape_interval_seconds,
+            deadline_seconds=self.deadline_seconds,
+        )
+        async with aclosing(gathering):
+            async for evidence, is_last in gathering:
+                if not is_last:
+                    analysis = await asyncio.to_thread(answer, evidence)
+                    await self._tell(run, around, evidence, analysis)
+        outcome = await asyncio.to_thread(self._outcome, around, evidence)
+        await self.database.transact(partial(conclude, run=run, outcome=outcome), now=self.now())
+
+    def _outcome(self, around: Surroundings, evidence: Evidence) -> Outcome:
+        """The answer to the evidence as it is kept, not as it was gathered: so that both are one for ever."""
+        written = write(evidence)
+        kept = read_evidence(written)
+        analysis = answer(kept)
+        return Outcome(around, kept, analysis, written, write(analysis), self.explore)
+
+    async def _tell(self, run: Run, around: Surroundings, evidence: Evidence, analysis: Analysis) -> None:
+        """Tell of what is found so far and was not told of."""
+        fresh = [it for it in analysis.findings if it.id not in run.correlation_ids]
+        fresh = fresh[: max(0, MOST_TOLD_EARLY - len(run.correlation_ids))]
+        if not fresh:
+            return
+        ids = {finding.id: new_id() for finding in fresh}
+        rows = correlation_rows(
+            fresh,
+            ids,
+            incident_id=run.incident_id,
+            analysis_id=run.id,
+            services=around.ids(),
+            sightings=Sightings(evidence),
+            explore=self.explore,
+        )
+        await self.database.transact(partial(runs.tell, run=run, rows=rows), now=self.now())
+        run.correlation_ids.update(ids)

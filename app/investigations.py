@@ -1,0 +1,41 @@
+"""A job: analyses incidents, with the backends and Grafana that the settings name."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from actions.analyses import KIND
+from actions.investigate import Investigation
+from app.jobs import Work
+from app.settings import Settings
+from db.database import Database
+from domain.explore import Explore
+from domain.telemetry import TelemetryBackend
+from telemetry_clients.instances import Telemetry
+
+# For arithmetic and writing, after everybody has answered or is late.
+_AFTER_DEADLINE_SECONDS: Final = 60.0
+_MOST_ATTEMPTS: Final = 3
+
+
+def investigation_works(
+    settings: Settings, database: Database, telemetry: Telemetry, *, now: Callable[[], datetime]
+) -> Mapping[str, Work]:
+    """How analyses are done, by the kind of their jobs."""
+    investigation = Investigation(
+        database=database,
+        telemetry=telemetry,
+        now=now,
+        explore=Explore(
+            settings.grafana_url,
+            {
+                TelemetryBackend.PROMETHEUS: settings.grafana_prometheus_uid,
+                TelemetryBackend.LOKI: settings.grafana_loki_uid,
+                TelemetryBackend.TEMPO: settings.grafana_tempo_uid,
+            },
+        ),
+        scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
+        deadline_seconds=settings.analysis_deadline_seconds,
+    )
+    timeout_seconds = settings.analysis_deadline_seconds + _AFTER_DEADLINE_SECONDS
+    return {KIND: Work(run=investigation.run, timeout_seconds=timeout_seconds, most_attempts=_MOST_ATTEMPTS)}
