@@ -254,6 +254,7 @@ def wishes(incidents: Sequence[Mapping[str, Any]], services: Sequence[Mapping[st
 
 
 _OF_INCIDENTS = {"INCIDENT_CREATED", "INCIDENT_UPDATED", "SERVICE_IMPACT_CHANGED", "TASK_CHANGED"}
+_FINDINGS = {"CORRELATION_FOUND", "ANALYSIS_COMPLETED"}
 _RARE = {"INCIDENT_CREATED", "SERVICE_CHANGED"}
 _SEVERE = {"HIGH", "CRITICAL"}
 
@@ -285,5 +286,5 @@ _MEANINGS: Sequence[Callable[[str, Any], tuple[str, Mapping[str, Any], Callable[
         {"filter": {"types": sorted(_RARE)}},
         lambda event: event["type"] in _RARE,
     ),
-    lambda _incident, _service: ("correlationEvents", {}, lambda _: False),
+    lambda _incident, _service: ("correlationEvents", {}, lambda event: event["type"] in _FINDINGS),
 )

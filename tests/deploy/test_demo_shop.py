@@ -183,7 +183,7 @@ async def test_where_nobody_takes_telemetry_the_shop_stays_open(web: httpx.Async
         await until(lambda: shop.status()["telemetry_dropped"] > 0)
 
 
-async def test_a_bad_deployment_is_in_the_catalog_and_is_rolled_back(server: ServerProcess, web: httpx.AsyncClient):
+async def test_a_bad_deployment_is_in_the_catalog_and_is_rolled_back(database_url: str, web: httpx.AsyncClient):
     query = """{ services(filter: { name: ["checkout"] }) { nodes {
         deployments(first: 1) { nodes { version outcome } } } } }"""
 
@@ -192,7 +192,10 @@ async def test_a_bad_deployment_is_in_the_catalog_and_is_rolled_back(server: Ser
         found: dict[str, str] = answer["data"]["services"]["nodes"][0]["deployments"]["nodes"][0]
         return found
 
-    async with running_shop(quiet(studio_url=server.url)) as shop:
+    async with (
+        ServerProcess(DATABASE_URL=database_url) as server,
+        running_shop(quiet(studio_url=server.url)) as shop,
+    ):
         await shop.break_it(Fault.BAD_DEPLOY, None)
         assert await newest() == {"version": BAD_VERSION, "outcome": "SUCCEEDED"}
         assert 502 in await order(web, shop, 12)

@@ -100,6 +100,10 @@ insert into analyses (id, incident_id, status, is_shown, engine_version, started
 select pg_temp.id('y', n), pg_temp.id('i', n), 'COMPLETE', true, '1', pg_temp.at(n * 5), pg_temp.at(n * 5 + 1), 0.5
 from generate_series(1, 50000) n;
 
+insert into analysis_records (analysis_id, evidence, evidence_digest, answer, answer_digest, created_at)
+select pg_temp.id('y', n), '{}', 'digest', '{}', 'digest', pg_temp.at(n * 5 + 1)
+from generate_series(1, 50000) n;
+
 insert into correlations (id, incident_id, analysis_id, kind, service_id, summary, score, created_at)
 select pg_temp.id('c', n), pg_temp.id('i', n), pg_temp.id('y', n), (select enum_range(null::correlation_kind))[1 + n % 7],
        pg_temp.id('s', n % 300), 'moved together', n % 100 / 100.0, pg_temp.at(n * 5)
