@@ -14,7 +14,9 @@ from websockets.typing import Subprotocol
 SUBPROTOCOL: Final = Subprotocol("graphql-transport-ws")
 CHANGES: Final = """
 subscription($incident: ID!, $after: String) {
-  incidentEvents(incidentId: $incident, filter: { types: [INCIDENT_UPDATED] }, after: $after) { type cursor previousCursor incident { title } }
+  incidentEvents(incidentId: $incident, filter: { types: [INCIDENT_UPDATED] }, after: $after) {
+    type cursor previousCursor incident { title }
+  }
 }
 """
 

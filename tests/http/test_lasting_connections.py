@@ -25,7 +25,9 @@ ALIASES = " ".join(f"copy{number}: description" for number in range(50))
 """Makes every frame half a megabyte, so that a few fill whatever lies between the server and a client."""
 LARGE = f"""
 subscription($incident: ID!, $after: String) {{
-  incidentEvents(incidentId: $incident, filter: {{ types: [INCIDENT_UPDATED] }}, after: $after) {{ cursor previousCursor incident {{ {ALIASES} }} }}
+  incidentEvents(incidentId: $incident, filter: {{ types: [INCIDENT_UPDATED] }}, after: $after) {{
+    cursor previousCursor incident {{ {ALIASES} }}
+  }}
 }}
 """
 
