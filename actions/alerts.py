@@ -249,8 +249,10 @@ async def _known(
         by_id[row.alert_id].occurrences[row.starts_at] = Occurrence(
             row.starts_at, row.ends_at, row.is_over, row.has_fired
         )
-    for key in keys - known.keys():
-        known[key] = _Known(new_id(), None, {}, set())
+    for source, alert in told:
+        # In the order in which they were told, which is then that of their ids and of their incidents' numbers.
+        if (source, alert.fingerprint) not in known:
+            known[source, alert.fingerprint] = _Known(new_id(), None, {}, set())
     return known
 
 

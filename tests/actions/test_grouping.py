@@ -39,7 +39,7 @@ async def upkeep(studio: Studio, **wait: float) -> None:
 
 
 async def opened(studio: Studio) -> list[dict[str, Any]]:
-    return await studio.rows(incidents_table)
+    return sorted(await studio.rows(incidents_table), key=lambda incident: incident["number"])
 
 
 async def titles(studio: Studio, incident_id: UUID) -> list[str]:
