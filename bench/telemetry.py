@@ -161,6 +161,11 @@ def studio(settings: dict[str, str]) -> Iterator[Server]:
         environment=lambda _: {
             "OPERATION_TIMEOUT_SECONDS": str(OPERATION_TIMEOUT_SECONDS),
             "LOG_LEVEL": "warning",
+            # What runs in the background would change the answers, which have to stay the same.
+            "ALERT_RECONCILIATION_SECONDS": "0",
+            "ALERT_UPKEEP_SECONDS": "3600",
+            "DETECTION_INTERVAL_SECONDS": "0",
+            "SERVICE_GRAPH_INTERVAL_SECONDS": "0",
             **settings,
         },
     )
