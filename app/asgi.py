@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
+from app.alert_settings import tokens_of
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -33,7 +34,7 @@ from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.service_graph import service_graph_dependency
-from app.settings import GraphQLHTTPProfile, Settings, tokens_of
+from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database

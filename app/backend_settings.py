@@ -125,7 +125,9 @@ def _variables() -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    BackendVariables = BaseSettings
+
+    class BackendVariables(BaseSettings):
+        """The settings of one instance of each backend, as variables."""
 else:
     BackendVariables = create_model("BackendVariables", __base__=BaseSettings, **_variables())
 

@@ -37,6 +37,21 @@ def setting(default: Any, description: str, allowed: str, **constraints: Any) ->
     return Field(default=default, description=description, json_schema_extra={"allowed": allowed}, **constraints)
 
 
+def lower(value: object) -> object:
+    """A word in lower case, before it is compared with what is allowed."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def parts(value: str) -> list[str]:
+    """What stands between the commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def comma_separated(value: object) -> object:
+    """A list that is written with commas; anything else as it is."""
+    return parts(value) if isinstance(value, str) else value
+
+
 def allowed_values(field: FieldInfo) -> str:
     """The allowed values of a setting, in words."""
     extra = field.json_schema_extra

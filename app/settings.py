@@ -11,12 +11,13 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from app.alert_settings import AlertVariables
 from app.backend_settings import (
     DEFAULT,
     Backend,
@@ -25,7 +26,9 @@ from app.backend_settings import (
     backend_of_variables,
     read_telemetry_config,
 )
-from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, problem, setting
+from app.database_settings import DatabaseVariables
+from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
+from app.stream_settings import StreamVariables
 
 
 class LogFormat(StrEnum):
@@ -51,57 +54,6 @@ class GraphQLHTTPProfile(StrEnum):
     DRAFT = "draft"
 
 
-class SSLMode(StrEnum):
-    """libpq's `sslmode`."""
-
-    DISABLE = "disable"
-    ALLOW = "allow"
-    PREFER = "prefer"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _comma_separated(value: object) -> object:
-    return _parts(value) if isinstance(value, str) else value
-
-
-def _parts(value: str) -> list[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    url = urlsplit(value.get_secret_value())
-    if url.scheme not in ("postgres", "postgresql", "postgresql+asyncpg"):
-        raise ValueError("it does not start with postgresql://")
-    if not url.path.strip("/"):
-        raise ValueError("it names no database")
-    return value
-
-
-def _webhook_tokens(value: SecretStr | None) -> SecretStr | None:
-    """`name=token` pairs. Raises ValueError, which does not say the token."""
-    tokens_of(value)
-    return value
-
-
-def tokens_of(value: SecretStr | None) -> dict[str, str]:
-    """The tokens by the names of their sources. Raises ValueError."""
-    tokens: dict[str, str] = {}
-    for position, pair in enumerate(_parts(value.get_secret_value()) if value else (), start=1):
-        name, separator, token = (part.strip() for part in pair.partition("="))
-        if not separator or not name or not token:
-            raise ValueError(f"pair {position} is not of the form name=token")
-        if name in tokens or len(name) > _SOURCE_CHARACTERS:
-            raise ValueError(f"the name of pair {position} is given twice or longer than {_SOURCE_CHARACTERS}")
-        tokens[name] = token
-    return tokens
-
-
 def _origin(value: str) -> str:
     if value == "*":
         return value
@@ -111,15 +63,10 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
-_SOURCE_CHARACTERS = 100
-
-PostgresURL = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
-POSTGRES_URL = "`postgresql://user:password@host:5432/database`, with `?sslmode=...` if wanted"
 
-
-class Settings(BackendVariables):
+class Settings(BackendVariables, StreamVariables, AlertVariables, DatabaseVariables):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 
     _backends: dict[Backend, dict[str, BackendSettings]] = PrivateAttr(default_factory=dict)
@@ -130,36 +77,6 @@ class Settings(BackendVariables):
 
     host: str = setting("127.0.0.1", "Address to listen on; `0.0.0.0` for all.", "an address or a host name")
     port: int = setting(9000, "Port to listen on; 0 takes a free one.", "0 to 65535", ge=0, le=65535)
-
-    database_url: PostgresURL | None = setting(
-        None, "The Postgres (15 or newer) to use. Without it and `DB_HOST`, an embedded one is started.", POSTGRES_URL
-    )
-    db_host: str | None = setting(None, "Host of the Postgres, instead of `DATABASE_URL`.", "a host name or an address")
-    db_port: int = setting(5432, "Its port.", "1 to 65535", ge=1, le=65535)
-    db_user: str | None = setting(None, "The user to connect as.", "text")
-    db_password: SecretStr | None = setting(None, "The user's password.", "text")
-    db_name: str | None = setting(None, "The database.", "text")
-    db_sslmode: Annotated[SSLMode, BeforeValidator(_lower)] | None = setting(
-        None, "Whether the connection is encrypted and whom it trusts, as in libpq.", ", ".join(map(str, SSLMode))
-    )
-    db_pool_max_connections: int = setting(50, "Most connections for writes.", "2 to 1000", ge=2, le=1000)
-    db_pool_kept_connections: int = setting(
-        10, "Connections for writes that stay open while idle.", "1 to `DB_POOL_MAX_CONNECTIONS`", ge=1, le=1000
-    )
-    db_read_connections: int = setting(
-        10, "Connections for compiled reads, which come on top.", "1 to 200", ge=1, le=200
-    )
-    db_connection_lifetime_seconds: float = setting(
-        1800, "Age at which a connection is replaced.", "1 or more", ge=1, allow_inf_nan=False
-    )
-    db_statement_timeout_seconds: float = setting(
-        30, "Longest time that Postgres works on one statement.", "0.1 or more", ge=0.1, allow_inf_nan=False
-    )
-    data_dir: Path | None = setting(
-        None,
-        "Folder of the embedded Postgres. By default one below the user's data folder, which `serve` names.",
-        "a path",
-    )
 
     prometheus_scrape_interval_seconds: float = setting(
         15,
@@ -231,114 +148,29 @@ class Settings(BackendVariables):
     max_body_bytes: int = setting(
         1_048_576, "Largest request body.", "1024 to 104857600 (100 MiB)", ge=1024, le=104_857_600
     )
-    webhook_tokens: Annotated[SecretStr | None, AfterValidator(_webhook_tokens)] = setting(
-        None,
-        "Who may post alerts: `name=token` for each source, separated by commas. Without it, whoever can connect may.",
-        "names of sources and their tokens, as in `alertmanager=s3cret,grafana=t0ken`",
-    )
-    max_webhook_bytes: int = setting(
-        5_242_880, "Largest body of a webhook.", "1024 to 104857600 (100 MiB)", ge=1024, le=104_857_600
-    )
-    alert_grouping_window_seconds: float = setting(
-        1800, "How long after its last alert an incident takes more about the same service.", "0 to 604800",
-        ge=0, le=604_800,
-    )  # fmt: skip
-    alert_dependency_window_seconds: float = setting(
-        300, "How close together a service and what it depends on are hit to be one incident.", "0 to 86400",
-        ge=0, le=86_400,
-    )  # fmt: skip
-    alert_hold_seconds: float = setting(
-        120, "How long all alerts of an incident are over before it counts as mitigated.", "0 to 86400",
-        ge=0, le=86_400,
-    )  # fmt: skip
-    alert_flapping_firings: int = setting(
-        3, "An alert flaps that fires so often within `ALERT_FLAPPING_SECONDS`.", "2 to 100", ge=2, le=100
-    )
-    alert_flapping_seconds: float = setting(
-        900, "How long an incident with a flapping alert has to be quiet.", "1 to 86400", ge=1, le=86_400
-    )
-    alert_upkeep_seconds: float = setting(
-        10, "How often it is looked whether incidents have become quiet.", "0.5 to 3600", ge=0.5, le=3600
-    )
-    alert_reconciliation_seconds: float = setting(
-        60, "How often alerts are compared with Alertmanager's and Prometheus'; 0 for never.", "0, or 1 to 3600",
-        ge=0, le=3600,
-    )  # fmt: skip
-    alert_reconciliation_grace_seconds: float = setting(
-        30, "How long an alert may be on its way before it counts as missed.", "0 to 3600", ge=0, le=3600
-    )
-    alert_reconciliation_source: str = setting(
-        "alertmanager",
-        "As which source of `WEBHOOK_TOKENS` the configured Alertmanagers post; an HA pair is one.",
-        "a name",
-    )
-    alert_reconciliation_receiver: str | None = setting(
-        None, "Through which of Alertmanager's receivers they do; all alerts are compared by default.",
-        "a regular expression (RE2)",
-    )  # fmt: skip
-    alert_delivery_retention_days: float = setting(
-        30, "How long deliveries of alerts are kept as they came.", "1 to 3650", ge=1, le=3650
-    )
-    max_streams: int = setting(
-        10_000, "Most WebSockets and event streams that are open together.", "1 to 1000000", ge=1, le=1_000_000
-    )
-    max_streams_per_address: int = setting(
-        1000, "Most of them that one address may hold open.", "1 to 100000", ge=1, le=100_000
-    )
-    max_streams_per_user: int = setting(
-        100, "Most of them that one user who has signed in may hold open.", "1 to 100000", ge=1, le=100_000
-    )
-    max_operations_per_socket: int = setting(
-        100, "Most operations, subscriptions included, that run on one WebSocket.", "1 to 10000", ge=1, le=10_000
-    )
-    socket_init_timeout_seconds: float = setting(
-        10, "Time that a WebSocket client gets to send `connection_init`.", "0.1 to 300", ge=0.1, le=300
-    )
-    socket_ping_seconds: float = setting(
-        20, "How often WebSocket clients are pinged. Who is silent for three times as long is disconnected.",
-        "0.1 to 300", ge=0.1, le=300,
-    )  # fmt: skip
-    stream_keep_alive_seconds: float = setting(
-        15, "How often an event stream with nothing to tell gets a comment.", "0.1 to 300", ge=0.1, le=300
-    )
-    send_timeout_seconds: float = setting(
-        10, "Time after which a subscriber that takes nothing is disconnected; it can resume.", "0.1 to 300",
-        ge=0.1, le=300,
-    )  # fmt: skip
-    event_log_retention_days: float = setting(
-        30, "How long events are kept for subscribers to resume from.", "1 to 3650", ge=1, le=3650
-    )
-    graphql_http_profile: Annotated[GraphQLHTTPProfile, BeforeValidator(_lower)] = setting(
+    graphql_http_profile: Annotated[GraphQLHTTPProfile, BeforeValidator(lower)] = setting(
         GraphQLHTTPProfile.DEFAULT,
         "Status codes of `/graphql`: what clients of today expect, or the draft of 2026 (422, 294).",
         ", ".join(map(str, GraphQLHTTPProfile)),
     )
-    cors_allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_comma_separated)] = setting(
+    cors_allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(comma_separated)] = setting(
         (),
         "Web pages of other origins that may call us, separated by commas. None by default.",
         "origins such as `https://example.com`, or `*`",
     )
 
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = setting(
+    log_level: Annotated[LogLevel, BeforeValidator(lower)] = setting(
         LogLevel.INFO, "Least severe log lines that are written; every request is one of level info.",
         ", ".join(map(str, LogLevel)),
     )  # fmt: skip
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] | None = setting(
+    log_format: Annotated[LogFormat, BeforeValidator(lower)] | None = setting(
         None, "How log lines look: by default `console` on a terminal and `json` elsewhere.",
         ", ".join(map(str, LogFormat)),
     )  # fmt: skip
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        problems = []
-        if self.db_pool_kept_connections > self.db_pool_max_connections:
-            problems.append(
-                f"DB_POOL_KEPT_CONNECTIONS={self.db_pool_kept_connections} is more than "
-                f"DB_POOL_MAX_CONNECTIONS={self.db_pool_max_connections}. Keep at most as many as there may be."
-            )
-        if self.database_url is None:
-            problems += self._lonely_database_settings()
-        problems += self._find_backends()
+        problems = [*self.database_problems(), *self._find_backends()]
         if problems:
             raise SettingsError(problems)
         return self
@@ -370,30 +202,6 @@ class Settings(BackendVariables):
                 found[backend] = {**found.get(backend, {}), **instances}
         self._backends = found
         return problems
-
-    def _lonely_database_settings(self) -> Iterable[str]:
-        given = [
-            n for n in ("db_user", "db_password", "db_name", "db_sslmode", "db_port") if n in self.model_fields_set
-        ]
-        if self.db_host is None:
-            for name in given:
-                yield f"{name.upper()} is set, but neither DB_HOST nor DATABASE_URL is. Set one of them, or unset it."
-        else:
-            for name in ("db_user", "db_name"):
-                if getattr(self, name) is None:
-                    yield f"DB_HOST is set, but {name.upper()} is not. Set it, or use DATABASE_URL."
-
-    def postgres_url(self) -> str | None:
-        """The URL of the configured Postgres, password included, or None where an embedded one is wanted."""
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
-        if self.db_host is None or self.db_user is None or self.db_name is None:
-            return None
-        password = "" if self.db_password is None else ":" + quote(self.db_password.get_secret_value(), safe="")
-        host = f"[{self.db_host}]" if ":" in self.db_host else quote(self.db_host, safe="")
-        query = "" if self.db_sslmode is None else "?" + urlencode({"sslmode": self.db_sslmode.value})
-        user, name = quote(self.db_user, safe=""), quote(self.db_name, safe="")
-        return f"postgresql://{user}{password}@{host}:{self.db_port}/{name}{query}"
 
 
 def load_settings(env_file: Path | None = None, **overrides: Any) -> Settings:
