@@ -21,6 +21,7 @@ from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
 from app.http.explorer import explorer_assets, explorer_page
+from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.outlet import Admission
@@ -135,15 +136,16 @@ def create_app(
             log_tails=log_tails,
         )
 
+    origins = AllowedOrigins(settings.cors_allowed_origins)
     endpoint = GraphQLEndpoint(
         operations,
         make_context,
+        origins=origins,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
         most_body_bytes=settings.max_body_bytes,
     )
-    origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
         Subscriptions(operations.sources, hub, now),
@@ -189,6 +191,8 @@ def create_app(
         routes,
         time_limit=time_limit,
         origins=origins,
+        proxies=TrustedProxies(settings.trusted_proxies),
+        hsts_seconds=settings.hsts_seconds,
         durations=metrics.request_durations,
         log_request=log_request,
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.certificate import Certificate, CertificateError
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
@@ -71,6 +72,12 @@ def serve(
         str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, by default 9000; 0 takes a free one.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, where that is in another file.")
+    ] = None,
     data_dir: DataDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo shop first, unless it is there already.")] = False,
     env_file: EnvFile = None,
@@ -85,7 +92,9 @@ def serve(
       reliability-studio serve --port 9100 --data-dir ./data
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
-    settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
+    settings = _settings(
+        env_file, host=host, port=port, tls_cert_file=tls_cert, tls_key_file=tls_key, data_dir=data_dir
+    )
     from app.observability.logs import RequestLog, configure_logs
     from app.serve import serve as run_server
 
@@ -93,12 +102,13 @@ def serve(
     configure_logs(level=settings.log_level, json=json)
     log_request = RequestLog(level=settings.log_level, json=json)
     try:
+        certificate = Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
         sockets = listen(settings.host, settings.port)
-    except CannotListen as error:
+    except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     try:
-        _run(run_server(settings, sockets, log_request, with_demo=demo))
+        _run(run_server(settings, sockets, log_request, certificate=certificate, with_demo=demo))
     finally:
         for listener in sockets:
             listener.close()

@@ -15,6 +15,7 @@ from websockets.frames import Frame
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request
 
 from app.http.answer import CLOSE, error_answer
+from app.http.security_headers import SECURITY_HEADERS
 
 ABORT: Final = "reliability_studio.abort"
 """An extension of HTTP scopes: a function that closes the connection without waiting for what was not taken."""
@@ -26,7 +27,11 @@ WRITE: Final = "reliability_studio.write"
 MOST_HEAD_BYTES: Final = 65_536
 """Of a request's line and headers together."""
 
+MOST_FIELDS: Final = 128
+"""Of a request's header, which is as many as WebSockets allow."""
+
 _TOO_LARGE = f"The URL and the headers have more than the {MOST_HEAD_BYTES} bytes that are allowed"
+_TOO_MANY = f"The request has more than the {MOST_FIELDS} headers that are allowed"
 _TOO_LARGE_FOR_A_SOCKET = (
     f"A WebSocket may be asked for with {MAX_NUM_HEADERS} headers of at most {MAX_LINE_LENGTH} bytes each"
 )
@@ -56,7 +61,7 @@ class HTTPProtocol(HttpToolsProtocol):
         """Of a head that is not complete, in earlier chunks."""
         self._chunk_bytes = 0
         self._is_in_head = False
-        self._is_too_large = False
+        self._refused: tuple[int, str] | None = None
         self._is_over = False
         """Nothing that comes in is read any more."""
 
@@ -92,23 +97,25 @@ class HTTPProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
     def on_headers_complete(self) -> None:
-        """Its head is there. Raises HeadTooLarge, which the parser turns into `send_400_response`."""
+        """Its head is there. Raises HeadRefused, which the parser turns into `send_400_response`."""
         self._is_in_head = False
         self._stop_timer()
         if self._head_bytes + self._chunk_bytes > MOST_HEAD_BYTES:
             # The chunk may hold a body as well.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MOST_HEAD_BYTES:
-                self._is_too_large = True
-                raise HeadTooLarge
+                raise self._refusal(431, _TOO_LARGE)
+        if len(self.headers) > MOST_FIELDS:
+            raise self._refusal(431, _TOO_MANY)
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
-        if self._is_too_large:
-            self._refuse(431, _TOO_LARGE)
-        else:
-            self._refuse(400, msg)
+        self._refuse(*(self._refused or (400, msg)))
+
+    def _refusal(self, status: int, message: str) -> "HeadRefused":
+        self._refused = status, message
+        return HeadRefused(message)
 
     def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(self._head_seconds, self._too_slow)
@@ -138,13 +145,13 @@ class HTTPProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class HeadTooLarge(Exception):
-    """The head of a request is larger than allowed."""
+class HeadRefused(Exception):
+    """The head of a request is not what it may be."""
 
 
 def _response(status: int, message: str) -> bytes:
     """An error as it goes over the wire, without the application."""
-    answer = error_answer(status, message, CLOSE)
+    answer = error_answer(status, message, CLOSE, *SECURITY_HEADERS)
     head = [
         b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()),
         *(b"%b: %b\r\n" % header for header in answer.headers),

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.asgi import application
+from app.background import in_background
+from app.certificate import Certificate
 from app.http import graphql
 from app.observability.logs import RequestLog
 from app.postgres import load_demo, migrate, postgres
@@ -20,7 +22,14 @@ from app.version import VERSION
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
+async def serve(
+    settings: Settings,
+    sockets: list[socket],
+    log_request: RequestLog,
+    *,
+    certificate: Certificate | None,
+    with_demo: bool,
+) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
     allow_many_connections()
     starting = asyncio.current_task()
@@ -41,12 +50,14 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
                 await migrate(found.url)
                 if with_demo:
                     await load_demo(settings, found.url)
-                async with application(settings, found.url, log_request=log_request) as app:
+                renewal = {} if certificate is None else {"certificate": certificate.run}
+                async with application(settings, found.url, log_request=log_request) as app, in_background(renewal):
                     server = Server(
                         app,
+                        certificate=certificate,
                         header_timeout_seconds=settings.header_timeout_seconds,
                         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
-                        on_started=lambda: _announce(sockets, found.description),
+                        on_started=lambda: _announce(sockets, found.description, is_encrypted=certificate is not None),
                         on_stopping=app.end_streams,
                     )
                     # What lives as long as the process need not be looked at by every garbage collection.
@@ -60,10 +71,10 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
     log.info("stopped")
 
 
-def _announce(sockets: list[socket], database: str) -> None:
+def _announce(sockets: list[socket], database: str, *, is_encrypted: bool) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
-    url = f"http://{shown}:{port}"
+    url = f"{'https' if is_encrypted else 'http'}://{shown}:{port}"
     log.info("serving", url=url, version=VERSION)
     console.print(f"\n[bold]Reliability Studio {VERSION}[/] is ready. Open [bold]{url}{graphql.PATH}[/]\n")
     table = Table.grid(padding=(0, 3))

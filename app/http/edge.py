@@ -1,6 +1,7 @@
 """The outermost ASGI application: what every request gets, whichever way it is answered.
 
-A request id in and out, CORS, a line in the log, a place in the metrics, and a masked answer where something fails.
+The client behind trusted proxies, a request id in and out, CORS, what browsers have to know of every answer, a line in
+the log, a place in the metrics, and a masked answer where something fails.
 `/graphql` is answered right here, before routing; everything else by Starlette.
 """
 
@@ -19,9 +20,11 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
+from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
+from app.http.security_headers import SECURITY_HEADERS, UNCACHED, Headers, completed, transport_security
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import WebSocketEndpoint
@@ -36,7 +39,6 @@ _CLIENT_CLOSED_REQUEST = 499  # Nobody gets it; it is how nginx tells these from
 _TOO_LATE = error_answer(504, "The request took longer than allowed")
 _SHUTTING_DOWN = error_answer(503, "The server is shutting down, try again", CLOSE)
 
-Headers = tuple[tuple[bytes, bytes], ...]
 RequestLog = Callable[[Scope, str, int, float, str | None], None]
 
 log = structlog.get_logger()
@@ -54,6 +56,8 @@ class Edge:
         *,
         time_limit: TimeLimit,
         origins: AllowedOrigins,
+        proxies: TrustedProxies,
+        hsts_seconds: int,
         durations: RequestDurations,
         log_request: RequestLog | None,
     ) -> None:
@@ -63,31 +67,39 @@ class Edge:
         self._application = application
         self._time_limit = time_limit
         self._origins = origins
+        self._proxies = proxies
+        self._over_https = SECURITY_HEADERS + transport_security(hsts_seconds)
         self._durations = durations
         self._log_request = log_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket."""
         if scope["type"] != "http":
+            if self._proxies:
+                self._proxies.correct(scope, _headers(scope))
             await self._sockets.serve(scope, receive, send)
             return
         started = perf_counter()
         headers = _headers(scope)
+        if self._proxies:
+            self._proxies.correct(scope, headers)
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
+        always = self._over_https if scope["scheme"] == "https" else SECURITY_HEADERS
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)
 
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await send_answer(send, self._origins.preflight(), *ours)
+            await send_answer(send, self._origins.preflight(), *ours, *always)
         elif scope["path"] == graphql.PATH and not _navigates(scope, headers):
+            ours += always
             if scope["method"] in ("GET", "POST") and takes_events(headers.get(b"accept")):
                 await self._stream(scope, headers, receive, send, request_id, ours, started)
                 return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
-            await self._route(scope, receive, send, ours, started)
+            await self._route(scope, receive, send, ours, (*always, UNCACHED), started)
 
     async def watch_streams(self) -> None:
         """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
@@ -138,7 +150,9 @@ class Edge:
             status = _CLIENT_CLOSED_REQUEST
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send, ours: Headers, started: float) -> None:
+    async def _route(
+        self, scope: Scope, receive: Receive, send: Send, ours: Headers, defaults: Headers, started: float
+    ) -> None:
         path = scope["path"]
         if path.endswith("/") and path.startswith("/api/"):
             scope["path"] = path.rstrip("/")
@@ -148,7 +162,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*completed(message["headers"], defaults), *ours]
             await send(message)
 
         watch = self._time_limit.start()
