@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -17,9 +19,11 @@ from app.settings import LogFormat, Settings, load_settings, markdown_table
 from app.slo_commands import slo_commands
 from app.terminal import show_error
 from app.version import VERSION
+from domain.redaction import redact
 
 if TYPE_CHECKING:
     from app.check import Finding, Report
+    from app.observability.redaction import Redactor
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -51,6 +55,7 @@ DataDir = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    sys.excepthook = _show_crash
     cli()
 
 
@@ -96,11 +101,13 @@ def serve(
         env_file, host=host, port=port, tls_cert_file=tls_cert, tls_key_file=tls_key, data_dir=data_dir
     )
     from app.observability.logs import RequestLog, configure_logs
+    from app.observability.redaction import Redactor
     from app.serve import serve as run_server
 
+    redactor = Redactor(settings.secrets())
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    log_request = RequestLog(level=settings.log_level, json=json)
+    configure_logs(level=settings.log_level, json=json, redactor=redactor)
+    log_request = RequestLog(level=settings.log_level, json=json, redactor=redactor)
     try:
         certificate = Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
         sockets = listen(settings.host, settings.port)
@@ -194,9 +201,10 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """
     settings = _settings(env_file, data_dir=data_dir)
     from app.check import check as check_everything
+    from app.observability.redaction import Redactor
 
     report = _run(check_everything(settings))
-    _show(report.findings)
+    _show(report.findings, Redactor(settings.secrets()))
     _show_signals(report)
     if any(finding.is_fatal for finding in report.findings):
         raise typer.Exit(1)
@@ -208,13 +216,15 @@ def settings() -> None:
     typer.echo(markdown_table(), nl=False)
 
 
-def _show(findings: "list[Finding]") -> None:
+def _show(findings: "list[Finding]", redactor: "Redactor") -> None:
     words = {True: "[green]works[/]", False: "[bold red]fails[/]", None: "[dim]not configured[/]"}
     table = Table("what", "", "version", "latency", "remark", box=None, pad_edge=False)
     for finding in findings:
         word = words[finding.works]
         latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
-        table.add_row(finding.subject, word, escape(finding.version or ""), latency, escape(finding.remark))
+        table.add_row(
+            finding.subject, word, escape(finding.version or ""), latency, escape(redactor.text(finding.remark))
+        )
     Console(highlight=False, soft_wrap=True).print(table)
 
 
@@ -237,6 +247,11 @@ def _show_signals(report: "Report") -> None:
     console.print(table)
     if report.services_left_out:
         console.print(f"{report.services_left_out} more services were not looked for.")
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What Python shows of an error that nobody foresaw, without what looks like a secret."""
+    sys.stderr.write(redact("".join(format_exception(kind, error, traceback))))
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

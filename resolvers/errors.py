@@ -11,6 +11,7 @@ import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
 from domain.errors import CursorExpired, DomainError, InvalidCursor, ValidationFailed
+from domain.redaction import redact
 from resolvers.context import Remark
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
 
@@ -41,8 +42,10 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
         case CursorExpired():
             return _entry(error, original.message, original.code, oldestCursor=original.oldest_cursor)
         case TelemetryBadQuery(line=int(line), column=int(column)):
-            return _entry(error, original.message, original.code, position={"line": line, "column": column})
-        case DomainError() | TelemetryError():
+            return _entry(error, redact(original.message), original.code, position={"line": line, "column": column})
+        case TelemetryError():
+            return _entry(error, redact(original.message), original.code)  # It may hold the backend's own words.
+        case DomainError():
             return _entry(error, original.message, original.code)
         case None | GraphQLError():
             return _entry(error, error.message, BAD_USER_INPUT)
@@ -58,7 +61,7 @@ def warnings(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
         {
             "path": [*remark.path],
             "backend": remark.backend,
-            "message": remark.message,
+            "message": redact(remark.message),
             **({} if remark.code is None else {"code": remark.code}),
         }
         for remark in ordered[:_MOST_WARNINGS]

@@ -14,24 +14,31 @@ import structlog
 from starlette.types import Scope
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from app.observability.redaction import Redactor
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being answered, where there is one."""
 
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout) -> None:
-    """Write log lines of `level` ("debug" to "error") and above to `stream`, as JSON or for people to read."""
+def configure_logs(*, level: str, json: bool, redactor: Redactor, stream: TextIO = sys.stdout) -> None:
+    """Write log lines of `level` ("debug" to "error") and above to `stream`, as JSON or for people to read.
+
+    All of them pass `redactor`, those of libraries too.
+    """
     least = logging.getLevelNamesMapping()[level.upper()]
     finish: list[Processor]
     if json:
-        finish = [structlog.processors.format_exc_info, _to_json]
+        finish = [redactor.members, structlog.processors.format_exc_info, _to_json, redactor.line]
     else:
         # Plain tracebacks: the boxed ones would print the values of local variables, secrets among them.
         plain = structlog.dev.plain_traceback
         finish = [
+            redactor.members,
             _time_as_text,
             structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, timestamp_key="time"),
+            redactor.line,
         ]
     structlog.configure(
         processors=[_complete, *finish],
@@ -60,8 +67,9 @@ class RequestLog:
     As JSON it is written without structlog's pipeline, which costs more than answering a compiled query does.
     """
 
-    def __init__(self, *, level: str, json: bool, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, *, level: str, json: bool, redactor: Redactor, stream: TextIO = sys.stdout) -> None:
         self._least = logging.getLevelNamesMapping()[level.upper()]
+        self._redactor = redactor
         self._bytes = stream.buffer if json else None
         self._log = structlog.get_logger()
 
@@ -77,7 +85,7 @@ class RequestLog:
             "event": "request",
             "request_id": request_id.get(),
             "method": scope["method"],
-            "path": scope["path"],
+            "path": self._redactor.text(scope["path"]),
             "route": route,
             "status": status,
             "duration_seconds": round(seconds, 6),
