@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-_WATCH_SECONDS: Final = 5.0
+_WATCH_SECONDS: Final = 1.0
 
 log = structlog.get_logger("reliability_studio.certificate")
 

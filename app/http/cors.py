@@ -28,7 +28,6 @@ _PREFLIGHT = (
         b"Last-Event-ID, X-Apollo-Operation-Name, X-Request-Id, X-Requested-With",
     ),
     (b"access-control-max-age", b"600"),
-    (b"vary", b"Origin"),
 )
 _EXPOSED = (b"access-control-expose-headers", b"X-Request-Id, X-Total-Count")
 _VARY = (b"vary", b"Origin")
