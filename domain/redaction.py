@@ -27,7 +27,7 @@ _PATTERNS: Final = (
     # Authorization: ..., as a line, as Python shows pairs, as JSON
     (
         re.compile(
-            r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-grafana-id)(\\*[\"']?\s*[:=,]\s*b?\\*[\"']?)[^\"'\r\n\\]+",
+            r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-grafana-id)(\\*[\"']?\s*[:=,]\s*(?:b(?=[\"']))?\\*[\"']?)[^\"'\r\n\\]+",
             re.IGNORECASE,
         ),
         rf"\1\2{REDACTED}",
