@@ -35,6 +35,11 @@ _TOO_MANY = f"The request has more than the {MOST_FIELDS} headers that are allow
 _TOO_LARGE_FOR_A_SOCKET = (
     f"A WebSocket may be asked for with {MAX_NUM_HEADERS} headers of at most {MAX_LINE_LENGTH} bytes each"
 )
+_UNREADABLE_LENGTH = (
+    "The length of the body is said in a way that is not read here: chunked is the one transfer encoding"
+)
+_NOT_ONE_HOST = "A request has to say once which host it is for"
+_TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
 _TEXT = 0x81  # A frame that is a whole message (RFC 6455, section 5.2).
 
 
@@ -62,6 +67,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._is_in_head = False
         self._refused: tuple[int, str] | None = None
+        self._hosts = 0
         self._is_over = False
         """Nothing that comes in is read any more."""
 
@@ -94,7 +100,22 @@ class HTTPProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_head = True
         self._head_bytes = 0
+        self._hosts = 0
         self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of its headers is there. Raises HeadRefused, as `on_headers_complete` does."""
+        name = name.lower()
+        if name in _TELLING:
+            match name:
+                case b"host":
+                    self._hosts += 1
+                case b"expect":
+                    self.expect_100_continue = value.lower() == b"100-continue"
+                case _ if value.lower() != b"chunked":
+                    # A proxy in front may read it otherwise than the parser does, and see another request in the body.
+                    raise self._refusal(501, _UNREADABLE_LENGTH)
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Its head is there. Raises HeadRefused, which the parser turns into `send_400_response`."""
@@ -107,6 +128,8 @@ class HTTPProtocol(HttpToolsProtocol):
                 raise self._refusal(431, _TOO_LARGE)
         if len(self.headers) > MOST_FIELDS:
             raise self._refusal(431, _TOO_MANY)
+        if self._hosts != 1 and self.parser.get_http_version() == "1.1":
+            raise self._refusal(400, _NOT_ONE_HOST)
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -138,9 +161,14 @@ class HTTPProtocol(HttpToolsProtocol):
         self._is_in_head = False
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cycle.keep_alive = False  # The request before this one gets its answer, and then it is over.
-            self._is_over = True
-            return
+            if not cycle.more_body or cycle.response_started or self.pipeline:
+                cycle.keep_alive = False  # The request before this one gets its answer, and then it is over.
+                self._is_over = True
+                return
+            cycle.disconnected = (
+                True  # It is the body of this one that cannot be read: nobody has to wait for the rest.
+            )
+            cycle.message_event.set()
         self.transport.write(_response(status, message))
         self.transport.close()
 
