@@ -2,7 +2,8 @@
 
 What is forbidden is never read. A field that is null for those who may not see it says so by an error with the code
 FORBIDDEN and its path; where it cannot be null, what is around it is, as the specification wants it. A mutation answers
-its payload with a `ForbiddenError`, and does nothing. A subscription is refused as a whole (`resolvers/subscriptions.py`).
+its payload with a `ForbiddenError`, and does nothing. A subscription is refused as a whole
+(`resolvers/subscriptions.py`).
 """
 
 from collections.abc import Callable
@@ -51,9 +52,7 @@ def _guarded(resolve: Resolver | None, place: Place, permissions: Permissions, p
             permissions.require(context.actor, place, info.field_nodes)
             if context.running is not None and place in context.running.prepared.forbidden:
                 # Elsewhere in the operation it was asked for with an argument that takes more.
-                raise Forbidden(
-                    "This is asked for with an argument that takes another permission in the same operation"
-                )
+                raise Forbidden("The same operation asks for this with an argument that takes another permission")
         except Forbidden as refusal:
             if payload is None:
                 raise

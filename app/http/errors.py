@@ -18,12 +18,14 @@ from domain.errors import (
     IdempotencyKeyReused,
     InvalidCursor,
     NotFound,
+    Unauthenticated,
     ValidationFailed,
 )
 
 STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
     InvalidCursor: 400,
+    Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,

@@ -101,7 +101,7 @@ def permissions_of(schema: strawberry.Schema) -> Permissions:
 def _declared(field: GraphQLField) -> Permission | None:
     declaration = field.extensions.get(_BACKREF)
     metadata = declaration.metadata if isinstance(declaration, StrawberryField) else None
-    return _permission((metadata or {}).get(PERMISSION))
+    return None if metadata is None else _permission(metadata.get(PERMISSION))
 
 
 def _declared_by_arguments(field: GraphQLField) -> dict[str, Permission]:
@@ -173,8 +173,9 @@ class _Walk:
         named = get_named_type(type_.fields[node.name.value].type)
         if isinstance(named, GraphQLObjectType | GraphQLInterfaceType):
             for runtime in self._runtime_types(named):
-                if (permission := self._permissions.types.get(runtime.name)) is not None:
-                    self.found.setdefault(permission, set()).add((runtime.name, _TYPENAME))
+                of_type = self._permissions.types.get(runtime.name)
+                if of_type is not None:
+                    self.found.setdefault(of_type, set()).add((runtime.name, _TYPENAME))
         if node.selection_set is not None:
             self.selection(named, node.selection_set)
 
