@@ -6,7 +6,7 @@ import strawberry
 from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
-from domain.permissions import ANYBODY, READ_DELIVERIES, TELEMETRY_QUERY
+from domain.permissions import ADMINISTRATION, ANYBODY, READ_DELIVERIES, TELEMETRY_QUERY
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.compile.permissions import PERMISSION, permissions_of
@@ -15,6 +15,7 @@ from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
+from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
@@ -78,6 +79,7 @@ NODE_TABLES = {
     "DetectionRule": "detection_rules",
     "Team": "teams",
     "User": "users",
+    "AuditEntry": "audit_log",
 }
 BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
@@ -238,6 +240,14 @@ class Query(TraceQueries, SLOFormatQueries):
         all_silences, description="The silences that Alertmanager keeps; those that end last first."
     )
 
+    audit_log: Connection[AuditEntry] = sql.connection(
+        "Who did what, the latest first. For admins.",
+        "audit_log {it}",
+        "true",
+        AUDIT_ORDER,
+        filter=AuditLogFilter,
+        permission=ADMINISTRATION,
+    )
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,

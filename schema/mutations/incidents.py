@@ -183,7 +183,9 @@ class IncidentMutations:
     async def analyze_incident(self, info: Info, id: IncidentId) -> IncidentPayload:
         """Analyse an incident again, now: the run that is under way, if any, makes way. What is found comes as
         events."""
-        return await IncidentPayload.of(info, lambda tx, actor: analyses.analyze(tx, required_id(id, "incident", "id")))
+        return await IncidentPayload.of(
+            info, lambda tx, actor: analyses.analyze(tx, required_id(id, "incident", "id"), actor=actor)
+        )
 
     @mutation(INCIDENTS_WRITE)
     async def set_service_impact(

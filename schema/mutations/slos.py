@@ -132,7 +132,7 @@ class SLOMutations:
             await evaluate_now(info.context, required_id(id, "SLO", "id"))
 
         return await SLOPayload.of(
-            info, lambda tx, actor: slos.present(tx, required_id(id, "SLO", "id")), first=evaluated
+            info, lambda tx, actor: slos.note_evaluation(tx, required_id(id, "SLO", "id"), actor=actor), first=evaluated
         )
 
     @mutation(SLOS_WRITE)
