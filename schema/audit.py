@@ -37,20 +37,15 @@ class AuditEntry(Node):
 class AuditLogFilter:
     """Which entries. What is left out asks nothing."""
 
-    actor: list[str] | None = sql.condition(
-        "By one of these, by name or by a user's id.",
-        "({it}.actor_name = any({value}) or {it}.actor_id::text = any({value}))",
-        "text[]",
+    actor_name: list[str] | None = sql.condition(
+        "By one of these, as they were called then.", "{it}.actor_name = any({value})", "text[]"
+    )
+    actor_id: list[strawberry.ID] | None = sql.condition(
+        "By one of these users.", "{it}.actor_id = any({value})", "uuid[]"
     )
     action: list[str] | None = sql.condition("One of these actions.", "{it}.action = any({value})", "text[]")
-    subject_type: list[str] | None = sql.condition(
-        "Done to things of one of these kinds.", "{it}.subject_type = any({value})", "text[]"
-    )
     subject_id: list[strawberry.ID] | None = sql.condition(
         "Done to one of these things.", "{it}.subject_id = any({value})", "uuid[]"
-    )
-    request_id: list[str] | None = sql.condition(
-        "Done by one of these requests.", "{it}.request_id = any({value})", "text[]"
     )
     occurred_after: DateTime | None = sql.condition("At or after.", "{it}.occurred_at >= {value}", "timestamptz")
     occurred_before: DateTime | None = sql.condition("Before.", "{it}.occurred_at < {value}", "timestamptz")
