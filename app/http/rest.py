@@ -18,14 +18,13 @@ from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from actions.timeline import add_note
 from app.clock import now
 from app.http import representations
-from app.http.inputs import choices, json_object, only, page, path_id, time
+from app.http.inputs import actor_of, choices, json_object, only, page, path_id, time
 from app.http.routes import GuardedRoute, Method
 from db.database import Database
 from db.incidents import ACTIVE, LATEST_FIRST, select_incidents
 from db.services import select_services, services
 from db.slos import select_slos, slos
 from db.timeline import OLDEST_FIRST, select_timeline
-from domain.access import Actor
 from domain.errors import NotFound, ValidationFailed
 from domain.incidents import IncidentSource, IncidentStatus, Severity
 from domain.permissions import INCIDENTS_WRITE, READ
@@ -41,38 +40,34 @@ _NOTE: Final = frozenset({"text", "occurred_at"})
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
-def rest_routes(database: Database, actor_of: Callable[[Request], Actor], *, most_body_bytes: int) -> list[Route]:
-    """The routes below `/api`."""
-    rest = _Rest(database, actor_of, most_body_bytes)
+def rest_routes(database: Database, *, most_body_bytes: int) -> list[Route]:
+    """The routes below `/api`. Who asks is the `actor` of the request's scope."""
+    rest = _Rest(database, most_body_bytes)
     return [
         GuardedRoute(
             "/api/incidents",
-            actor_of,
             GET=Method(READ, rest.list_incidents),
             POST=Method(INCIDENTS_WRITE, rest.create_incident),
         ),
-        GuardedRoute("/api/incidents/active", actor_of, GET=Method(READ, rest.list_active_incidents)),
+        GuardedRoute("/api/incidents/active", GET=Method(READ, rest.list_active_incidents)),
         GuardedRoute(
             "/api/incidents/{id}",
-            actor_of,
             GET=Method(READ, rest.get_incident),
             PATCH=Method(INCIDENTS_WRITE, rest.update_incident),
         ),
         GuardedRoute(
             "/api/incidents/{id}/timeline",
-            actor_of,
             GET=Method(READ, rest.get_timeline),
             POST=Method(INCIDENTS_WRITE, rest.add_note),
         ),
-        GuardedRoute("/api/services", actor_of, GET=Method(READ, rest.list_services)),
-        GuardedRoute("/api/slos", actor_of, GET=Method(READ, rest.list_slos)),
+        GuardedRoute("/api/services", GET=Method(READ, rest.list_services)),
+        GuardedRoute("/api/slos", GET=Method(READ, rest.list_slos)),
     ]
 
 
 class _Rest:
-    def __init__(self, database: Database, actor_of: Callable[[Request], Actor], most_body_bytes: int) -> None:
+    def __init__(self, database: Database, most_body_bytes: int) -> None:
         self._database = database
-        self._actor_of = actor_of
         self._most_body_bytes = most_body_bytes
 
     async def list_incidents(self, request: Request) -> Response:
@@ -105,7 +100,7 @@ class _Rest:
             started_at=time(body.get("started_at"), "started_at"),
             labels=body.get("labels") or {},
         )
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         id = await self._database.transact(
             lambda tx: actions.create(tx, new, actor=actor, idempotency_key=key), now=now()
         )
@@ -117,7 +112,7 @@ class _Rest:
         body = await self._object(request, _CHANGEABLE)
         if not body:
             raise ValidationFailed(f"There is nothing to change. Give one of: {', '.join(sorted(_CHANGEABLE))}")
-        changes, actor = IncidentChanges(**body), self._actor_of(request)
+        changes, actor = IncidentChanges(**body), actor_of(request)
         await self._database.transact(lambda tx: actions.update(tx, id, changes, actor=actor), now=now())
         return _json(await self._incident(id))
 
@@ -132,7 +127,7 @@ class _Rest:
         id = path_id(request, "incident")
         body = await self._object(request, _NOTE)
         note, occurred_at = body.get("text") or "", time(body.get("occurred_at"), "occurred_at")
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         entry_id = await self._database.transact(
             lambda tx: add_note(tx, id, note, occurred_at=occurred_at, actor=actor, idempotency_key=key), now=now()
         )

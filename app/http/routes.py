@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from domain.access import Actor, Permission, require
+from app.http.inputs import actor_of
+from domain.access import Permission, require
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -25,7 +26,7 @@ class GuardedRoute(Route):
     Raises Forbidden for whoever has not the permission of the method.
     """
 
-    def __init__(self, path: str, actor_of: Callable[[Request], Actor], **methods: Method) -> None:
+    def __init__(self, path: str, **methods: Method) -> None:
         if "GET" in methods:
             methods["HEAD"] = methods["GET"]
 

@@ -11,7 +11,7 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType
 from app.http.rest import rest_routes
 from app.http.routes import GuardedRoute
 from db.database import Database
-from domain.access import Actor, Permission, Role, TokenScope
+from domain.access import Permission, Role, TokenScope
 from resolvers.compile.permissions import Permissions
 from resolvers.operations import Operations
 from schema.root import build_schema
@@ -70,7 +70,7 @@ def matrix(operations: Operations) -> str:
 
 def rest_paths(database: Database) -> list[GuardedRoute]:
     """The routes of the REST façade."""
-    routes = rest_routes(database, lambda request: cast("Actor", request.scope["actor"]), most_body_bytes=10_000)
+    routes = rest_routes(database, most_body_bytes=10_000)
     return [route for route in routes if isinstance(route, GuardedRoute)]
 
 
