@@ -153,7 +153,7 @@ def create_app(
     origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now),
+        Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
         timeout_seconds=settings.operation_timeout_seconds,
     )
@@ -186,7 +186,7 @@ def create_app(
             *webhook_routes(
                 alerts,
                 tokens_of(settings.webhook_tokens),
-                is_open=not settings.auth_enabled,
+                identify=authenticator.identify if settings.auth_enabled else None,
                 most_body_bytes=settings.max_webhook_bytes,
             ),
         ],
