@@ -29,6 +29,7 @@ from app.backend_settings import (
 from app.database_settings import DatabaseVariables
 from app.http_settings import HTTPVariables
 from app.secret_settings import read_secret_files, secret_files, secrets_of
+from app.security_settings import SecurityVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
 from app.stream_settings import StreamVariables
 
@@ -73,11 +74,19 @@ if TYPE_CHECKING:
     class SecretFiles(BaseSettings):
         """For each secret, a setting that names the file which holds it."""
 else:
-    _FILES = secret_files(BackendVariables, StreamVariables, AlertVariables, HTTPVariables, DatabaseVariables)
+    _FILES = secret_files(BackendVariables, AlertVariables, SecurityVariables, DatabaseVariables)
     SecretFiles = create_model("SecretFiles", __base__=BaseSettings, **_FILES)
 
 
-class Settings(BackendVariables, StreamVariables, AlertVariables, HTTPVariables, DatabaseVariables, SecretFiles):
+class Settings(
+    BackendVariables,
+    StreamVariables,
+    AlertVariables,
+    SecurityVariables,
+    HTTPVariables,
+    DatabaseVariables,
+    SecretFiles,
+):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 
     _backends: dict[Backend, dict[str, BackendSettings]] = PrivateAttr(default_factory=dict)
@@ -186,7 +195,12 @@ class Settings(BackendVariables, StreamVariables, AlertVariables, HTTPVariables,
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        problems = [*self.database_problems(), *self.http_problems(), *self._find_backends()]
+        problems = [
+            *self.database_problems(),
+            *self.http_problems(),
+            *self.security_problems(self.host),
+            *self._find_backends(),
+        ]
         if problems:
             raise SettingsError(problems)
         return self

@@ -1,7 +1,7 @@
 """The outermost ASGI application: what every request gets, whichever way it is answered.
 
-The client behind trusted proxies, a request id in and out, CORS, what browsers have to know of every answer, a line in
-the log, a place in the metrics, and a masked answer where something fails.
+The client behind trusted proxies, a request id in and out, CORS, what browsers have to know of every answer, the
+question who asks, a line in the log, a place in the metrics, and a masked answer where something fails.
 `/graphql` is answered right here, before routing; everything else by Starlette.
 """
 
@@ -20,8 +20,9 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
+from app.http.errors import refusal
 from app.http.forwarding import TrustedProxies
-from app.http.graphql import GraphQLEndpoint
+from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.security_headers import SECURITY_HEADERS, UNCACHED, Headers, completed, transport_security
@@ -30,6 +31,7 @@ from app.http.time_limit import TimeLimit
 from app.http.websocket import WebSocketEndpoint
 from app.observability import logs
 from app.observability.metrics import RequestDurations
+from domain.errors import DomainError
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -54,6 +56,8 @@ class Edge:
         streams: EventStreams,
         application: ASGIApp,
         *,
+        identify: Identify,
+        open_paths: Callable[[str], bool],
         time_limit: TimeLimit,
         origins: AllowedOrigins,
         proxies: TrustedProxies,
@@ -65,6 +69,8 @@ class Edge:
         self._sockets = sockets
         self._streams = streams
         self._application = application
+        self._identify = identify
+        self._is_open = open_paths
         self._time_limit = time_limit
         self._origins = origins
         self._proxies = proxies
@@ -99,7 +105,7 @@ class Edge:
                 return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
-            await self._route(scope, receive, send, ours, (*always, UNCACHED), started)
+            await self._route(scope, headers, receive, send, ours, (*always, UNCACHED), started)
 
     async def watch_streams(self) -> None:
         """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
@@ -151,7 +157,14 @@ class Edge:
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
     async def _route(
-        self, scope: Scope, receive: Receive, send: Send, ours: Headers, defaults: Headers, started: float
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        ours: Headers,
+        defaults: Headers,
+        started: float,
     ) -> None:
         path = scope["path"]
         if path.endswith("/") and path.startswith("/api/"):
@@ -167,7 +180,7 @@ class Edge:
 
         watch = self._time_limit.start()
         try:
-            await self._application(scope, receive, send_with_headers)
+            await self._serve(scope, headers, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Told below, as every request that got no answer.
         except asyncio.CancelledError:
@@ -183,6 +196,16 @@ class Edge:
         status = status or _CLIENT_CLOSED_REQUEST
         template = getattr(scope.get("route"), "path", "")
         self._record(scope, template, status, perf_counter() - started, None)
+
+    async def _serve(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Let a route answer, once it is known who asks, where that has to be known."""
+        if not self._is_open(scope["path"]):
+            try:
+                scope["actor"] = await self._identify(scope, headers)
+            except DomainError as error:
+                await send_answer(send, refusal(error))
+                return
+        await self._application(scope, receive, send)
 
     def _record(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
         if operation != "subscription":  # It lasts for as long as somebody listens.

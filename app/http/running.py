@@ -7,9 +7,9 @@ from typing import Final, overload
 import orjson
 import uuid_utils
 from graphql import GraphQLError
-from starlette.types import Scope
 
 from app.observability import logs
+from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
 from feed.stream import Sink
@@ -20,7 +20,7 @@ from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
 _EVERY_TYPE: Final = frozenset({"query", "mutation"})
 _GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
@@ -51,14 +51,14 @@ class Runner:
 
     @overload
     async def start(
-        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str,
         resume_after: str | None,
@@ -68,7 +68,7 @@ class Runner:
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
@@ -87,8 +87,8 @@ class Runner:
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after, sink)
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+                return await self._open(prepared, request, actor, id, resume_after, sink)
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
                     return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
@@ -103,7 +103,7 @@ class Runner:
         self,
         prepared: PreparedOperation,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -111,7 +111,7 @@ class Runner:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
         while True:
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
                     prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink

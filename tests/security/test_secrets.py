@@ -31,6 +31,7 @@ API_TOKEN = "rs_plantedPlantedPlanted0123456789"
 PLANTED = {
     "database password": "pl4nted-database",
     "webhook token": "pl4nted-webhook",
+    "signing key": "pl4nted-signing-key-0123456789-0123456789",
     "bearer token": "pl4nted-bearer",
     "backend password": "pl4nted-backend",
     "backend header": "pl4nted-header",
@@ -124,6 +125,7 @@ def settings_with_secrets(database_url: str, backend: str) -> dict[str, str]:
     return {
         "DATABASE_URL": re.sub(r"://(\w+)(:[^@]*)?@", rf"://\1:{PLANTED['database password']}@", database_url),
         "WEBHOOK_TOKENS": f"alertmanager={PLANTED['webhook token']}",
+        "JWT_SECRET": PLANTED["signing key"],
         "PROMETHEUS_URL": backend,
         "PROMETHEUS_BEARER_TOKEN": PLANTED["bearer token"],
         "LOKI_URL": backend,
