@@ -1,0 +1,17 @@
+"""Let jobs and events say which span caused them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+_TABLES = ("jobs", "outbox", "event_log")
+
+
+def upgrade() -> None:
+    """Bring the database to this revision."""
+    for table in _TABLES:
+        op.add_column(table, sa.Column("traceparent", sa.Text(), nullable=True))
