@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
@@ -21,7 +22,7 @@ _POOL: Final = "db_client_connection_pool_name"
 _OPERATIONS: Final = frozenset({"BEGIN", "COMMIT", "DELETE", "INSERT", "ROLLBACK", "SELECT", "UPDATE", "WITH"})
 _FIRST_WORD = re.compile(r"\s*(\w+)")
 _TARGET = re.compile(r"""\b(?:from|into|update)\s+"?([a-z_]\w*)""", re.IGNORECASE)
-_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?\b")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b")
 _MOST_CHARACTERS: Final = 2_000
 _STATEMENTS: Final = 1_000
 
@@ -41,15 +42,27 @@ def described(sql: str) -> Statement:
     first = _FIRST_WORD.match(sql)
     word = first[1].upper() if first else ""
     operation = word if word in _OPERATIONS else "other"
-    target = _TARGET.search(sql) if operation not in ("BEGIN", "COMMIT", "ROLLBACK") else None
+    clean = _LITERAL.sub("?", sql)
+    target = _outermost_target(clean)
     attributes: dict[str, str] = {
         "db.system.name": "postgresql",
         "db.operation.name": word,
-        "db.query.text": _LITERAL.sub("?", sql)[:_MOST_CHARACTERS],
+        "db.query.text": clean[:_MOST_CHARACTERS],
     }
     if target is not None:
-        attributes["db.collection.name"] = target[1].lower()
-    return Statement(operation, f"{word} {target[1].lower()}" if target else word, attributes)
+        attributes["db.collection.name"] = target
+    return Statement(operation, word if target is None else f"{word} {target}", attributes)
+
+
+def _outermost_target(sql: str) -> str | None:
+    """The first table that is named in the fewest parentheses."""
+    found: list[tuple[int, str]] = []
+    depth, seen = 0, 0
+    for match in _TARGET.finditer(sql):
+        between = sql[seen : match.start()]
+        depth, seen = depth + between.count("(") - between.count(")"), match.start()
+        found.append((depth, match[1].lower()))
+    return min(found, key=itemgetter(0))[1] if found else None
 
 
 class DatabaseMetrics(Collector):

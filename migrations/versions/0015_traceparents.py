@@ -15,3 +15,9 @@ def upgrade() -> None:
     """Bring the database to this revision."""
     for table in _TABLES:
         op.add_column(table, sa.Column("traceparent", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    """Take the database back to the revision before."""
+    for table in reversed(_TABLES):
+        op.drop_column(table, "traceparent")
