@@ -13,6 +13,7 @@ from app.detection import KIND as DETECTION
 from app.detection import Detection
 from app.investigations import investigation_works
 from app.jobs import Work, Workers
+from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
 from app.retention import Retention
@@ -61,6 +62,7 @@ def workers(
             query_timeout_seconds=settings.slo_query_timeout_seconds,
             metrics=EvaluationMetrics(metrics.registry),
             now=now,
+            tracer=tracer,
         ).run
     return running
 
@@ -89,8 +91,14 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         ).work
     if settings.detection_interval_seconds > 0 and (telemetry.prometheus or telemetry.loki):
         found[DETECTION] = Detection(
-            database, telemetry, now=now, interval_seconds=settings.detection_interval_seconds
+            database,
+            telemetry,
+            now=now,
+            interval_seconds=settings.detection_interval_seconds,
+            metrics=DetectionMetrics(metrics.registry),
         ).work
+        lag = DetectionLag(database)
+        metrics.add(lag, sample=lag.sample)
     found |= investigation_works(settings, database, telemetry, now=now)
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(

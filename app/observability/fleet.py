@@ -7,7 +7,7 @@ several workers. Sums would go back whenever a worker is replaced or late, and P
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +50,6 @@ class Fleet:
     async def listening(self, sampled: Callable[[], Awaitable[CollectorRegistry]]) -> AsyncGenerator[None]:
         """Tell the others what this worker counts, for as long as the block lasts."""
         path = self._folder / _NAME.format(worker=self._worker)
-        path.unlink(missing_ok=True)  # One that was here before us was killed.
 
         async def tell(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -62,12 +61,15 @@ class Fleet:
             finally:
                 writer.close()
 
-        server = await asyncio.start_unix_server(tell, path)
+        server = await asyncio.start_unix_server(tell, path)  # Takes the place of one that is there already.
+        ours = path.stat().st_ino
         try:
             yield
         finally:
             server.close()
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == ours:  # Whoever replaces this worker may be here before it has gone.
+                    path.unlink()
 
     async def merged(self, own: CollectorRegistry) -> Merged:
         """What all workers count. Who does not answer in time is missing, and said to be."""
