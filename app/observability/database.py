@@ -21,7 +21,9 @@ from domain.tracing import Attributes, SpanKind
 _POOL: Final = "db_client_connection_pool_name"
 _OPERATIONS: Final = frozenset({"BEGIN", "COMMIT", "DELETE", "INSERT", "ROLLBACK", "SELECT", "UPDATE", "WITH"})
 _FIRST_WORD = re.compile(r"\s*(\w+)")
-_TARGET = re.compile(r"""\b(?:from|into|update)\s+"?([a-z_]\w*)""", re.IGNORECASE)
+_TARGET = re.compile(
+    r"""\b(?:(?:into|update)\s+"?([a-z_]\w*)|(?:from|join)\s+"?([a-z_]\w*)\b(?!\s*\())""", re.IGNORECASE
+)  # tables, not functions
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b")
 _MOST_CHARACTERS: Final = 2_000
 _STATEMENTS: Final = 1_000
@@ -61,7 +63,7 @@ def _outermost_target(sql: str) -> str | None:
     for match in _TARGET.finditer(sql):
         between = sql[seen : match.start()]
         depth, seen = depth + between.count("(") - between.count(")"), match.start()
-        found.append((depth, match[1].lower()))
+        found.append((depth, (match[1] or match[2]).lower()))
     return min(found, key=itemgetter(0))[1] if found else None
 
 
