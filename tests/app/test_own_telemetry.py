@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from domain.tracing import SpanKind
 from tests.app.otlp_collector import Collector, SeenSpan, collecting
@@ -74,6 +75,7 @@ async def watched(postgres) -> AsyncIterator[Watched]:
                 "OTEL_EXPORTER_OTLP_HEADERS": "X-Scope-OrgID=shop%20one",
                 "OTEL_TRACES_SAMPLER": "parentbased_always_off",
                 "OTEL_SERVICE_NAME": "studio",
+                "METRICS_OPERATION_NAMES": "Incidents,Watch",
                 "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
             }
             async with ServerProcess(**settings) as process, httpx.AsyncClient(base_url=process.url) as http:
@@ -224,3 +226,51 @@ async def test_a_trace_is_an_exemplar_of_the_latency(watched: Watched):
 
 async def is_up_to_date(http: httpx.AsyncClient) -> bool:
     return 'reliability_studio_subscriptions{state="up_to_date"} 1.0' in (await http.get("/metrics")).text
+
+
+async def test_operations_are_counted_by_names_that_are_allowed_and_by_their_outcome(watched: Watched):
+    async def counted() -> dict[tuple[str, str, str], float]:
+        text = (await watched.http.get("/metrics")).text
+        return {
+            (
+                sample.labels["graphql_operation_name"],
+                sample.labels["graphql_operation_type"],
+                sample.labels["outcome"],
+            ): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "graphql_server_operation_duration_seconds_count"
+        }
+
+    async def lookups() -> dict[tuple[str, str], float]:
+        text = (await watched.http.get("/metrics")).text
+        return {
+            (sample.labels["cache"], sample.labels["result"]): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "reliability_studio_graphql_cache_lookups_total"
+        }
+
+    async def post(query: str, **request: object) -> None:
+        await watched.http.post("/graphql", json={"query": query, **request})
+
+    before, looked = await counted(), await lookups()
+    await post(INCIDENTS, operationName="Incidents")
+    await post(INCIDENTS, operationName="Incidents")
+    await post("query Unheard { incidents(first: 7) { nodes { id } } }")
+    await post("{ nonsense }")
+    await post("{ incidents(")
+    await post('{ incidents(after: "garbage") { nodes { id } } }')
+    await post("query Q($n: Int!) { incidents(first: $n) { nodes { id } } }")
+    after, looked_since = await counted(), await lookups()
+
+    assert {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)} == {
+        ("Incidents", "query", "ok"): 2,
+        ("other", "query", "ok"): 1,
+        ("other", "unknown", "refused"): 2,
+        ("other", "query", "errors"): 1,
+        ("other", "query", "refused"): 1,
+    }
+    assert looked_since["document", "hit"] - looked["document", "hit"] in (1, 2)
+    assert looked_since["document", "miss"] - looked["document", "miss"] in (5, 6)
+    assert looked_since["statement", "hit"] - looked["statement", "hit"] >= 1
