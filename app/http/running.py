@@ -13,6 +13,7 @@ from starlette.types import Scope
 from app.http.tracing import socket_operation
 from app.observability import logs
 from domain import tracing
+from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
 from domain.tracing import Tracer
@@ -25,7 +26,7 @@ from resolvers.observing import Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
 _EVERY_TYPE: Final = frozenset({"query", "mutation"})
 _GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
@@ -58,14 +59,14 @@ class Runner:
 
     @overload
     async def start(
-        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, socket: Scope, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str,
         resume_after: str | None,
@@ -75,28 +76,30 @@ class Runner:
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
+        socket: Scope | None = None,
         sink: Sink | None = None,
         form: IncrementalForm | None = None,
     ) -> OperationAnswer | IncrementalAnswer | Subscription:
         """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why.
 
-        `resume_after` and `sink` are for `Subscriptions.open`. The answer comes in parts only where a `form` is given.
+        `socket` is what the request came by, where that is no HTTP request. `resume_after` and `sink` are for
+        `Subscriptions.open`. The answer comes in parts only where a `form` is given.
         """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
-        if self._tracer is None or scope["type"] != "websocket":
-            return await self._start(request, scope, id, resume_after, sink, form)
-        with socket_operation(self._tracer, scope):
-            return await self._start(request, scope, id, resume_after, sink, form)
+        if self._tracer is None or socket is None:
+            return await self._start(request, actor, id, resume_after, sink, form)
+        with socket_operation(self._tracer, socket):
+            return await self._start(request, actor, id, resume_after, sink, form)
 
     async def _start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -110,8 +113,8 @@ class Runner:
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after, sink)
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+                return await self._open(prepared, request, actor, id, resume_after, sink)
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
                     return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
@@ -126,7 +129,7 @@ class Runner:
         self,
         prepared: PreparedOperation,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -137,7 +140,7 @@ class Runner:
         outcome = Outcome.REFUSED
         try:
             while True:
-                context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+                context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
                 try:
                     with tracing.span("graphql.subscribe", attributes=_about(prepared)):
                         opened = await self._subscriptions.open(
