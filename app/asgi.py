@@ -96,7 +96,7 @@ async def application(
             event_log = EventLog(database, database_url)
             hub = Hub(event_log, tracer=tracer)
             relay = Relay(database_url, event_log) if with_workers else None
-            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now)
+            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now, tracer=tracer)
             app = create_app(
                 settings,
                 operations,

@@ -1,4 +1,4 @@
-"""Let jobs and events say which span caused them."""
+"""Let jobs, events and deliveries of alerts say which span caused them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("jobs", "outbox", "event_log")
+_TABLES = ("jobs", "outbox", "event_log", "alert_deliveries")
 
 
 def upgrade() -> None:

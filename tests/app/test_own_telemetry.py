@@ -139,6 +139,33 @@ async def test_a_mutation_leads_to_the_event_and_the_analysis_that_it_causes(wat
     assert {"INSERT analyses", "SELECT incidents"} <= set(watched.collector.tree(analysis.trace_id)["job analyze"])
 
 
+async def test_an_alert_leads_from_its_webhook_to_the_analysis_of_its_incident(watched: Watched):
+    trace_id = "a1" * 16
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "HighErrorRatio", "service": "payments", "severity": "critical"},
+    }
+    answer = await watched.http.post(
+        "/api/webhooks/alertmanager",
+        json={"version": "4", "alerts": [alert]},
+        headers={"traceparent": f"00-{trace_id}-{CALLER}-01"},
+    )
+    assert answer.status_code in (200, 202), answer.text
+    webhook = await watched.root(trace_id)
+
+    def caused(names: set[str], by: list[SeenSpan]) -> list[SeenSpan]:
+        return [other for span in by for other in watched.collector.linked_to(span) if other.name in names]
+
+    def processing() -> list[SeenSpan]:
+        return caused({"alerts process"}, [webhook])
+
+    def analyses() -> list[SeenSpan]:
+        return caused({"job analyze"}, [span for root in processing() for span in watched.collector.of(root.trace_id)])
+
+    await until(lambda: bool(analyses()))
+    assert "INSERT incidents" in watched.collector.tree(processing()[0].trace_id)["alerts process"]
+
+
 async def test_no_value_of_a_user_is_in_any_span(watched: Watched):
     _, trace_id = await watched.ask(CREATE, variables={"title": SECRET})
     await watched.root(trace_id)
