@@ -155,6 +155,7 @@ def create_app(
         operations,
         Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
+        authenticator.current,
         timeout_seconds=settings.operation_timeout_seconds,
     )
     admission = Admission(
