@@ -2,7 +2,8 @@
 
 Drain (He, Zhu, Zheng, Lyu: "Drain: An Online Log Parsing Approach with Fixed Depth Tree", ICWS 2017): lines are masked
 and cut into tokens, a tree of fixed depth leads by their number and the first of them to a few candidates, and the most
-similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one.
+similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one;
+so are the places in the code that lines name, because each statement there says its own thing however alike two are.
 """
 
 import re
@@ -34,9 +35,20 @@ _VARIABLE = re.compile(
     """,
     re.VERBOSE,
 )
+_LOCATION = re.compile(
+    r"""
+    (?<![\w.$/-])(?:
+        [A-Za-z_$][\w$]*(?:\.[\w$\[\]]+)+\#\d{1,5}                                  # a logger and a line: o.s.OrderService#42
+      | [\w$./-]*\w\.(?:java|kt|scala|groovy|py|go|rs|js|ts|rb|php|cs|cc|cpp|c|ex):\d{1,5}   # a file and a line: main.go:42
+    )(?![\w.])
+    """,
+    re.VERBOSE,
+)
 _TOKEN = re.compile(r"[^\s,;&=:|]*(?:[,;&=:|]+\s*|\s+|$)")
 _SPACE = re.compile(r"\s+")
 _DIGIT = re.compile(r"\d")
+_LOCATED_WITHIN = 200
+"""How many characters at the beginning of a line are looked through for the place in the code."""
 _END = re.compile(r"[\s,;&=:|]*$")
 
 
@@ -157,7 +169,7 @@ class LogTemplates:
 
     def _find(self, time: datetime, line: str, level: LogLevel, masked: str) -> LogTemplate:
         tokens = tokenise(masked, self._most_tokens)
-        path = self._path(level, tokens)
+        path = self._path(level, location_of(masked), tokens)
         candidates = self._leaves.setdefault(path, [])
         best = max(candidates, key=lambda candidate: candidate.similarity(tokens), default=None)
         is_full = len(candidates) >= self._most_candidates
@@ -182,9 +194,9 @@ class LogTemplates:
             del self._templates[same.id]
             template.take_over(same)
 
-    def _path(self, level: LogLevel, tokens: list[str]) -> tuple[object, ...]:
+    def _path(self, level: LogLevel, location: str, tokens: list[str]) -> tuple[object, ...]:
         """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""
-        path: tuple[object, ...] = (level, len(tokens))
+        path: tuple[object, ...] = (level, len(tokens), location)
         for token in tokens[: self._depth]:
             step = ANYTHING if ANYTHING in token or _DIGIT.search(token) else token
             children = self._children.setdefault(path, set())
@@ -204,7 +216,7 @@ class LogTemplates:
             return
         path = oldest.path
         del self._leaves[path]
-        while len(path) > 2 and path not in self._children:
+        while len(path) > 3 and path not in self._children:
             path, step = path[:-1], path[-1]
             siblings = self._children[path]
             siblings.discard(str(step))
@@ -219,9 +231,22 @@ class LogTemplates:
 
 
 def mask(line: str, most_characters: int = 1_000) -> str:
-    """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes."""
+    """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes.
+
+    The line of code that wrote it is none of these, where it is named among the first words.
+    """
     head = line[:most_characters].lstrip().partition("\n")[0].rstrip()
-    return _VARIABLE.sub(ANYTHING, head)
+    location = _LOCATION.search(head, 0, _LOCATED_WITHIN)
+    if location is None:
+        return _VARIABLE.sub(ANYTHING, head)
+    before, after = head[: location.start()], head[location.end() :]
+    return _VARIABLE.sub(ANYTHING, before) + location[0] + _VARIABLE.sub(ANYTHING, after)
+
+
+def location_of(masked: str) -> str:
+    """The line of code that a line says it was written by, empty where it does not say."""
+    location = _LOCATION.search(masked, 0, _LOCATED_WITHIN)
+    return "" if location is None else location[0]
 
 
 def tokenise(masked: str, most_tokens: int = 100) -> list[str]:
