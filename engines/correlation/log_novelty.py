@@ -44,7 +44,7 @@ def _findings(patterns: list[LogPattern], evidence: Evidence) -> list[Finding]:
     found = []
     for pattern in patterns:
         before, after = float(pattern.counts[is_before].sum()), float(pattern.counts[~is_before].sum())
-        deviations = count_change(before, after, exposure_before, exposure_after, CLUMPING)
+        deviations = float(count_change(before, after, exposure_before, exposure_after, CLUMPING))
         is_error = pattern.level in ERROR_LEVELS
         rate_before, rate_after = before / exposure_before, after / exposure_after
         has_burst = is_error and deviations > ORDINARY and after >= LEAST_LINES
