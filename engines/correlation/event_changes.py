@@ -11,8 +11,8 @@ from engines.correlation.statistics import count_change, share_change
 from engines.correlation.tallies import Tally, tally
 from engines.correlation.visits import ERROR_LEVELS, LEAST_VISITS, VISITS_ORDINARY, Group, Visits
 
-LAST_SECONDS: Final = 60.0
-"""What is not there any more in the minute before somebody noticed was something else."""
+LAST_SECONDS: Final = 30.0
+"""What is not there any more in the half minute before somebody noticed was something else."""
 LEAST_LOSS: Final = 0.25
 """A step is left out when at least a quarter of it is."""
 
@@ -21,7 +21,8 @@ LEAST_LOSS: Final = 0.25
 class EventChange:
     """An event that became more or less frequent in the visits of a place: per visit, before and after `onset`.
 
-    `lasts` is how much of the change is still there in the minute before somebody noticed.
+    `lasts` is how much of the change is still there in the last moments before somebody noticed. Where it is about a
+    line after another one, which it `follows`, numbers are for each of those instead.
     """
 
     group: Group
@@ -35,11 +36,19 @@ class EventChange:
     lasts: float
     pattern: LogPattern | None = None
     net_loss: float = 1.0
+    ordinary: float = VISITS_ORDINARY
+    follows: LogPattern | None = None
 
     @property
     def is_lost(self) -> bool:
         """Whether it happens less than before, and not just a little."""
         return self.deviations < 0 and self.after < (1 - LEAST_LOSS) * self.before
+
+    @property
+    def completeness(self) -> float:
+        """How near to all of it is lost, from 0 at LEAST_LOSS to 1: what breaks stops, what drifts gets rarer."""
+        lost = 1 - self.after / self.before if self.before > 0 else 0.0
+        return min(1.0, max(0.0, (lost - LEAST_LOSS) / (1 - LEAST_LOSS)))
 
     @property
     def is_error(self) -> bool:
@@ -83,7 +92,7 @@ def _change(
     exposures = told.exposures
     before = float(told.counts.before[row, split] / exposures.before[row, split])
     after = float(told.counts.after[row, split] / exposures.after[row, split])
-    late = max(split, _last_minute(visits))
+    late = max(split, last_split(visits))
     lasts = 1.0
     if told.visits.after[row, late] >= LEAST_VISITS and after != before:
         rate = float(told.counts.after[row, late] / exposures.after[row, late])
@@ -103,7 +112,7 @@ def _change(
     )
 
 
-def _last_minute(visits: Visits) -> int:
+def last_split(visits: Visits) -> int:
     """The split from which on a change has to be there still."""
     last = visits.evidence.noticed_at - LAST_SECONDS
     return max(0, int(np.searchsorted(visits.splits, last, side="right")) - 1)

@@ -152,7 +152,8 @@ class TraceSet:
     services. Traces ascend by their start. Of each visit: the positions of its trace and entry, when it began, how long
     it took, the part of that in which it waited for no other service, how much longer its caller waited for it than it
     took (the network, queues, whatever comes before its instrumentation), whether any of its spans failed, and whether
-    a failure of the trace began in it. `event_*` count what happened in visits.
+    a failure of the trace began in it. `event_*` count what happened in visits, and say how long after a visit began it
+    first did. `externals` are those that write no spans: all that is known of visits to them is what their callers saw.
     """
 
     ids: tuple[str, ...]
@@ -172,6 +173,8 @@ class TraceSet:
     event_event: Integers
     event_count: Integers
     source: Source = NO_SOURCE
+    externals: tuple[str, ...] = ()
+    event_offset: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from engines.correlation.evidence import Floats, Integers
 from engines.correlation.event_changes import LEAST_LOSS, EventChange
 from engines.correlation.tallies import Tally, is_line_event, tally
-from engines.correlation.visits import VISITS_ORDINARY, Visits
+from engines.correlation.visits import LINES_ORDINARY, Visits
 
 LEAST_SPREAD: Final = 0.05
 """Even what happens in every visit or in none may be otherwise once in twenty."""
@@ -44,7 +44,7 @@ def missing_lines(visits: Visits, lines: Floats) -> list[EventChange]:
     is_lost = after < (1 - LEAST_LOSS) * expected
     lost = np.where(is_lost, strata.deviations, 0.0)
     best = lost.argmin(axis=1)
-    found = np.flatnonzero(lost[np.arange(len(events)), best] < -VISITS_ORDINARY)
+    found = np.flatnonzero(lost[np.arange(len(events)), best] < -LINES_ORDINARY)
     return [_change(visits, strata, lines, event, int(best[event]), events) for event in found.tolist()]
 
 
@@ -110,6 +110,7 @@ def _change(visits: Visits, strata: _Strata, lines: Floats, row: int, split: int
         1.0,
         visits.patterns.get((event.service, event.name)),
         min(1.0, max(0.0, fewer / lost)) if lost > 0 else 0.0,
+        LINES_ORDINARY,
     )
 
 

@@ -12,6 +12,7 @@ from engines.correlation.event_changes import EventChange, event_changes
 from engines.correlation.evidence import NO_SOURCE, EventKind, Evidence, Floats
 from engines.correlation.findings import Finding
 from engines.correlation.missing_lines import missing_lines
+from engines.correlation.sequences import broken_sequences
 from engines.correlation.visits import Visits, visit_strength
 
 
@@ -28,8 +29,8 @@ def change_findings(visits: Visits) -> list[Finding]:
     for change in event_changes(visits, visits.callers):
         if change.event.kind is not EventKind.LOG and change.is_lost:
             _keep(found, _finding(change, visits.evidence, _net_loss(visits, change, steps)))
-    for change in missing_lines(visits, lines):
-        _keep(found, _finding(change, visits.evidence, change.net_loss))
+    for change in (*missing_lines(visits, lines), *broken_sequences(visits)):
+        _keep(found, _finding(change, visits.evidence, change.net_loss * change.completeness))
     return [found[id] for id in sorted(found) if found[id].strength > 0]
 
 
@@ -78,7 +79,7 @@ def _finding(change: EventChange, evidence: Evidence, share: float) -> Finding:
         name=f"{event.kind}_{'NEW' if change.deviations > 0 else 'MISSING'}",
         summary=f"In {place.operation} of {place.service}, {what} {went}: {change.before:.2f} a visit before,"
         f" {change.after:.2f} after",
-        strength=share * visit_strength(change.deviations, change.lasts),
+        strength=share * visit_strength(change.deviations, change.lasts, change.ordinary),
         severity=abs(change.deviations),
         onset=change.onset,
         lag_seconds=change.onset - evidence.noticed_at,

@@ -16,9 +16,11 @@ Booleans: TypeAlias = NDArray[np.bool_]
 SPLIT_SECONDS: Final = 30.0
 """The onset is looked for at every half minute."""
 LEAST_VISITS: Final = 3
-VISITS_ORDINARY: Final = 3.0
+VISITS_ORDINARY: Final = 2.0
 """Counts of few visits need less to be convincing than continuous series: most of them do not vary at all."""
-LEAST_LASTING: Final = 0.3
+LINES_ORDINARY: Final = 2.0
+"""Lines vary more: what one request says depends on what it is about."""
+LEAST_LASTING: Final = 0.1
 """What was over in the minute before somebody noticed keeps so much of its strength: it may come and go."""
 ERROR_LEVELS: Final = (LogLevel.ERROR, LogLevel.FATAL)
 
@@ -94,6 +96,6 @@ class Visits:
         return [Group(self.places[self.place_of[part[0]]], part) for part in parts]
 
 
-def visit_strength(deviations: float, lasts: float) -> float:
+def visit_strength(deviations: float, lasts: float, ordinary: float = VISITS_ORDINARY) -> float:
     """How much a change in visits convinces. What did not last until somebody noticed convinces less."""
-    return strength(abs(deviations), VISITS_ORDINARY) * max(LEAST_LASTING, lasts)
+    return strength(abs(deviations), ordinary) * max(LEAST_LASTING, lasts)
