@@ -77,9 +77,14 @@ class LogTemplate:
         return "".join(self.tokens).strip()
 
     def similarity(self, tokens: list[str]) -> float:
-        """How many of the tokens are the same, 0 to 1 (Drain, section III.E). Both have as many."""
-        same: int = sum(map(eq, self.tokens, tokens))
-        return same / len(tokens)
+        """How many of the tokens are the same, 0 to 1 (Drain, section III.E).
+
+        Of two that differ in number, as lists in a statement make them, those at both ends, as a share of the shorter.
+        """
+        if len(self.tokens) == len(tokens):
+            same: int = sum(map(eq, self.tokens, tokens))
+            return same / len(tokens)
+        return sum(self._ends(tokens)) / min(len(self.tokens), len(tokens))
 
     def take_over(self, same: "LogTemplate") -> None:
         """Count the lines of another template as its own."""
@@ -91,10 +96,25 @@ class LogTemplate:
 
     def generalise(self, tokens: list[str]) -> None:
         """Give up the tokens that differ, and keep what separates them from the next."""
+        if len(self.tokens) != len(tokens):
+            first, last = self._ends(tokens)
+            self.tokens = [*self.tokens[:first], ANYTHING, *self.tokens[len(self.tokens) - last :]]
+            return
         for i, (mine, other) in enumerate(zip(self.tokens, tokens, strict=True)):
             if mine != other:
                 end = _END.search(mine)
                 self.tokens[i] = ANYTHING + (end[0] if end else "")
+
+    def _ends(self, tokens: list[str]) -> tuple[int, int]:
+        """How many tokens are the same from the beginning on, and how many of the others up to the end."""
+        most = min(len(self.tokens), len(tokens))
+        first = 0
+        while first < most and self.tokens[first] == tokens[first]:
+            first += 1
+        last = 0
+        while last < most - first and self.tokens[-1 - last] == tokens[-1 - last]:
+            last += 1
+        return first, last
 
 
 class LogTemplates:
@@ -196,7 +216,9 @@ class LogTemplates:
 
     def _path(self, level: LogLevel, location: str, tokens: list[str]) -> tuple[object, ...]:
         """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""
-        path: tuple[object, ...] = (level, len(tokens), location)
+        if location:  # one statement, however many items it lists
+            return level, location
+        path: tuple[object, ...] = (level, len(tokens))
         for token in tokens[: self._depth]:
             step = ANYTHING if ANYTHING in token or _DIGIT.search(token) else token
             children = self._children.setdefault(path, set())
@@ -216,7 +238,7 @@ class LogTemplates:
             return
         path = oldest.path
         del self._leaves[path]
-        while len(path) > 3 and path not in self._children:
+        while len(path) > 2 and path not in self._children:
             path, step = path[:-1], path[-1]
             siblings = self._children[path]
             siblings.discard(str(step))

@@ -23,7 +23,7 @@ ENGINE_VERSION: Final = "1.0.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
 MOST_CAUSES: Final = 20
-UNCONFIRMED: Final = 0.5
+UNCONFIRMED: Final = 0.25
 DIGITS: Final = 6
 """Numbers of the answer are rounded, so that a sum in another order is the same answer."""
 

@@ -76,7 +76,9 @@ def share_change(before: Number, after: Number, of_before: Number, of_after: Num
     deviance = _part(before, expected_before) + _part(of_before - before, of_before - expected_before)
     deviance += _part(after, expected_after) + _part(of_after - after, of_after - expected_after)
     changed: Floats = np.sqrt(np.maximum(0.0, 2.0 * deviance))
-    return np.where(after > expected_after, changed, -changed) * (share > 0)
+    # More than the most that is expected on both sides is no difference between them.
+    differs = (share > 0) & ((before > expected_before) != (after > expected_after))
+    return np.where(after > expected_after, changed, -changed) * differs
 
 
 def _part(seen: Number, expected: Number) -> Floats:
