@@ -1,7 +1,7 @@
 """An incident as large as one gets: fifty services, a million lines that the backend has counted, a thousand traces."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -10,6 +10,10 @@ from domain.traces import NANOSECONDS, Span, SpanKind, SpanStatus
 from engines.correlation.evidence import Call, Evidence, LogPattern, Series, Signal
 from engines.correlation.trace_digest import LinkedLine, digest
 
+Traces: TypeAlias = list[tuple[str, list[Span]]]
+Lines: TypeAlias = dict[str, list[LinkedLine]]
+
+UNSET: Final = SpanStatus.UNSET
 NOTICED_AT: Final = 1_800_000_000.0
 SIGNALS: Final = {
     Signal.REQUEST_RATE: 20.0,
@@ -51,7 +55,9 @@ def known(size: Size, random: np.random.Generator) -> Evidence:
             name(number),
             signal,
             times,
-            level * np.exp(random.normal(0, 0.1, len(times))) * np.where(is_faulty & (name(number) == broken), 4.0, 1.0),
+            level
+            * np.exp(random.normal(0, 0.1, len(times)))
+            * np.where(is_faulty & (name(number) == broken), 4.0, 1.0),
         )
         for number in range(size.services)
         for signal, level in SIGNALS.items()
@@ -80,7 +86,7 @@ def known(size: Size, random: np.random.Generator) -> Evidence:
     )
 
 
-def spans_of(size: Size, random: np.random.Generator) -> list[tuple[str, list[Span]]]:
+def spans_of(size: Size, random: np.random.Generator) -> Traces:
     """Traces down random ways through the services, a server and a client span for each call, and work between."""
     found = []
     for number in range(size.traces):
@@ -96,21 +102,19 @@ def _trace(number: int, start_ns: int, size: Size, random: np.random.Generator) 
     while waiting and len(spans) < size.spans:
         service, parent, begins, lasts = waiting.pop(0)
         id = f"{number:08x}{len(spans):08x}"
-        spans.append(
-            Span(id, parent, name(service), f"GET /{service}", SpanKind.SERVER, SpanStatus.UNSET, begins, begins + lasts)
-        )
+        spans.append(Span(id, parent, name(service), f"GET /{service}", SpanKind.SERVER, UNSET, begins, begins + lasts))
         for child in (2 * service + 1, 2 * service + 2):
             child = child if child < size.services else next(turns) % size.services
             at = begins + lasts // 4 + next(turns) % max(1, lasts // 4)
             client = f"{number:08x}{len(spans):08x}"
-            spans.append(
-                Span(client, id, name(service), f"call {child}", SpanKind.CLIENT, SpanStatus.UNSET, at, at + lasts // 3)
-            )
+            spans.append(Span(client, id, name(service), f"call {child}", SpanKind.CLIENT, UNSET, at, at + lasts // 3))
             waiting.append((child, client, at + 1_000, lasts // 3 - 2_000))
     return spans[: size.spans]
 
 
-def lines_of(size: Size, traces: list[tuple[str, list[Span]]], random: np.random.Generator) -> dict[str, list[LinkedLine]]:
+def lines_of(
+    size: Size, traces: list[tuple[str, list[Span]]], random: np.random.Generator
+) -> dict[str, list[LinkedLine]]:
     """Lines that belong to traces, of those that the backend gave."""
     found: dict[str, list[LinkedLine]] = {}
     for trace in random.integers(0, len(traces), size.lines_of_traces).tolist():
@@ -121,7 +125,9 @@ def lines_of(size: Size, traces: list[tuple[str, list[Span]]], random: np.random
     return found
 
 
-def large_incident(size: Size | None = None) -> tuple[Evidence, list[tuple[str, list[Span]]], dict[str, list[LinkedLine]]]:
+def large_incident(
+    size: Size | None = None,
+) -> tuple[Evidence, list[tuple[str, list[Span]]], dict[str, list[LinkedLine]]]:
     """What was gathered of one, whose traces are yet to be digested, and their lines."""
     random = np.random.default_rng(7)
     size = size or Size()
@@ -129,8 +135,6 @@ def large_incident(size: Size | None = None) -> tuple[Evidence, list[tuple[str, 
     return known(size, random), traces, lines_of(size, traces, random)
 
 
-def with_traces(
-    evidence: Evidence, traces: list[tuple[str, list[Span]]], lines: dict[str, list[LinkedLine]]
-) -> Evidence:
+def with_traces(evidence: Evidence, traces: Traces, lines: Lines) -> Evidence:
     """The evidence with its traces as an analysis takes them."""
     return replace(evidence, traces=digest(traces, lines))

@@ -38,8 +38,9 @@ _VARIABLE = re.compile(
 _LOCATION = re.compile(
     r"""
     (?<![\w.$/-])(?:
-        [A-Za-z_$][\w$]*(?:\.[\w$\[\]]+)+\#\d{1,5}                                  # a logger and a line: o.s.OrderService#42
-      | [\w$./-]*\w\.(?:java|kt|scala|groovy|py|go|rs|js|ts|rb|php|cs|cc|cpp|c|ex):\d{1,5}   # a file and a line: main.go:42
+        [A-Za-z_$][\w$]*(?:\.[\w$\[\]]+)+\#\d{1,5}                          # a logger and a line: o.s.OrderService#42
+      | [\w$./-]*\w\.                                                       # a file and a line: pay/card.go:42
+        (?:java|kt|scala|groovy|py|go|rs|js|ts|rb|php|cs|cc|cpp|c|ex):\d{1,5}
     )(?![\w.])
     """,
     re.VERBOSE,

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from engines.correlation.evidence import Floats, Integers
 from engines.correlation.event_changes import LEAST_LOSS, EventChange
-from engines.correlation.tallies import Tally, is_line_event, tally
+from engines.correlation.evidence import Floats, Integers
+from engines.correlation.tallies import Tally, tally
 from engines.correlation.visits import LINES_ORDINARY, Visits
 
 LEAST_SPREAD: Final = 0.05
@@ -49,9 +49,8 @@ def missing_lines(visits: Visits, lines: Floats) -> list[EventChange]:
 
 
 def _usual_lines(visits: Visits, told: Tally) -> Tally:
-    traces = visits.traces
-    is_usual = np.array([not visits.is_error(event) for event in traces.events], dtype=np.bool_)
-    rows = np.flatnonzero((is_line_event(traces) & is_usual)[told.event]) if len(traces.events) else told.event
+    is_usual = np.array([visits.is_usual(event) for event in visits.traces.events], dtype=np.bool_)
+    rows = np.flatnonzero(is_usual[told.event])
     return Tally(
         told.group[rows],
         told.event[rows],

@@ -12,7 +12,7 @@ import numpy as np
 from engines.correlation.event_changes import LEAST_LOSS, EventChange, last_split
 from engines.correlation.evidence import Floats, Integers
 from engines.correlation.statistics import share_change
-from engines.correlation.tallies import Tally, is_line_event, tally
+from engines.correlation.tallies import Tally, tally
 from engines.correlation.visits import LEAST_VISITS, VISITS_ORDINARY, Visits
 
 
@@ -51,7 +51,7 @@ def _pairs(visits: Visits, told: Tally) -> _Pairs:
     traces = visits.traces
     if not len(traces.event_offset) or not len(told.event):
         return _Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    is_usual = is_line_event(traces) & np.array([not visits.is_error(event) for event in traces.events], dtype=np.bool_)
+    is_usual = np.array([visits.is_usual(event) for event in traces.events], dtype=np.bool_)
     events = len(traces.events)
     kept = np.flatnonzero(is_usual[traces.event_event])
     visit = traces.event_visit[kept]

@@ -78,7 +78,8 @@ def share_change(before: Number, after: Number, of_before: Number, of_after: Num
     changed: Floats = np.sqrt(np.maximum(0.0, 2.0 * deviance))
     # More than the most that is expected on both sides is no difference between them.
     differs = (share > 0) & ((before > expected_before) != (after > expected_after))
-    return np.where(after > expected_after, changed, -changed) * differs
+    signed: Floats = np.where(after > expected_after, changed, -changed) * differs
+    return signed
 
 
 def _part(seen: Number, expected: Number) -> Floats:

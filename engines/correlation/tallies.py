@@ -93,7 +93,7 @@ def is_line_event(traces: TraceSet) -> np.ndarray[tuple[int, ...], np.dtype[np.b
     return np.array([event.kind is EventKind.LOG for event in traces.events], dtype=np.bool_)
 
 
-def _sides(flat: np.ndarray[tuple[int, ...], np.dtype[np.float64]], bins: int) -> Sides:
+def _sides(flat: Floats | Integers, bins: int) -> Sides:
     table = flat.reshape(-1, bins).astype(np.float64)
     before = np.cumsum(table, axis=1)[:, :-1]
     return Sides(before, table.sum(axis=1, keepdims=True) - before)

@@ -98,52 +98,49 @@ class _Columns:
 
     def add(self, trace: int, placed: Waterfall, lines: Sequence[LinkedLine]) -> None:
         """Add the visits of a trace in the order of a waterfall, with what happened in each."""
-        spans, parents, starts_ns = placed.spans, placed.parents, placed.starts_ns
-        calls = [0] * len(spans)
-        only_call: list[int] = [0] * len(spans)
-        has_failing_child = [False] * len(spans)
-        for position, parent in enumerate(parents):
-            if parent is not None:
-                calls[parent] += 1
-                only_call[parent] = position
-                if spans[position].status is SpanStatus.ERROR:
-                    has_failing_child[parent] = True
+        below = _Below.of(placed)
         own_ns = _own_times(placed)
         visit_of: list[int] = []
-        for position, span in enumerate(spans):
-            service, parent = span.service, parents[position]
-            caller = None if parent is None else spans[parent].service
-            called = None if calls[position] else external_of(span)
-            if called is not None and called in self._traced:
-                called = None
-            if caller == service and parent is not None:
-                visit = visit_of[parent]
-                if called is None:
-                    self._happen(visit, (service, EventKind.OPERATION, span.name[:_NAME_CHARACTERS]), starts_ns[position])
-            else:
-                waiting_ns = 0
-                if parent is not None:
-                    self._happen(visit_of[parent], (spans[parent].service, EventKind.CALL, service), starts_ns[position])
-                    if calls[parent] == 1:
-                        waiting_ns = max(0, spans[parent].duration_ns - span.duration_ns)
-                visit = self._begin(trace, (service, span.name[:_NAME_CHARACTERS], caller or ""), starts_ns[position])
-                self.waiting_ns[visit] = waiting_ns
+        for position, span in enumerate(placed.spans):
+            start_ns, is_failed = placed.starts_ns[position], span.status is SpanStatus.ERROR
+            called = None if below.calls[position] else self._external(span)
+            visit = self._visit(trace, position, placed, below, visit_of)
             visit_of.append(visit)
-            end_ns = starts_ns[position] + span.duration_ns
-            self.end_ns[visit] = max(self.end_ns[visit], end_ns)
-            is_failed = span.status is SpanStatus.ERROR
+            self.end_ns[visit] = max(self.end_ns[visit], start_ns + span.duration_ns)
             self.has_failed[visit] |= is_failed
             if called is not None:
-                self._happen(visit, (service, EventKind.CALL, called), starts_ns[position])
-                visit = self._begin(trace, (called, span.name[:_NAME_CHARACTERS], service), starts_ns[position])
-                self.externals.add(called)
-                self.end_ns[visit] = end_ns
+                # All that is known of who was called is what its caller saw.
+                self._happen(visit, (span.service, EventKind.CALL, called), start_ns)
+                visit = self._begin(trace, (called, span.name[:_NAME_CHARACTERS], span.service), start_ns)
+                self.end_ns[visit] = start_ns + span.duration_ns
                 self.has_failed[visit] = is_failed
-            # One side of a call to another service only waits.
-            if calls[position] != 1 or spans[only_call[position]].service == service:
+            if not below.only_waits(position, placed):
                 self.self_ns[visit] += own_ns[position]
-            self.is_origin[visit] |= is_failed and not has_failing_child[position]
+            self.is_origin[visit] |= is_failed and not below.has_failing_child[position]
         self._add_lines(placed, visit_of, lines)
+
+    def _external(self, span: Span) -> str | None:
+        called = external_of(span)
+        if called is None or called in self._traced:
+            return None
+        self.externals.add(called)
+        return called
+
+    def _visit(self, trace: int, position: int, placed: Waterfall, below: "_Below", visit_of: Sequence[int]) -> int:
+        """The visit that a span is part of: that of its parent where both are of one service, else one of its own."""
+        span, parent, start_ns = placed.spans[position], placed.parents[position], placed.starts_ns[position]
+        name = span.name[:_NAME_CHARACTERS]
+        if parent is None:
+            return self._begin(trace, (span.service, name, ""), start_ns)
+        caller = placed.spans[parent]
+        if caller.service == span.service:
+            self._happen(visit_of[parent], (span.service, EventKind.OPERATION, name), start_ns)
+            return visit_of[parent]
+        self._happen(visit_of[parent], (caller.service, EventKind.CALL, span.service), start_ns)
+        visit = self._begin(trace, (span.service, name, caller.service), start_ns)
+        if below.calls[parent] == 1:
+            self.waiting_ns[visit] = max(0, caller.duration_ns - span.duration_ns)
+        return visit
 
     def _begin(self, trace: int, entry: tuple[str, str, str], start_ns: int) -> int:
         self.trace.append(trace)
@@ -177,6 +174,29 @@ class _Columns:
             if position is not None:
                 at_ns = line.at_ns - placed.skews_ns[position]
                 self._happen(visit_of[position], (line.service, EventKind.LOG, line.pattern_id), at_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """What is below each span of a trace: how many children, the last of them, and whether any failed."""
+
+    calls: list[int]
+    last: list[int]
+    has_failing_child: list[bool]
+
+    @classmethod
+    def of(cls, placed: Waterfall) -> "_Below":
+        below = cls([0] * len(placed.spans), [0] * len(placed.spans), [False] * len(placed.spans))
+        for position, parent in enumerate(placed.parents):
+            if parent is not None:
+                below.calls[parent] += 1
+                below.last[parent] = position
+                below.has_failing_child[parent] |= placed.spans[position].status is SpanStatus.ERROR
+        return below
+
+    def only_waits(self, position: int, placed: Waterfall) -> bool:
+        """Whether a span is one side of a call to another service, and nothing else."""
+        return self.calls[position] == 1 and placed.spans[self.last[position]].service != placed.spans[position].service
 
 
 def external_of(span: Span) -> str | None:

@@ -23,6 +23,7 @@ LINES_ORDINARY: Final = 2.0
 LEAST_LASTING: Final = 0.1
 """What was over in the minute before somebody noticed keeps so much of its strength: it may come and go."""
 ERROR_LEVELS: Final = (LogLevel.ERROR, LogLevel.FATAL)
+COMPLAINING_LEVELS: Final = (LogLevel.WARN, *ERROR_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Visits:
         """Whether an event is a line about an error."""
         pattern = self.patterns.get((event.service, event.name)) if event.kind is EventKind.LOG else None
         return pattern is not None and pattern.level in ERROR_LEVELS
+
+    def is_usual(self, event: Event) -> bool:
+        """Whether an event is a line that belongs to work that goes well: one that complains is no loss."""
+        pattern = self.patterns.get((event.service, event.name)) if event.kind is EventKind.LOG else None
+        return event.kind is EventKind.LOG and (pattern is None or pattern.level not in COMPLAINING_LEVELS)
 
     def _kept_lines(self, boundary: float) -> Floats:
         traces = self.traces

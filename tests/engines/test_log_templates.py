@@ -35,7 +35,10 @@ def found(lines: list[str], **options: int) -> dict[str, int]:
         ("path=/items/1713 user=3408 processor=pay-3", "path=/items/<_> user=<_> processor=pay-<_>"),
         ("feed the decade v2 utf8 facade", "feed the decade v2 utf8 facade"),
         ("panic: x\ngoroutine 1", "panic: x"),
-        ("12:00:01 INFO s.o.OrderService#42 order shop.Order#1234567", "<_> INFO s.o.OrderService#42 order shop.Order#<_>"),
+        (
+            "12:00:01 INFO s.o.OrderService#42 order shop.Order#1234567",
+            "<_> INFO s.o.OrderService#42 order shop.Order#<_>",
+        ),
         ("I0112 1 pay/card.go:77] took 5ms from db.local:5432", "I0112 <_> pay/card.go:77] took <_> from db.local:<_>"),
     ],
 )
