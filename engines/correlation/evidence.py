@@ -30,7 +30,8 @@ class Direction(StrEnum):
 class Signal(StrEnum):
     """What a series measures of a service: the golden signals, the mean latency, and its resources.
 
-    The mean, times the requests, says how much waiting there is in total, which quantiles cannot.
+    `UP` is the share of its instances that answer whoever measures them. The mean, times the requests, says how much
+    waiting there is in total, which quantiles cannot.
     Resources count whatever unit they come in: only their own past is compared with.
     """
 
@@ -46,6 +47,7 @@ class Signal(StrEnum):
     NETWORK = "NETWORK"
     DISK = "DISK"
     RESTARTS = "RESTARTS"
+    UP = "UP"
 
     @property
     def kind(self) -> RootCauseKind:
@@ -55,7 +57,7 @@ class Signal(StrEnum):
     @property
     def direction(self) -> Direction:
         """Which way it goes when something is wrong. A dependency that fails fast is quick and idle."""
-        return Direction.BOTH if self is Signal.REQUEST_RATE else Direction.UP
+        return _DIRECTIONS.get(self, Direction.UP)
 
 
 _KINDS: Final = {
@@ -71,7 +73,9 @@ _KINDS: Final = {
     Signal.NETWORK: RootCauseKind.RESOURCE,
     Signal.DISK: RootCauseKind.RESOURCE,
     Signal.RESTARTS: RootCauseKind.RESOURCE,
+    Signal.UP: RootCauseKind.ERRORS,
 }
+_DIRECTIONS: Final = {Signal.REQUEST_RATE: Direction.BOTH, Signal.UP: Direction.DOWN}
 
 
 @dataclass(frozen=True, slots=True)
