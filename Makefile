@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check bench bench-subscriptions bench-root-cause chaos demo stack dashboards schema migration lock clean
+.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations,
 check: setup ## Ask the configuration, the database and each telemetry backend whether they work
 	@$(BIN)/reliability-studio check
 
+audit: $(VENV)/.development ## Ask for known vulnerabilities of everything that is locked
+	@.ci/audit $(BIN)/python
+
 bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="--quick", "--postgraphile")
 	@$(BIN)/python -m bench.read $(BENCH_ARGS)
 
@@ -68,8 +71,9 @@ stack: setup ## Start the whole stack without Docker, with a demo shop to break 
 dashboards: setup ## Write grafana/dashboards/*.json anew
 	@$(BIN)/python -m grafana.write
 
-schema: setup ## Print the GraphQL schema into schema.graphql
+schema: setup ## Print the GraphQL schema into schema.graphql, and who may do what into tests/security/rights.md
 	@$(BIN)/reliability-studio schema > schema.graphql
+	@$(BIN)/python -m tests.security.rights
 
 migration: $(VENV)/.development ## Write a migration from the difference between tables and database (MESSAGE="add a column")
 	@$(BIN)/python -m migrations.write "$(MESSAGE)"

@@ -100,23 +100,26 @@ def serve(
     settings = _settings(
         env_file, host=host, port=port, tls_cert_file=tls_cert, tls_key_file=tls_key, data_dir=data_dir
     )
+    from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog, configure_logs
     from app.observability.redaction import Redactor
     from app.serve import serve as run_server
 
     redactor = Redactor(settings.secrets())
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json, redactor=redactor)
-    log_request = RequestLog(level=settings.log_level, json=json, redactor=redactor)
     try:
         certificate = Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
         sockets = listen(settings.host, settings.port)
     except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
+    exporters = Exporters.open(settings)
+    configure_logs(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+    log_request = RequestLog(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
     try:
-        _run(run_server(settings, sockets, log_request, certificate=certificate, with_demo=demo))
+        _run(run_server(settings, sockets, log_request, exporters, certificate=certificate, with_demo=demo))
     finally:
+        exporters.close()
         for listener in sockets:
             listener.close()
 

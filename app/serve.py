@@ -12,6 +12,7 @@ from app.asgi import application
 from app.background import in_background
 from app.certificate import Certificate
 from app.http import graphql
+from app.observability.exporters import Exporters
 from app.observability.logs import RequestLog
 from app.postgres import load_demo, migrate, postgres
 from app.server import Server, allow_many_connections, on_signal
@@ -26,6 +27,7 @@ async def serve(
     settings: Settings,
     sockets: list[socket],
     log_request: RequestLog,
+    exporters: Exporters,
     *,
     certificate: Certificate | None,
     with_demo: bool,
@@ -51,7 +53,10 @@ async def serve(
                 if with_demo:
                     await load_demo(settings, found.url)
                 renewal = {} if certificate is None else {"certificate": certificate.run}
-                async with application(settings, found.url, log_request=log_request) as app, in_background(renewal):
+                async with (
+                    application(settings, found.url, log_request=log_request, exporters=exporters) as app,
+                    in_background(renewal),
+                ):
                     server = Server(
                         app,
                         certificate=certificate,

@@ -28,6 +28,7 @@ from app.backend_settings import (
 )
 from app.database_settings import DatabaseVariables
 from app.http_settings import HTTPVariables
+from app.observability_settings import ObservabilityVariables
 from app.secret_settings import read_secret_files, secret_files, secrets_of
 from app.security_settings import SecurityVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
@@ -74,7 +75,9 @@ if TYPE_CHECKING:
     class SecretFiles(BaseSettings):
         """For each secret, a setting that names the file which holds it."""
 else:
-    _FILES = secret_files(BackendVariables, AlertVariables, SecurityVariables, DatabaseVariables)
+    _FILES = secret_files(
+        BackendVariables, AlertVariables, SecurityVariables, DatabaseVariables, ObservabilityVariables
+    )
     SecretFiles = create_model("SecretFiles", __base__=BaseSettings, **_FILES)
 
 
@@ -85,6 +88,7 @@ class Settings(
     SecurityVariables,
     HTTPVariables,
     DatabaseVariables,
+    ObservabilityVariables,
     SecretFiles,
 ):
     """What the process is told. Durations are in seconds, sizes in bytes."""

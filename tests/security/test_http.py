@@ -8,6 +8,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.security.signing import token
 from tests.servers import ServerProcess
 
 FORGED = 'mutation { createIncident(input: {title: "forged", severity: LOW}) { incident { id } } }'
@@ -285,3 +286,12 @@ async def test_no_path_leads_out_of_what_is_served(server_url: str, path: str) -
     assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 "))
     assert b"root:" not in answer
     assert b"[project]" not in answer
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "authorization", "jwt"])
+async def test_a_token_in_a_url_is_no_proof(closed: httpx.AsyncClient, name: str) -> None:
+    for path in ("/graphql", "/api/incidents"):
+        shown = {name: token(), **QUERY}
+        answer = await closed.get(path, params=shown, headers={"GraphQL-Require-Preflight": "1"})
+
+        assert answer.status_code == 401

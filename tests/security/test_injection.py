@@ -24,7 +24,7 @@ from db.tables import metadata
 from tests.postgres import TEMPLATE, run_sql
 from tests.schema.prometheus_backend import HISTOGRAM, PrometheusBackend
 from tests.security.argument_sites import ID, Site, sites
-from tests.servers import ServerProcess
+from tests.servers import ROOT, ServerProcess
 from tests.telemetry_clients.local_server import local_server
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 from tests.telemetry_clients.tempo_server import TempoServer
@@ -221,6 +221,25 @@ async def test_a_text_written_into_the_document_is_no_document(target: Target, a
     assert found is None or found["name"].startswith(MARK)
     assert answer.keys() <= {"data", "errors"}
     assert "__typename" not in answer.get("data", {})
+
+
+def test_nothing_that_serves_requests_starts_programs() -> None:
+    folders = (
+        "app/http",
+        "app/auth",
+        "schema",
+        "resolvers",
+        "actions",
+        "feed",
+        "telemetry_clients",
+        "engines",
+        "domain",
+    )
+    pattern = re.compile(r"subprocess|os\.(system|popen|exec|spawn)|\beval\(|\bexec\(|pickle|yaml\.(unsafe_)?load\(")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+
+    assert len(files) > 200
+    assert [str(file) for file in files if pattern.search(file.read_text())] == []
 
 
 # What follows is about the languages of telemetry backends.
