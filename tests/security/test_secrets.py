@@ -20,6 +20,7 @@ from app.observability.redaction import Redactor
 from app.setting import SettingsError
 from app.settings import Settings, load_settings
 from domain.redaction import redact
+from tests.app.otlp_collector import Collector, collecting
 from tests.http.graphql_socket import SUBPROTOCOL, GraphQLSocket, connect, socket_url
 from tests.postgres import run_sql
 from tests.servers import ServerProcess, run_command
@@ -35,6 +36,7 @@ PLANTED = {
     "bearer token": "pl4nted-bearer",
     "backend password": "pl4nted-backend",
     "backend header": "pl4nted-header",
+    "header for the collector": "pl4nted-collector",
     "cookie": "pl4nted-cookie",
     "token in a URL": "pl4nted-url",
     "init payload": "pl4nted-init",
@@ -121,7 +123,7 @@ async def echo() -> AsyncIterator[LocalServer]:
         yield server
 
 
-def settings_with_secrets(database_url: str, backend: str) -> dict[str, str]:
+def settings_with_secrets(database_url: str, backend: str, collector: str = "http://127.0.0.1:1") -> dict[str, str]:
     return {
         "DATABASE_URL": re.sub(r"://(\w+)(:[^@]*)?@", rf"://\1:{PLANTED['database password']}@", database_url),
         "WEBHOOK_TOKENS": f"alertmanager={PLANTED['webhook token']}",
@@ -134,6 +136,8 @@ def settings_with_secrets(database_url: str, backend: str) -> dict[str, str]:
         "LOKI_HEADERS": f"X-Gateway-Key={PLANTED['backend header']}",
         "TEMPO_URL": backend,
         "ALERTMANAGER_URL": backend,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-collector-key={PLANTED['header for the collector']}",
         "LOG_LEVEL": "debug",
     }
 
@@ -183,7 +187,12 @@ async def _provoke(url: str) -> list[str]:
 
 
 async def test_nothing_that_the_server_says_holds_a_secret(database_url: str, echo: LocalServer) -> None:
-    settings = settings_with_secrets(database_url, echo.url)
+    with collecting() as collector:
+        await _plant_and_look(database_url, echo, collector)
+
+
+async def _plant_and_look(database_url: str, echo: LocalServer, collector: Collector) -> None:
+    settings = settings_with_secrets(database_url, echo.url, collector.url)
     async with ServerProcess(**settings) as running:
         async with httpx.AsyncClient(base_url=running.url) as client:
             incident = {"title": "Slow", "severity": "low", "service": "checkout"}
@@ -198,6 +207,8 @@ async def test_nothing_that_the_server_says_holds_a_secret(database_url: str, ec
         await until(lambda: any("exception" in line for line in running.log))
     log = [orjson.dumps(line).decode() for line in running.log]
 
+    assert collector.lines
+    assert collector.spans
     assert echo.requests, "the backends were asked, with their credentials"
     assert any(PLANTED["bearer token"] in request.headers.get("authorization", "") for request in echo.requests)
     for what, secret in PLANTED.items():
@@ -206,6 +217,8 @@ async def test_nothing_that_the_server_says_holds_a_secret(database_url: str, ec
             "the log": log,
             "standard error": [running.complaints],
             "the list of processes": commands,
+            "an exported log line": [f"{line.body} {line.attributes}" for line in collector.lines],
+            "a trace": [f"{span.name} {span.attributes}" for span in collector.spans],
         }.items():
             found = [text for text in texts if secret in text]
             assert not found, f"the {what} is in {place}: {found[0]}"
