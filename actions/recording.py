@@ -119,6 +119,22 @@ async def record(
         tx.last_event_seq = max(places)
 
 
+async def audit(
+    tx: Transaction,
+    *,
+    actor: Actor,
+    action: str,
+    subject_id: UUID | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what nobody but admins is told of, such as who signed in. `subject_id` is None for nobody known."""
+    row = _audit_row(tx, action, subject_id, actor)
+    # Left out rather than None, which would be stored as JSON's null.
+    row |= {name: as_json(given) for name, given in (("before", before), ("after", after)) if given is not None}
+    await tx.execute(insert(audit_log).values(row))
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """An event about a subject, told in a scope."""
@@ -182,7 +198,7 @@ def _event_row(
     }
 
 
-def _audit_row(tx: Transaction, action: str, subject_id: UUID, actor: Actor) -> dict[str, Any]:
+def _audit_row(tx: Transaction, action: str, subject_id: UUID | None, actor: Actor) -> dict[str, Any]:
     return {
         "id": new_id(),
         "occurred_at": tx.now,

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from actions.retention import BATCH_ROWS, forget_events, forget_keys, forget_slices
+from actions.retention import BATCH_ROWS, forget_events, forget_keys, forget_proofs, forget_slices
 from db.database import Database, Transaction
 from domain.errors import DomainError
 
@@ -17,8 +17,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 
 class Retention:
-    """Deletes events of the log that are older than `events_days`, idempotency keys after their day, and slices of SLOs
-    after thirteen months.
+    """Deletes events of the log that are older than `events_days`, idempotency keys after their day, proofs of who
+    somebody is that have expired, and slices of SLOs after thirteen months.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Retention:
         forgotten = {
             "events": await self._in_batches(self._forget_events),
             "idempotency_keys": await self._in_batches(forget_keys),
+            "proofs": await self._in_batches(forget_proofs),
             "slo_slices": await self._in_batches(forget_slices),
         }
         if any(forgotten.values()):
