@@ -14,9 +14,7 @@ from schema.scalars import DateTime
 
 
 @strawberry.type(
-    description=
     description="What a machine proves with who it is. It may do no more than its user and its scopes allow."
-
 )
 class ApiToken:
     """What a machine proves with who it is."""
