@@ -53,7 +53,7 @@ from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
-from schema.scalars import CONFIG
+from schema.scalars import CONFIG, DateTime
 from schema.services import Service
 from schema.silences import all_silences
 from schema.slo_explanation import SLOTrial
@@ -211,7 +211,7 @@ class Query(TraceQueries, SLOFormatQueries):
             name=actor.name,
             role=actor.role,
             scopes=None if actor.scopes is None else [scope for scope in TokenScope if scope in actor.scopes],
-            expires_at=actor.expires_at,
+            expires_at=None if actor.expires_at is None else DateTime(actor.expires_at),
         )
 
     api_tokens = strawberry.field(

@@ -55,6 +55,9 @@ def status_of(error: DomainError) -> int:
 async def answer_domain_error(_request: Request, error: Exception) -> Response:
     """An error that a caller can be told, in its own words."""
     assert isinstance(error, DomainError)  # noqa: S101 # Starlette's handlers are typed for any exception
+    if isinstance(error, Unauthenticated):
+        answer = refusal(error)
+        return Response(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
     return JSONResponse({"error": error.message}, status_of(error), _retry_after(error))
 
 
