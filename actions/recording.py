@@ -28,6 +28,7 @@ from domain.incidents import Severity
 from domain.limits import NAME_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.text import clipped
 from domain.timeline import Entry
+from domain.tracing import origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ def _event_row(
         "payload": payload,
         "actor_id": actor.id,
         "occurred_at": tx.now,
+        "traceparent": origin(),
     }
 
 

@@ -7,12 +7,14 @@ bounded: a member whose queue overflows is left to the log.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, InvalidCursor
+from domain.tracing import SpanKind, Tracer
 from feed.cursor import Cursor, Reach, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
@@ -149,6 +151,7 @@ class Stream:
         renderer: Renderer,
         *,
         waiting_events: int = WAITING_EVENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         self.key = key
         self.filter = filter_
@@ -157,6 +160,7 @@ class Stream:
         self.subscribers = 0
         self.last_frame_at = asyncio.get_running_loop().time()
         self._log = event_log
+        self._tracer = tracer
         self._waiting: deque[LoggedEvent] = deque()
         self._waiting_events = waiting_events
         self._has_overflowed = False
@@ -274,11 +278,20 @@ class Stream:
             return
         reached = members[0].reached
         places = [reached := reached.at(event.reach) for event in events]
-        frames = await render(self.renderer, places, members[0].previous)
-        async for member in _in_turns(members):
-            if member in self.members:
-                for frame in frames:
-                    member.push(frame)
+        with self._traced(events, members):
+            frames = await render(self.renderer, places, members[0].previous)
+            async for member in _in_turns(members):
+                if member in self.members:
+                    for frame in frames:
+                        member.push(frame)
+
+    def _traced(self, events: Sequence[LoggedEvent], members: Sequence[Member]) -> AbstractContextManager[object]:
+        """A trace of its own, where what caused one of the events was recorded."""
+        origins = [event.traceparent for event in events if event.traceparent is not None]
+        if self._tracer is None or not origins:
+            return nullcontext()
+        counts = {"messaging.batch.message_count": len(events), "subscription.subscribers": len(members)}
+        return self._tracer.work("events deliver", SpanKind.CONSUMER, origins=origins, attributes=counts)
 
     async def _dismiss(self) -> None:
         """End the subscriptions of members who may not be told any more."""
