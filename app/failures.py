@@ -8,7 +8,7 @@ import asyncpg
 
 from app.server import CannotListen
 from db.embedded import EmbeddedPostgresError
-from domain.errors import DatabaseUnavailable
+from domain.errors import Conflict, DatabaseUnavailable, NotFound, ValidationFailed
 from migrations.upgrade import MigrationError
 from resolvers.compile.catalog import CatalogMismatch
 from telemetry_clients.errors import TelemetryNotConfigured
@@ -27,7 +27,7 @@ def explained() -> Generator[None]:
         raise Failure(f"The database cannot be used. {diagnose(error)}") from error
     except (CannotListen, CatalogMismatch, EmbeddedPostgresError, MigrationError) as error:
         raise Failure(str(error)) from error
-    except TelemetryNotConfigured as error:
+    except (TelemetryNotConfigured, ValidationFailed, NotFound, Conflict) as error:
         raise Failure(error.message) from error
 
 

@@ -14,7 +14,7 @@ from db.alerts import (
 )
 from db.audit import audit_log
 from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
-from db.credentials import api_tokens, refresh_tokens
+from db.credentials import api_tokens, refresh_tokens, sign_in_attempts, signing_keys
 from db.deployments import deployments
 from db.detection import detection_rules, detection_states
 from db.event_log import event_log, event_log_epochs, event_log_head
@@ -65,6 +65,8 @@ __all__ = [
     "root_causes",
     "service_dependencies",
     "services",
+    "sign_in_attempts",
+    "signing_keys",
     "silences",
     "slo_adjustments",
     "slo_group_states",

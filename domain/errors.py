@@ -8,9 +8,11 @@
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
     ├── Unauthenticated          UNAUTHENTICATED          nobody knows who asks, or the proof does not hold
     ├── Forbidden                FORBIDDEN                the viewer may not do this
+    ├── TooManyRequests          TOO_MANY_REQUESTS        the caller asks too often; says when to come back
     ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
     ├── CursorExpired            CURSOR_EXPIRED           what the cursor resumes from was removed; carries the oldest
     ├── DeadlineExceeded         DEADLINE_EXCEEDED        the time allowed for the operation is up
+    ├── IssuerUnavailable        ISSUER_UNAVAILABLE       whoever vouches for the caller's token cannot be asked
     └── DatabaseUnavailable      DATABASE_UNAVAILABLE     the database does not answer; trying again is right
 
 The messages are written for the caller: they never hold SQL, addresses, stack traces or secrets.
@@ -84,6 +86,17 @@ class Forbidden(DomainError):
     code = "FORBIDDEN"
 
 
+class TooManyRequests(DomainError):
+    """The caller asks too often, or too much at the same time. Nothing was done; later it will be."""
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, message: str, *, limit: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+
+
 class InvalidCursor(DomainError):
     """A cursor that no page of ours carried, or one of another order."""
 
@@ -107,6 +120,12 @@ class DeadlineExceeded(DomainError):
 
     def __init__(self, message: str = "The operation took longer than allowed", path: Sequence[str] = ()) -> None:
         super().__init__(message, path)
+
+
+class IssuerUnavailable(DomainError):
+    """The keys of whoever signed the caller's token cannot be had at the moment; trying again is right."""
+
+    code = "ISSUER_UNAVAILABLE"
 
 
 class DatabaseUnavailable(DomainError):

@@ -6,7 +6,8 @@ import strawberry
 from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
-from domain.permissions import ADMINISTRATION, ANYBODY, READ_DELIVERIES, TELEMETRY_QUERY
+from domain.access import TokenScope
+from domain.permissions import ADMINISTRATION, ANYBODY, OWN_TOKENS, READ_DELIVERIES, TELEMETRY_QUERY
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.compile.permissions import PERMISSION, permissions_of
@@ -15,6 +16,7 @@ from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
+from schema.api_tokens import listed_tokens
 from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
@@ -40,6 +42,7 @@ from schema.incidents import Incident
 from schema.logs import loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
+from schema.mutations.api_tokens import ApiTokenMutations
 from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
@@ -50,7 +53,7 @@ from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
-from schema.scalars import CONFIG
+from schema.scalars import CONFIG, DateTime
 from schema.services import Service
 from schema.silences import all_silences
 from schema.slo_explanation import SLOTrial
@@ -203,7 +206,17 @@ class Query(TraceQueries, SLOFormatQueries):
     def viewer(self, info: strawberry.Info[RequestContext]) -> Viewer:
         """The actor of the request."""
         actor = info.context.actor
-        return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
+        return Viewer(
+            user_id=actor.id,
+            name=actor.name,
+            role=actor.role,
+            scopes=None if actor.scopes is None else [scope for scope in TokenScope if scope in actor.scopes],
+            expires_at=None if actor.expires_at is None else DateTime(actor.expires_at),
+        )
+
+    api_tokens = strawberry.field(
+        listed_tokens, description="API tokens, the newest first; 500 at most.", metadata={PERMISSION: OWN_TOKENS}
+    )
 
     @strawberry.field(description="How well the server and what it depends on serve.")
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
@@ -257,6 +270,7 @@ class Query(TraceQueries, SLOFormatQueries):
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
 class Mutation(
     AlertMutations,
+    ApiTokenMutations,
     DetectionMutations,
     IncidentMutations,
     InvestigationMutations,
