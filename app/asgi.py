@@ -180,6 +180,7 @@ def create_app(
         operations,
         Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
+        authenticator.current,
         timeout_seconds=settings.operation_timeout_seconds,
         tracer=tracer,
     )

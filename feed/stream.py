@@ -24,6 +24,7 @@ log = structlog.get_logger("reliability_studio.stream")
 
 QUEUE_FRAMES = 256
 MEMBERS_AT_A_TIME = 100
+QUESTIONS_AT_A_TIME = 10
 BATCH_EVENTS = 100
 WAITING_EVENTS = 10_000
 RETRY_SECONDS = 0.5
@@ -294,15 +295,15 @@ class Stream:
 
     async def _dismiss(self) -> None:
         """End the subscriptions of members who may not be told any more."""
-        standings = {member.standing for member in self.members} - {None}
-        unknown = [standing for standing in standings if standing is not None and not standing.is_known]
-        for first in range(0, len(unknown), MEMBERS_AT_A_TIME):
-            asked = unknown[first : first + MEMBERS_AT_A_TIME]
-            await asyncio.gather(*(patiently(standing.refusal) for standing in asked))
-        for member in [member for member in self.members if member.standing is not None]:
-            if member.standing is not None and (error := member.standing.latest) is not None:
-                member.dismiss(error)
-                self.members.discard(member)
+        standings = {member.standing for member in self.members if member.standing is not None}
+        now = asyncio.get_running_loop().time()
+        if unknown := [standing for standing in standings if not standing.is_known_at(now)]:
+            parts = (unknown[first::QUESTIONS_AT_A_TIME] for first in range(QUESTIONS_AT_A_TIME))
+            await asyncio.gather(*(_find_out(part) for part in parts if part))
+        refusals = {standing: error for standing in standings if (error := standing.latest) is not None}
+        for member in [member for member in self.members if member.standing in refusals] if refusals else ():
+            member.dismiss(refusals[member.standing])  # type: ignore[index] # it was found by that
+            self.members.discard(member)
 
     def _drop_behind(self) -> None:
         for member in [member for member in self.members if member.is_behind]:
@@ -319,6 +320,11 @@ def _in_step(members: Iterable[Member], position: int) -> list[list[Member]]:
         key = member.previous, member.reached.seen, max(member.reached.position, position)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
+
+
+async def _find_out(standings: Iterable[Standing]) -> None:
+    for standing in standings:
+        await patiently(standing.refusal)
 
 
 async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:

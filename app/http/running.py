@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.http.tracing import socket_operation
 from app.observability import logs
 from domain.access import Actor
-from domain.errors import DatabaseUnavailable, DeadlineExceeded
+from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 from domain.time import Deadline
 from domain.tracing import Tracer
 from feed.stream import Sink
@@ -22,7 +22,7 @@ from resolvers.errors import field_error, request_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.observing import Observed, Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
-from resolvers.subscriptions import Subscription, Subscriptions
+from resolvers.subscriptions import Current, Subscription, Subscriptions
 
 ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
@@ -40,14 +40,17 @@ class Runner:
         operations: Operations,
         subscriptions: Subscriptions,
         make_context: ContextFactory,
+        current: Current,
         *,
         timeout_seconds: float,
         tracer: Tracer | None = None,
     ) -> None:
+        """`current` says which rights somebody has now: a connection may have been open for long."""
         self._tracer = tracer
         self._operations = operations
         self._subscriptions = subscriptions
         self._make_context = make_context
+        self._current = current
         self._timeout_seconds = timeout_seconds
 
     def kind(self, request: OperationRequest) -> str | None:
@@ -109,6 +112,7 @@ class Runner:
                 self._operations.observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
+            actor = await self._still(actor)
             if prepared.kind == "subscription":
                 return await self._open(prepared, request, actor, id, resume_after, sink)
             context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
@@ -118,6 +122,13 @@ class Runner:
                 return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
+
+    async def _still(self, actor: Actor) -> Actor:
+        """Whoever opened the connection, with the rights that they have now. Raises Unauthenticated."""
+        now = await self._current(actor)
+        if now is None:
+            raise Unauthenticated("What proved who you are does not hold any more: sign in, and connect again")
+        return now
 
     def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
         return self._operations.documents.prepare(request.query or "", request.operation_name)
