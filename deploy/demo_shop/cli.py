@@ -43,9 +43,7 @@ def run(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(
-            envvar="STUDIO_TOKEN", metavar="TOKEN", help="API token for it (catalog:write, slos:write, read)."
-        ),
+        typer.Option(envvar="STUDIO_TOKEN", metavar="TOKEN", help="API token for it: catalog:write, slos:write, read."),
     ] = None,
     loki: Annotated[str | None, typer.Option(metavar="URL", help="Loki, to push log lines to.")] = None,
     traces: Annotated[
