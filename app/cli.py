@@ -87,20 +87,23 @@ def serve(
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
     settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
+    from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog, configure_logs
     from app.serve import serve as run_server
 
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    log_request = RequestLog(level=settings.log_level, json=json)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
         show_error(str(error))
         raise typer.Exit(1) from None
+    exporters = Exporters.open(settings)
+    configure_logs(level=settings.log_level, json=json, export=exporters.export_log)
+    log_request = RequestLog(level=settings.log_level, json=json, export=exporters.export_log)
     try:
-        _run(run_server(settings, sockets, log_request, with_demo=demo))
+        _run(run_server(settings, sockets, log_request, exporters, with_demo=demo))
     finally:
+        exporters.close()
         for listener in sockets:
             listener.close()
 
@@ -214,7 +217,11 @@ def _show_signals(report: "Report") -> None:
     if not report.signals:
         return
     table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
+    unanswered: dict[str, list[str]] = {}
     for finding in report.signals:
+        if finding.problem:
+            unanswered.setdefault(finding.problem, []).append(finding.service)
+            continue
         by_place: dict[str, list[str]] = {}
         for signal, place in finding.found.items():
             by_place.setdefault(place, []).append(signal.lower())
@@ -222,7 +229,9 @@ def _show_signals(report: "Report") -> None:
         lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
         if lines and lacking:
             lines.append(f"not found: {', '.join(lacking)}")
-        table.add_row(escape(finding.service), escape(finding.problem or "; ".join(lines) or "none found"))
+        table.add_row(escape(finding.service), escape("; ".join(lines) or "none found"))
+    for problem, services in unanswered.items():
+        table.add_row(escape(", ".join(services)), escape(problem))
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     console.print(table)

@@ -289,7 +289,7 @@ describe(
     LATENCY="Something became slow.",
     ERRORS="Something fails.",
     DEPLOYMENT="Something was changed.",
-    DEPENDENCY="Something that it depends on.",
+    DEPENDENCY="Something outside of the catalog that services depend on: a database, a broker, the API of others.",
     TRAFFIC="More, or fewer, requests than usual.",
     UNKNOWN="None of the others.",
 )
@@ -380,7 +380,7 @@ describe(
     SLOS_WRITE="To change SLOs.",
     DETECTION_WRITE="To change detection rules.",
     ALERTS_WRITE="To post alerts, and to change them.",
-    ADMIN="To do all that an admin may.",
+    ADMIN="To read the audit log, and to make and revoke tokens.",
 )
 
 

@@ -7,14 +7,17 @@ from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
 from domain.access import TokenScope
+from domain.permissions import ADMINISTRATION, ANYBODY, OWN_TOKENS, READ_DELIVERIES, TELEMETRY_QUERY
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
+from resolvers.compile.permissions import PERMISSION, permissions_of
 from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
 from schema.api_tokens import listed_tokens
+from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
@@ -79,6 +82,7 @@ NODE_TABLES = {
     "DetectionRule": "detection_rules",
     "Team": "teams",
     "User": "users",
+    "AuditEntry": "audit_log",
 }
 BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
@@ -157,6 +161,7 @@ class Query(TraceQueries, SLOFormatQueries):
         "alert_deliveries {it}",
         "{it}.id = {receipt}",
         {"receipt": Given(strawberry.ID, "What its sender was answered.", "uuid")},
+        permission=READ_DELIVERIES,
     )
     alert_deliveries: Connection[AlertDelivery] = sql.connection(
         "What webhooks brought, the latest first.",
@@ -164,6 +169,7 @@ class Query(TraceQueries, SLOFormatQueries):
         "true",
         DELIVERY_ORDER,
         filter=AlertDeliveryFilter,
+        permission=READ_DELIVERIES,
     )
     alert_audit: AlertAudit | None = sql.one(
         "Whether every alert that came in is accounted for. Null before it was counted.",
@@ -185,6 +191,7 @@ class Query(TraceQueries, SLOFormatQueries):
         detection_trial,
         description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
         "Nothing is kept and nobody is told.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -195,7 +202,7 @@ class Query(TraceQueries, SLOFormatQueries):
         backward=False,
     )
 
-    @strawberry.field(description="Who asks.")
+    @strawberry.field(description="Who asks.", metadata={PERMISSION: ANYBODY})
     def viewer(self, info: strawberry.Info[RequestContext]) -> Viewer:
         """The actor of the request."""
         actor = info.context.actor
@@ -207,7 +214,11 @@ class Query(TraceQueries, SLOFormatQueries):
             expires_at=None if actor.expires_at is None else DateTime(actor.expires_at),
         )
 
-    api_tokens = strawberry.field(listed_tokens, description="API tokens, the newest first; 500 at most.")
+    api_tokens = strawberry.field(
+        listed_tokens,
+        description="API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: OWN_TOKENS},
+    )
 
     @strawberry.field(description="How well the server and what it depends on serve.")
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
@@ -218,7 +229,8 @@ class Query(TraceQueries, SLOFormatQueries):
 
     @strawberry.field(
         description="What another promise would have said over a range of time, and when its alerts would have fired. "
-        "Nothing is saved."
+        "Nothing is saved.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     async def test_slo(
         self,
@@ -229,14 +241,28 @@ class Query(TraceQueries, SLOFormatQueries):
         """A trial of a promise."""
         return await tried_slo(info.context, input, range)
 
-    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    prometheus = strawberry.field(
+        prometheus_query,
+        description="What PromQL gives, now or over a range.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
+    )
     loki = strawberry.field(
-        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+        loki_query,
+        description="What LogQL returns over a time range, from Loki: lines, or numbers.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     silences = strawberry.field(
         all_silences, description="The silences that Alertmanager keeps; those that end last first."
     )
 
+    audit_log: Connection[AuditEntry] = sql.connection(
+        "Who did what, the latest first. For admins.",
+        "audit_log {it}",
+        "true",
+        AUDIT_ORDER,
+        filter=AuditLogFilter,
+        permission=ADMINISTRATION,
+    )
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -271,4 +297,5 @@ def build_schema() -> strawberry.Schema:
     )
     # Strawberry's own switch would promise `@stream` as well.
     schema._schema.directives += (GraphQLDeferDirective,)
+    permissions_of(schema)
     return schema

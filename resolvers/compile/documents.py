@@ -1,7 +1,7 @@
 """Documents parsed, validated and compiled once, and kept while they are in use."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from graphql import (
@@ -24,7 +24,10 @@ from graphql import (
     visit,
 )
 
+from domain.access import Actor, Permission, Role, TokenScope, permits
+from domain.tracing import span
 from resolvers.compile.arguments import Uncompilable
+from resolvers.compile.permissions import NOWHERE, Place, requirements
 from resolvers.compile.selection import Document
 from resolvers.compile.sources import Member, Sources
 from resolvers.compile.statement import Compiler, Statement
@@ -32,6 +35,7 @@ from resolvers.compile.variables import Variables
 
 DOCUMENTS = 1_000
 STATEMENTS_PER_DOCUMENT = 50
+RIGHTS_PER_DOCUMENT = 50
 MAXIMUM_TOKENS = 10_000
 MAXIMUM_ERRORS = 20
 MAXIMUM_CACHED_CHARACTERS = 50_000
@@ -66,6 +70,16 @@ class RecentlyUsed(Generic[K, V]):
         self._entries[key] = value
 
 
+@dataclass(slots=True)
+class Lookups:
+    """How often what was looked for was there, and how often it had to be made."""
+
+    documents_found: int = 0
+    documents_made: int = 0
+    statements_found: int = 0
+    statements_made: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A document that is not executed, and why."""
@@ -82,11 +96,40 @@ class PreparedOperation:
     lookup: Document
     variables: Variables
     sources: Sources
+    lookups: Lookups
     deferring: DocumentNode | None = None
     """The document as it came, where it asks for parts to come later; `document` asks for them all at once."""
     statements: RecentlyUsed[Hashable, Statement | str] = field(
         default_factory=lambda: RecentlyUsed(STATEMENTS_PER_DOCUMENT)
     )
+    requirements: Mapping[Permission, frozenset[Place]] = field(default_factory=dict)
+    forbidden: frozenset[Place] = NOWHERE
+    """The fields that whoever asks may not see: they are never selected."""
+    permitted: RecentlyUsed[tuple[Role, frozenset[TokenScope] | None], "PreparedOperation"] = field(
+        default_factory=lambda: RecentlyUsed(RIGHTS_PER_DOCUMENT), repr=False
+    )
+
+    def permitted_to(self, actor: Actor) -> "PreparedOperation":
+        """The same operation with statements that leave out what an actor may not see: itself, where that is nothing.
+
+        Found out once for all who have the same role and scopes.
+        """
+        rights = (actor.role, actor.scopes)
+        permitted = self.permitted.get(rights)
+        if permitted is None:
+            permitted = self._without(self.missing(*rights))
+            self.permitted.put(rights, permitted)
+        return permitted
+
+    def missing(self, role: Role, scopes: frozenset[TokenScope] | None) -> list[Permission]:
+        """The permissions that the operation asks for and somebody with these rights has not."""
+        return [permission for permission in self.requirements if not permits(role, scopes, permission)]
+
+    def _without(self, missing: Sequence[Permission]) -> "PreparedOperation":
+        if not missing:
+            return self
+        forbidden = NOWHERE.union(*(self.requirements[permission] for permission in missing))
+        return replace(self, forbidden=forbidden, statements=RecentlyUsed(STATEMENTS_PER_DOCUMENT))
 
     @property
     def name(self) -> str | None:
@@ -139,11 +182,15 @@ class PreparedOperation:
     ) -> Statement:
         statement = self.statements.get(key)
         if statement is None:
-            try:
-                statement = compile(Compiler(self.lookup, self.sources, variables))
-            except Uncompilable as reason:
-                statement = str(reason)
+            self.lookups.statements_made += 1
+            with span("graphql.compile"):
+                try:
+                    statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
+                except Uncompilable as reason:
+                    statement = str(reason)
             self.statements.put(key, statement)
+        else:
+            self.lookups.statements_found += 1
         if isinstance(statement, str):
             raise Uncompilable(statement)
         return statement
@@ -155,6 +202,7 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, sources: Sources) -> None:
         self._schema = schema
         self._sources = sources
+        self.lookups = Lookups()
         self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
 
     def __len__(self) -> int:
@@ -165,7 +213,9 @@ class Documents:
         key = (query, operation_name)
         prepared = self._prepared.get(key)
         if prepared is not None:
+            self.lookups.documents_found += 1
             return prepared
+        self.lookups.documents_made += 1
         fresh = self._prepare(query, operation_name)
         if isinstance(fresh, PreparedOperation) and len(query) <= MAXIMUM_CACHED_CHARACTERS:
             self._prepared.put(key, fresh)
@@ -173,8 +223,10 @@ class Documents:
 
     def _prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
         try:
-            document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
-            errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
+            with span("graphql.parse"):
+                document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
+            with span("graphql.validate"):
+                errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
         except GraphQLSyntaxError as error:
             return Refused([error])
         except RecursionError:
@@ -187,13 +239,16 @@ class Documents:
         if isinstance(operation, GraphQLError):
             return Refused([operation])
         fragments = {node.name.value: node for node in whole.definitions if isinstance(node, FragmentDefinitionNode)}
+        lookup = Document(self._schema, fragments)
         return PreparedOperation(
             whole,
             operation,
-            Document(self._schema, fragments),
+            lookup,
             Variables(self._schema, operation),
             self._sources,
+            self.lookups,
             document if whole is not document else None,
+            requirements=requirements(lookup, operation, self._sources.permissions),
         )
 
 
