@@ -41,6 +41,7 @@ from resolvers.compile.sources import (
     Switch,
     Variants,
 )
+from resolvers.limits.weights import BACKEND_CALL, Weight, costing
 
 SOURCE = "sql_source"
 CONDITION = "sql_condition"
@@ -180,9 +181,11 @@ def live(
     return _field(description, Live(tell), arguments)
 
 
-def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:
+def elsewhere(
+    description: str, resolver: Callable[..., Any], *, weight: Weight = BACKEND_CALL, **needs: str
+) -> Any:
     """A field of another backend: its resolver gets these expressions over `{it}` by name, instead of an object."""
-    return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs)})
+    return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs), **costing(weight)})
 
 
 def connection(

@@ -79,7 +79,6 @@ class Subscriptions:
     async def open(
         self,
         prepared: PreparedOperation,
-        query: str,
         given: Mapping[str, Any] | None,
         context: RequestContext,
         *,
@@ -109,7 +108,7 @@ class Subscriptions:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, running, asked, context)
         # Whoever has other rights may be told other things.
-        key = (query, prepared.name, _without_after(asked, given), filter_, context.actor.role)
+        key = (prepared.text, prepared.name, _without_after(asked, given), filter_, context.actor.role)
         return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
 
     async def _now(self, context: RequestContext) -> Cursor:

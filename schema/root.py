@@ -9,6 +9,7 @@ from db.tables import metadata
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.context import RequestContext
+from resolvers.limits.weights import BACKEND_CALL, SIMULATION, Weight, costing
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
@@ -34,7 +35,7 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
-from schema.logs import loki_query
+from schema.logs import LINES, loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
 from schema.mutations.detection import DetectionMutations
@@ -182,6 +183,7 @@ class Query(TraceQueries, SLOFormatQueries):
         detection_trial,
         description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
         "Nothing is kept and nobody is told.",
+        metadata=costing(SIMULATION),
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -198,7 +200,9 @@ class Query(TraceQueries, SLOFormatQueries):
         actor = info.context.actor
         return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
 
-    @strawberry.field(description="How well the server and what it depends on serve.")
+    @strawberry.field(
+        description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5))
+    )
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
         """The health of the process that answers."""
         if info.context.health is None:
@@ -207,7 +211,8 @@ class Query(TraceQueries, SLOFormatQueries):
 
     @strawberry.field(
         description="What another promise would have said over a range of time, and when its alerts would have fired. "
-        "Nothing is saved."
+        "Nothing is saved.",
+        metadata=costing(SIMULATION),
     )
     async def test_slo(
         self,
@@ -218,12 +223,18 @@ class Query(TraceQueries, SLOFormatQueries):
         """A trial of a promise."""
         return await tried_slo(info.context, input, range)
 
-    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    prometheus = strawberry.field(
+        prometheus_query, description="What PromQL gives, now or over a range.", metadata=costing(BACKEND_CALL)
+    )
     loki = strawberry.field(
-        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+        loki_query,
+        description="What LogQL returns over a time range, from Loki: lines, or numbers.",
+        metadata=costing(LINES),
     )
     silences = strawberry.field(
-        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+        all_silences,
+        description="The silences that Alertmanager keeps; those that end last first.",
+        metadata=costing(BACKEND_CALL),
     )
 
     as_of_cursor: str = sql.expression(

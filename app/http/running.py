@@ -114,7 +114,7 @@ class Runner:
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
-                    prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink
+                    prepared, request.variables, context, resume_after=resume_after, sink=sink
                 )
             except GraphQLError as error:
                 if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:

@@ -1,0 +1,97 @@
+"""What an operation has to pass before it is executed, whichever way it came."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphql import get_variable_values
+
+from domain.access import Actor, Role
+from domain.errors import Forbidden
+from resolvers.compile.documents import PreparedOperation
+from resolvers.limits.cost import too_expensive
+from resolvers.limits.rates import RateLimiter
+from resolvers.limits.structure import DocumentLimits
+from resolvers.limits.trusted import TrustedDocuments
+
+_RANK: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """An operation may be executed. Hand it back when that is over."""
+
+    cost: int
+    viewer: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The limits of one server. By itself, it knows those of documents and of their cost."""
+
+    documents: DocumentLimits = field(default_factory=DocumentLimits)
+    most_cost: int = 20_000
+    introspection: Role | None = Role.VIEWER
+    """The least role that may ask about the schema; None where nobody may."""
+    trusted: TrustedDocuments = field(default_factory=TrustedDocuments)
+    limiter: RateLimiter | None = None
+    always_tells_cost: bool = False
+
+    def may_introspect(self, actor: Actor) -> bool:
+        """Whether somebody may know what the schema has."""
+        return self.introspection is not None and _RANK[actor.role] >= _RANK[self.introspection]
+
+    def admit(
+        self, prepared: PreparedOperation, values: Mapping[str, Any] | None, given: Mapping[str, Any] | None, actor: Actor
+    ) -> Pass:
+        """Let an operation pass. `values` are its coerced variables, None where those `given` are not plainly right.
+
+        Raises Forbidden, LimitExceeded and TooManyRequests.
+        """
+        if prepared.cost.introspects and not self.may_introspect(actor):
+            raise Forbidden(_no_introspection(self.introspection))
+        cost = _cost(prepared, values, given)
+        if cost > self.most_cost:
+            raise too_expensive(cost, self.most_cost)
+        if self.limiter is None:
+            return Pass(cost, None)
+        viewer = self.limiter.begin(actor)
+        try:
+            self.limiter.take(actor, cost)
+        except BaseException:
+            self.limiter.end(viewer)
+            raise
+        return Pass(cost, viewer)
+
+    def leave(self, passed: Pass) -> None:
+        """An operation is over."""
+        if self.limiter is not None:
+            self.limiter.end(passed.viewer)
+
+    def cost_extension(self, requested: int, actual: int | None, actor: Actor) -> dict[str, Any]:
+        """What `extensions.cost` says."""
+        told: dict[str, Any] = {"requested": requested, "actual": actual, "maximum": self.most_cost}
+        balance = None if self.limiter is None else self.limiter.balance(actor)
+        if balance is not None:
+            told["remaining"] = balance.remaining
+            told["capacity"] = balance.capacity
+            told["refillPerSecond"] = balance.refill_per_second
+        return told
+
+
+def _cost(prepared: PreparedOperation, values: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> int:
+    if values is None:
+        # Ordinary execution may still take what is not plainly right: it has to cost as much then.
+        coerced = get_variable_values(
+            prepared.lookup.schema, prepared.operation.variable_definitions or (), dict(given or {}), max_errors=1
+        )
+        if isinstance(coerced, list):
+            return 1  # It is about to be refused.
+        values = coerced.coerced
+    return prepared.cost.requested(values)
+
+
+def _no_introspection(least: Role | None) -> str:
+    if least is None:
+        return "Nobody may ask about the schema here (INTROSPECTION_ROLE): read the schema that was published"
+    return f"Asking about the schema takes the role {least} (INTROSPECTION_ROLE): ask an admin for it"
