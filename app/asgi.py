@@ -30,6 +30,7 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.limits import guard
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
@@ -66,7 +67,8 @@ async def application(
     """
     database = await open_database(settings, database_url)
     try:
-        operations = Operations(build_schema())
+        limits = guard(settings, database)
+        operations = Operations(build_schema(), limits)
         await check_catalog(database, operations.schema, operations.sources)
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
@@ -91,6 +93,8 @@ async def application(
                 log_request=log_request,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if limits.limiter is not None:
+                works["rate limits"] = limits.limiter.run
             if relay is not None:
                 works |= workers(
                     settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
@@ -173,7 +177,12 @@ def create_app(
             Route(graphql.PATH, explorer_page),
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
-            *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
+            *rest_routes(
+                database,
+                lambda request: _actor(request.scope),
+                operations.guard.limiter,
+                most_body_bytes=settings.max_body_bytes,
+            ),
             *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
         ],
         exception_handlers={

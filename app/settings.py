@@ -27,6 +27,7 @@ from app.backend_settings import (
     read_telemetry_config,
 )
 from app.database_settings import DatabaseVariables
+from app.limit_settings import LimitVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
 from app.stream_settings import StreamVariables
 
@@ -66,7 +67,7 @@ def _origin(value: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
-class Settings(BackendVariables, StreamVariables, AlertVariables, DatabaseVariables):
+class Settings(BackendVariables, StreamVariables, LimitVariables, AlertVariables, DatabaseVariables):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 
     _backends: dict[Backend, dict[str, BackendSettings]] = PrivateAttr(default_factory=dict)

@@ -138,30 +138,46 @@ class Operations:
 
     def _admit(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]
-    ) -> "_Admitted | OperationAnswer":
+    ) -> "Admitted | OperationAnswer":
         """The operation to execute, or the answer that says why there is none. Raises OperationNotAllowed."""
         prepared = self.prepare(request, context.actor)
         if isinstance(prepared, Refused):
-            return _refusal(prepared.errors, None)
+            return self.refused(prepared, request, context.actor)
         if prepared.kind not in allowed:
             raise OperationNotAllowed(prepared.kind)
+        return self.admit(prepared, request, context.actor)
+
+    def admit(
+        self, prepared: PreparedOperation, request: OperationRequest, actor: Actor
+    ) -> "Admitted | OperationAnswer":
+        """Let an operation be executed; its pass has to go back to the guard. Or the answer that says why not."""
         try:
             running = _running(prepared, request.variables)
             values = None if running is None else running.variables
-            return _Admitted(prepared, running, self.guard.admit(prepared, values, request.variables, context.actor))
+            return Admitted(prepared, running, self.guard.admit(prepared, values, request.variables, actor))
         except DomainError as error:
-            return self.limited(error, prepared, context.actor)
+            return self.limited(error, actor, prepared.kind)
 
-    def limited(self, error: DomainError, prepared: PreparedOperation, actor: Actor) -> OperationAnswer:
+    def refused(self, refused: Refused, request: OperationRequest, actor: Actor) -> OperationAnswer:
+        """The answer to a document that is not executed. To have it read and validated is not for nothing."""
+        try:
+            self.guard.charge_refused(request.query, actor)
+        except TooManyRequests as error:
+            return self.limited(error, actor, None)
+        return _refusal(refused.errors, None)
+
+    def limited(self, error: DomainError, actor: Actor, operation: str | None) -> OperationAnswer:
         """The answer to an operation that its limits keep from being executed."""
         body: dict[str, Any] = {"errors": [refusal(error)]}
         requested = getattr(error, "requested", None) if getattr(error, "limit", "") == "cost" else None
         if isinstance(error, TooManyRequests) or requested is not None:
             body["extensions"] = {"cost": self.guard.cost_extension(requested, None, actor)}
         retry_after = error.retry_after_seconds if isinstance(error, TooManyRequests) else None
-        return OperationAnswer(orjson.dumps(body), False, True, prepared.kind, True, retry_after)
+        return OperationAnswer(orjson.dumps(body), False, True, operation, True, retry_after)
 
-    async def _answer(self, admitted: "_Admitted", request: OperationRequest, context: RequestContext) -> OperationAnswer:
+    async def _answer(
+        self, admitted: "Admitted", request: OperationRequest, context: RequestContext
+    ) -> OperationAnswer:
         prepared = admitted.prepared
         if prepared.kind != "query":
             answer = await self._execute(admitted, request, context, None)
@@ -174,13 +190,13 @@ class Operations:
         return self._with_cost(answer, admitted, request, context)
 
     def _read_whole(
-        self, body: bytes, admitted: "_Admitted", request: OperationRequest, context: RequestContext
+        self, body: bytes, admitted: "Admitted", request: OperationRequest, context: RequestContext
     ) -> OperationAnswer:
         """The answer that one statement gave, as it came."""
         return self._with_cost(OperationAnswer(body, True, False, "query"), admitted, request, context)
 
     def _with_cost(
-        self, answer: OperationAnswer, admitted: "_Admitted", request: OperationRequest, context: RequestContext
+        self, answer: OperationAnswer, admitted: "Admitted", request: OperationRequest, context: RequestContext
     ) -> OperationAnswer:
         """An answer that tells what it cost, where that is wanted. Only who asks has it counted: it has to be parsed."""
         asks = request.extensions is not None and request.asks_for_cost
@@ -205,7 +221,7 @@ class Operations:
             self.guard.leave(admitted.passed)
 
     async def _execute(
-        self, admitted: "_Admitted", request: OperationRequest, context: RequestContext, root: Prefetched | None
+        self, admitted: "Admitted", request: OperationRequest, context: RequestContext, root: Prefetched | None
     ) -> OperationAnswer:
         prepared = admitted.prepared
         context = replace(context, running=admitted.running)
@@ -241,7 +257,7 @@ class Operations:
 
 
 @dataclass(frozen=True, slots=True)
-class _Admitted:
+class Admitted:
     """An operation that may be executed. `running` is None where its variables are wrong, as execution will say."""
 
     prepared: PreparedOperation
@@ -264,7 +280,7 @@ def _completed(result: ExecutionResult, prepared: PreparedOperation, context: Re
     return _answer(body, True, prepared.kind)
 
 
-async def _read(admitted: _Admitted, context: RequestContext) -> bytes | Prefetched | None:
+async def _read(admitted: Admitted, context: RequestContext) -> bytes | Prefetched | None:
     """Everything that Postgres answers of a query, in one statement: all of it as bytes, or the part that is its own.
 
     None where ordinary execution has to say what is wrong.

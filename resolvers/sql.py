@@ -181,9 +181,7 @@ def live(
     return _field(description, Live(tell), arguments)
 
 
-def elsewhere(
-    description: str, resolver: Callable[..., Any], *, weight: Weight = BACKEND_CALL, **needs: str
-) -> Any:
+def elsewhere(description: str, resolver: Callable[..., Any], *, weight: Weight = BACKEND_CALL, **needs: str) -> Any:
     """A field of another backend: its resolver gets these expressions over `{it}` by name, instead of an object."""
     return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs), **costing(weight)})
 

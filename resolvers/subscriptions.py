@@ -84,16 +84,17 @@ class Subscriptions:
         *,
         resume_after: str | None = None,
         sink: Sink | None = None,
+        hides_suggestions: bool = False,
     ) -> Subscription:
         """A subscription, whose frames are answers as JSON text. Raises GraphQLError where the request is wrong.
 
         `resume_after` is a cursor from the transport, which goes before the document's own `after`. `sink` is for
-        `Hub.subscribe`.
+        `Hub.subscribe`. Errors may hide what else the schema has.
         """
         try:
             variables, shape = prepared.variables.read(given)
         except Uncoercible as error:
-            raise _variable_error(prepared, given) from error
+            raise _variable_error(prepared, given, hides_suggestions) from error
         asked = self._asked(prepared, variables)
         running = Running(prepared, variables, shape)
         if isinstance(asked.source, Live):
@@ -300,9 +301,19 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 
 
-def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
+def _variable_error(
+    prepared: PreparedOperation, given: Mapping[str, Any] | None, hides_suggestions: bool
+) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
+    result = execute(
+        prepared.lookup.schema,
+        prepared.document,
+        None,
+        None,
+        dict(given or {}),
+        prepared.name,
+        hides_suggestions=hides_suggestions,
+    )
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")

@@ -200,9 +200,7 @@ class Query(TraceQueries, SLOFormatQueries):
         actor = info.context.actor
         return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
 
-    @strawberry.field(
-        description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5))
-    )
+    @strawberry.field(description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5)))
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
         """The health of the process that answers."""
         if info.context.health is None:

@@ -70,9 +70,7 @@ EVERY_SLO = Weight(base=100)
 class SLOFormatQueries:
     """Files for all SLOs."""
 
-    @strawberry.field(
-        description="Rules for Prometheus for all SLOs, as one YAML file.", metadata=costing(EVERY_SLO)
-    )
+    @strawberry.field(description="Rules for Prometheus for all SLOs, as one YAML file.", metadata=costing(EVERY_SLO))
     async def prometheus_rules(
         self,
         info: strawberry.Info[RequestContext],

@@ -29,6 +29,7 @@ from domain.errors import NotFound, ValidationFailed
 from domain.incidents import IncidentSource, IncidentStatus, Severity
 from domain.references import parse_id
 from domain.services import service_name
+from resolvers.limits.rates import RateLimiter
 
 _CHANGEABLE: Final = frozenset({"title", "description", "severity", "status", "root_cause", "resolution"})
 _CREATABLE: Final = frozenset(
@@ -36,13 +37,22 @@ _CREATABLE: Final = frozenset(
 )
 _NOTE: Final = frozenset({"text", "occurred_at"})
 
+_ROW_COST: Final = 1
+_WRITE_COST: Final = 10
+
 Handler = Callable[[Request], Awaitable[Response]]
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
-def rest_routes(database: Database, actor_of: Callable[[Request], Actor], *, most_body_bytes: int) -> list[Route]:
-    """The routes below `/api`."""
-    rest = _Rest(database, actor_of, most_body_bytes)
+def rest_routes(
+    database: Database,
+    actor_of: Callable[[Request], Actor],
+    limiter: RateLimiter | None,
+    *,
+    most_body_bytes: int,
+) -> list[Route]:
+    """The routes below `/api`. What they cost counts together with what GraphQL does."""
+    rest = _Rest(database, actor_of, limiter, most_body_bytes)
     return [
         _resource("/api/incidents", GET=rest.list_incidents, POST=rest.create_incident),
         _resource("/api/incidents/active", GET=rest.list_active_incidents),
@@ -54,8 +64,15 @@ def rest_routes(database: Database, actor_of: Callable[[Request], Actor], *, mos
 
 
 class _Rest:
-    def __init__(self, database: Database, actor_of: Callable[[Request], Actor], most_body_bytes: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        actor_of: Callable[[Request], Actor],
+        limiter: RateLimiter | None,
+        most_body_bytes: int,
+    ) -> None:
         self._database = database
+        self._limiter = limiter
         self._actor_of = actor_of
         self._most_body_bytes = most_body_bytes
 
@@ -75,7 +92,9 @@ class _Rest:
 
     async def get_incident(self, request: Request) -> Response:
         """One incident, whole."""
-        return _json(await self._incident(path_id(request, "incident")))
+        id = path_id(request, "incident")
+        self._charge(request, _ROW_COST)
+        return _json(await self._incident(id))
 
     async def create_incident(self, request: Request) -> Response:
         """Open an incident, and answer with all of it."""
@@ -134,9 +153,15 @@ class _Rest:
         return await self._page(request, select_slos(), (slos.c.name, slos.c.id), representations.slo)
 
     async def _object(self, request: Request, allowed: frozenset[str]) -> dict[str, Any]:
+        self._charge(request, _WRITE_COST)
         body = await json_object(request, most_bytes=self._most_body_bytes)
         only(body, allowed)
         return body
+
+    def _charge(self, request: Request, cost: float) -> None:
+        """Count what a request asks for. Raises TooManyRequests."""
+        if self._limiter is not None:
+            self._limiter.take(self._actor_of(request), cost)
 
     async def _incident(self, id: UUID) -> dict[str, Any]:
         async with self._database.reading() as connection:
@@ -149,6 +174,7 @@ class _Rest:
         self, request: Request, statement: Select[Any], order: tuple[Any, ...], represent: Represent
     ) -> Response:
         limit, offset = page(request)
+        self._charge(request, limit * _ROW_COST)
         matching = statement.with_only_columns(func.count(), maintain_column_froms=True)
         async with self._database.reading() as connection:
             total = (await connection.execute(matching)).scalar_one()

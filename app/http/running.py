@@ -10,12 +10,13 @@ from graphql import GraphQLError
 from starlette.types import Scope
 
 from app.observability import logs
+from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
 from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
-from resolvers.errors import field_error, request_error
+from resolvers.errors import field_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
@@ -44,9 +45,9 @@ class Runner:
         self._make_context = make_context
         self._timeout_seconds = timeout_seconds
 
-    def kind(self, request: OperationRequest) -> str | None:
+    def kind(self, request: OperationRequest, actor: Actor) -> str | None:
         """ "query", "mutation", "subscription", or None where the document is wrong."""
-        prepared = self._prepare(request)
+        prepared = self._operations.prepare(request, actor)
         return None if isinstance(prepared, Refused) else prepared.kind
 
     @overload
@@ -82,13 +83,12 @@ class Runner:
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
         try:
-            prepared = self._prepare(request)
-            if isinstance(prepared, Refused):
-                body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
-                return OperationAnswer(body, False, True, None)
-            if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after, sink)
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            prepared = self._operations.prepare(request, context.actor)
+            if isinstance(prepared, Refused):
+                return self._operations.refused(prepared, request, context.actor)
+            if prepared.kind == "subscription":
+                return await self._subscribe(prepared, request, context.actor, scope, id, resume_after, sink)
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
                     return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
@@ -96,8 +96,24 @@ class Runner:
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
-    def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
-        return self._operations.documents.prepare(request.query or "", request.operation_name)
+    async def _subscribe(
+        self,
+        prepared: PreparedOperation,
+        request: OperationRequest,
+        actor: Actor,
+        scope: Scope,
+        id: str,
+        resume_after: str | None,
+        sink: Sink | None,
+    ) -> OperationAnswer | Subscription:
+        """To open a subscription is an operation like any other, which ends when it is open."""
+        admitted = self._operations.admit(prepared, request, actor)
+        if isinstance(admitted, OperationAnswer):
+            return admitted
+        try:
+            return await self._open(prepared, request, scope, id, resume_after, sink)
+        finally:
+            self._operations.guard.leave(admitted.passed)
 
     async def _open(
         self,
@@ -114,7 +130,12 @@ class Runner:
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
-                    prepared, request.variables, context, resume_after=resume_after, sink=sink
+                    prepared,
+                    request.variables,
+                    context,
+                    resume_after=resume_after,
+                    sink=sink,
+                    hides_suggestions=not self._operations.guard.may_introspect(context.actor),
                 )
             except GraphQLError as error:
                 if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:

@@ -96,13 +96,14 @@ class EventStreams:
         accept = headers.get(b"accept")
         try:
             request = await self._read(scope, headers, receive)
-            kind = self._runner.kind(request)
+            actor = self._identify(scope)
+            kind = self._runner.kind(request, actor)
             if kind != "subscription" and not prefers_events(accept):
                 answer, kind = await self._endpoint.answer(scope, headers, receive, request_id, request)
             else:
                 if kind == "mutation" and scope["method"] != "POST":
                     raise not_allowed(kind, scope["method"])
-                with self._admission.admit(self._identify(scope), self.counts):
+                with self._admission.admit(actor, self.counts):
                     await self._stream(scope, headers, receive, send, request_id, request, ours)
                 return 200, kind
         except Refused as refused:

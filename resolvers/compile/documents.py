@@ -30,7 +30,7 @@ from resolvers.compile.selection import Document
 from resolvers.compile.sources import Member, Sources
 from resolvers.compile.statement import Compiler, Statement
 from resolvers.compile.variables import Variables
-from resolvers.limits.cost import OperationCost
+from resolvers.limits.cost import OperationCost, reading_cost
 from resolvers.limits.structure import DocumentLimits
 from resolvers.limits.weights import weights_of
 
@@ -38,6 +38,7 @@ DOCUMENTS = 1_000
 STATEMENTS_PER_DOCUMENT = 50
 MAXIMUM_ERRORS = 20
 MAXIMUM_CACHED_CHARACTERS = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -58,6 +59,8 @@ class PreparedOperation:
     variables: Variables
     sources: Sources
     cost: OperationCost
+    reading_cost: int
+    """What it cost to read and validate it, until somebody has paid for that."""
     deferring: DocumentNode | None = None
     """The document as it came, where it asks for parts to come later; `document` asks for them all at once."""
     statements: RecentlyUsed[Hashable, Statement | str] = field(
@@ -151,9 +154,7 @@ class Documents:
             self._prepared.put(key, fresh)
         return fresh
 
-    def _prepare(
-        self, query: str, operation_name: str | None, hides_suggestions: bool
-    ) -> PreparedOperation | Refused:
+    def _prepare(self, query: str, operation_name: str | None, hides_suggestions: bool) -> PreparedOperation | Refused:
         limits = self._limits
         try:
             document = parse(query, no_location=False, max_tokens=limits.tokens)
@@ -166,7 +167,7 @@ class Documents:
                 hide_suggestions=hides_suggestions,
             )
         except GraphQLSyntaxError as error:
-            return Refused([limits.too_many_tokens() if _is_too_long(error) else error])
+            return Refused([_limited(error, limits)])
         except RecursionError:
             return Refused([limits.too_deep_to_read()])
         if errors:
@@ -186,13 +187,16 @@ class Documents:
             Variables(self._schema, operation, most_items=limits.list_items),
             self._sources,
             OperationCost(lookup, operation, self._weights, self._sources),
+            reading_cost(query),
             document if whole is not document else None,
         )
 
 
-def _is_too_long(error: GraphQLSyntaxError) -> bool:
-    """Whether the parser gave up at the limit of tokens, which it says in these words only."""
-    return "tokens. Parsing aborted" in error.message
+def _limited(error: GraphQLSyntaxError, limits: DocumentLimits) -> GraphQLError:
+    """What is wrong with a document that cannot be read: where the parser gave up, which it only says in words."""
+    if "tokens. Parsing aborted" in error.message:
+        return limits.too_many_tokens()
+    return limits.too_deep_to_read() if "nested too deeply" in error.message else error
 
 
 def _without_defer(document: DocumentNode) -> DocumentNode:

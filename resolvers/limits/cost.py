@@ -4,7 +4,7 @@ It is known before anything is executed, and follows the operation as execution 
 one field, fragments and aliases count wherever they are used, and variables count with the value that they have.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 from typing import Any, Final
 
@@ -19,7 +19,9 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     get_named_type,
 )
@@ -32,6 +34,7 @@ from resolvers.limits.structure import INTROSPECTION_FIELDS
 from resolvers.limits.weights import Weight, Weights
 
 _KEPT: Final = 100
+_CHARACTERS_PER_UNIT: Final = 100
 _UNKNOWN: Final = object()
 _ROW_FIELDS: Final = frozenset({"nodes", "edges"})
 
@@ -93,6 +96,11 @@ def too_expensive(cost: int, allowed: int) -> LimitExceeded:
     )
 
 
+def reading_cost(text: str) -> int:
+    """What it costs to read and validate a document, which is done once for each."""
+    return len(text) // _CHARACTERS_PER_UNIT
+
+
 class _Reckoning:
     """One walk through an operation, along an answer where there is one."""
 
@@ -136,9 +144,7 @@ class _Reckoning:
         rows = self._rows(weight, node) if data is _UNKNOWN else 1
         return weight.base + rows * (weight.row + self.selection(type_, sets, data))
 
-    def _page(
-        self, weight: Weight, node: FieldNode, type_: Type, sets: list[SelectionSetNode], data: Any
-    ) -> float:
+    def _page(self, weight: Weight, node: FieldNode, type_: Type, sets: list[SelectionSetNode], data: Any) -> float:
         """Its rows are read once for its nodes and once for its edges, whichever are selected, as often as they are."""
         rows = self._rows(weight, node)
         found: Found = {}
@@ -245,28 +251,29 @@ def _look_through(
     """The variables that change the cost, and whether the operation asks about the schema."""
     names: set[str] = set()
     introspects = False
+    for node in _selections(document, operation):
+        for directive in node.directives or ():
+            names |= _variables(part.value for part in directive.arguments or ())
+        if isinstance(node, FieldNode):
+            introspects = introspects or node.name.value in INTROSPECTION_FIELDS
+            names |= _variables(part.value for part in node.arguments or () if part.name.value in sizes)
+    return names, introspects
+
+
+def _selections(document: Document, operation: OperationDefinitionNode) -> Iterator[SelectionNode]:
+    """Everything that is selected anywhere, each fragment once."""
     waiting: list[SelectionSetNode] = [operation.selection_set]
     visited: set[str] = set()
     while waiting:
         for node in waiting.pop().selections:
-            for directive in node.directives or ():
-                names |= {part.value.name.value for part in directive.arguments or () if _is_variable(part.value)}
+            yield node
             if isinstance(node, FragmentSpreadNode):
                 if node.name.value not in visited:
                     visited.add(node.name.value)
                     waiting.append(document.fragments[node.name.value].selection_set)
-            elif isinstance(node, InlineFragmentNode):
+            elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
                 waiting.append(node.selection_set)
-            elif isinstance(node, FieldNode):
-                introspects = introspects or node.name.value in INTROSPECTION_FIELDS
-                for part in node.arguments or ():
-                    if part.name.value in sizes and isinstance(part.value, VariableNode):
-                        names.add(part.value.name.value)
-                if node.selection_set is not None:
-                    waiting.append(node.selection_set)
-    return names, introspects
 
 
-def _is_variable(value: Any) -> bool:
-    return isinstance(value, VariableNode)
-
+def _variables(values: Iterable[ValueNode]) -> set[str]:
+    return {value.name.value for value in values if isinstance(value, VariableNode)}

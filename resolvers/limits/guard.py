@@ -9,7 +9,7 @@ from graphql import get_variable_values
 from domain.access import Actor, Role
 from domain.errors import Forbidden
 from resolvers.compile.documents import PreparedOperation
-from resolvers.limits.cost import too_expensive
+from resolvers.limits.cost import reading_cost, too_expensive
 from resolvers.limits.rates import RateLimiter
 from resolvers.limits.structure import DocumentLimits
 from resolvers.limits.trusted import TrustedDocuments
@@ -42,7 +42,11 @@ class Guard:
         return self.introspection is not None and _RANK[actor.role] >= _RANK[self.introspection]
 
     def admit(
-        self, prepared: PreparedOperation, values: Mapping[str, Any] | None, given: Mapping[str, Any] | None, actor: Actor
+        self,
+        prepared: PreparedOperation,
+        values: Mapping[str, Any] | None,
+        given: Mapping[str, Any] | None,
+        actor: Actor,
     ) -> Pass:
         """Let an operation pass. `values` are its coerced variables, None where those `given` are not plainly right.
 
@@ -57,11 +61,17 @@ class Guard:
             return Pass(cost, None)
         viewer = self.limiter.begin(actor)
         try:
-            self.limiter.take(actor, cost)
+            self.limiter.take(actor, cost + prepared.reading_cost)
+            prepared.reading_cost = 0
         except BaseException:
             self.limiter.end(viewer)
             raise
         return Pass(cost, viewer)
+
+    def charge_refused(self, text: str | None, actor: Actor) -> None:
+        """Let somebody pay for a document that was read and is not executed. Raises TooManyRequests."""
+        if self.limiter is not None:
+            self.limiter.take(actor, 1 + reading_cost(text or ""))
 
     def leave(self, passed: Pass) -> None:
         """An operation is over."""

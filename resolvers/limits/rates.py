@@ -7,12 +7,12 @@ process; what was too much is paid back before anything else passes. While Postg
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
-from typing import Callable, Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -23,6 +23,8 @@ from domain.errors import DomainError, TooManyRequests
 from engines.token_bucket import Rate
 
 log = structlog.get_logger("reliability_studio.limits")
+
+K = TypeVar("K", bound=Hashable)
 
 _TELL_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.05
@@ -102,7 +104,9 @@ class RateLimiter:
 
     def begin(self, actor: Actor) -> Hashable:
         """An operation begins to run; hand what is returned to `end`. Raises TooManyRequests."""
-        viewer = _viewer(actor) or actor.address
+        viewer = _viewer(actor)
+        if viewer is None:
+            viewer = actor.address
         running = self._running.get(viewer, 0)
         if self.limits.operations is not None and running >= self.limits.operations:
             raise TooManyRequests(
@@ -239,9 +243,9 @@ def _network(address: str) -> str:
     return f"{IPv6Address(kept)}/{_NETWORK_BITS}"
 
 
-def _make_room(buckets: dict[Hashable, Bucket] | dict[str, Bucket]) -> None:
+def _make_room(buckets: dict[K, Bucket]) -> None:
     if len(buckets) >= _MOST_BUCKETS:
-        del buckets[next(iter(buckets))]  # type: ignore[arg-type] # a key of this very dictionary
+        del buckets[next(iter(buckets))]
 
 
 def _too_many(limit: str, whose: str, setting: str, rate: Rate, wait: float) -> TooManyRequests:

@@ -43,7 +43,7 @@ Definition = OperationDefinitionNode | FragmentDefinitionNode
 class DocumentLimits:
     """The most that one document may have of each."""
 
-    tokens: int = 10_000
+    tokens: int = 5_000
     depth: int = 15
     aliases: int = 100
     directives: int = 50
@@ -121,6 +121,19 @@ class _Measure:
     aliases: int = 0
     directives: int = 0
 
+    def count(self, node: FieldNode, depth: int, introspection: int | None) -> tuple[int, int | None]:
+        """Count a field so many levels down; return how far down what it selects is."""
+        self.fields += 1
+        self.aliases += node.alias is not None
+        self.roots += depth == 0 and introspection is None
+        if introspection is not None:
+            self.introspection_depth = max(self.introspection_depth, introspection + 1)
+            return depth, introspection + 1
+        if node.name.value in INTROSPECTION_FIELDS:
+            return depth, 0
+        self.depth = max(self.depth, depth + 1)
+        return depth + 1, None
+
     def add(self, use: "_Use", other: "_Measure") -> None:
         """Add a fragment where it is used."""
         if use.introspection_depth is None:
@@ -176,18 +189,8 @@ def _outline(definition: Definition) -> _Outline:
             elif isinstance(node, InlineFragmentNode):
                 waiting.append((node.selection_set, depth, introspection))
             elif isinstance(node, FieldNode):
-                own.fields += 1
-                own.aliases += node.alias is not None
-                own.roots += depth == 0 and introspection is None
                 longest_list = max(longest_list, _longest_list(part.value for part in node.arguments or ()))
-                below = depth + 1, introspection
-                if introspection is not None:
-                    below = depth, introspection + 1
-                    own.introspection_depth = max(own.introspection_depth, introspection + 1)
-                elif node.name.value in INTROSPECTION_FIELDS:
-                    below = depth, 0
-                else:
-                    own.depth = max(own.depth, depth + 1)
+                below = own.count(node, depth, introspection)
                 if node.selection_set is not None:
                     waiting.append((node.selection_set, *below))
     return _Outline(definition, own, uses, longest_list)
@@ -224,9 +227,7 @@ def _measure(outlines: Sequence[_Outline], fragments: Mapping[str, _Outline]) ->
             waiting += ahead.values()
             continue
         own = outline.own
-        total = _Measure(
-            own.depth, own.introspection_depth, own.fields, own.roots, own.aliases, own.directives
-        )
+        total = _Measure(own.depth, own.introspection_depth, own.fields, own.roots, own.aliases, own.directives)
         for use in outline.uses:
             if use.fragment in fragments:
                 total.add(use, fragments[use.fragment].total)

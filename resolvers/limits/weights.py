@@ -63,7 +63,7 @@ BACKEND_CALL: Final = Weight(base=20)
 MUTATION: Final = Weight(base=10)
 SIMULATION: Final = Weight(base=200)
 """What reads a long past from a backend, and works it over."""
-_ASSUMED_ROWS: Final = 10
+_ASSUMED_ROWS: Final = 5
 
 _BY_SOURCE: Final[Mapping[type[Any], Weight]] = {
     Leaf: LEAF,
