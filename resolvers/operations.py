@@ -198,7 +198,7 @@ class Operations:
     def _with_cost(
         self, answer: OperationAnswer, admitted: "Admitted", request: OperationRequest, context: RequestContext
     ) -> OperationAnswer:
-        """An answer that tells what it cost, where that is wanted. Only who asks has it counted: it has to be parsed."""
+        """An answer that tells what it cost, where that is wanted. Only who asks has it parsed and counted."""
         asks = request.extensions is not None and request.asks_for_cost
         if not (asks or self.guard.always_tells_cost) or not answer.executed:
             return answer
@@ -256,7 +256,7 @@ class Operations:
             return ExecutionResult(None, [GraphQLError("", original_error=DeadlineExceeded())])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
     """An operation that may be executed. `running` is None where its variables are wrong, as execution will say."""
 

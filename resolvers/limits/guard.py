@@ -17,7 +17,7 @@ from resolvers.limits.trusted import TrustedDocuments
 _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pass:
     """An operation may be executed. Hand it back when that is over."""
 
@@ -78,8 +78,8 @@ class Guard:
         if self.limiter is not None:
             self.limiter.end(passed.viewer)
 
-    def cost_extension(self, requested: int, actual: int | None, actor: Actor) -> dict[str, Any]:
-        """What `extensions.cost` says."""
+    def cost_extension(self, requested: int | None, actual: int | None, actor: Actor) -> dict[str, Any]:
+        """What `extensions.cost` says. `actual` is null where nobody counted it."""
         told: dict[str, Any] = {"requested": requested, "actual": actual, "maximum": self.most_cost}
         balance = None if self.limiter is None else self.limiter.balance(actor)
         if balance is not None:

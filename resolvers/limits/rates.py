@@ -219,9 +219,9 @@ class RateLimiter:
     def _forget(self) -> None:
         """Forget the buckets that are full."""
         now = self._clock()
-        for buckets in (self._viewers, self._addresses, self._networks):
-            for key in [key for key, bucket in buckets.items() if bucket.full_at < now and not bucket.untold_seconds]:
-                del buckets[key]
+        _forget_full(self._viewers, now)
+        _forget_full(self._addresses, now)
+        _forget_full(self._networks, now)
 
 
 def _viewer(actor: Actor) -> Hashable | None:
@@ -246,6 +246,11 @@ def _network(address: str) -> str:
 def _make_room(buckets: dict[K, Bucket]) -> None:
     if len(buckets) >= _MOST_BUCKETS:
         del buckets[next(iter(buckets))]
+
+
+def _forget_full(buckets: dict[K, Bucket], now: float) -> None:
+    for key in [key for key, bucket in buckets.items() if bucket.full_at < now and not bucket.untold_seconds]:
+        del buckets[key]
 
 
 def _too_many(limit: str, whose: str, setting: str, rate: Rate, wait: float) -> TooManyRequests:
