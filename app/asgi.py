@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
 from app.alert_settings import tokens_of
+from app.auth.authenticator import Authenticator, Everybody, TokenAuthenticator
+from app.auth.proofs import Proofs
+from app.auth.tokens import Expectations
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -20,9 +23,10 @@ from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
-from app.http.explorer import explorer_assets, explorer_page
+from app.http.explorer import explorer_assets, explorer_route
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
+from app.http.open_paths import is_open
 from app.http.outlet import Admission
 from app.http.rest import rest_routes
 from app.http.running import Runner
@@ -30,16 +34,16 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.limit_settings import Audience
 from app.limits import guard
 from app.observability.live import LiveMetrics
-from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
-from domain.access import Actor, Role
+from domain.access import Actor
 from domain.errors import DomainError
 from domain.time import Deadline
 from feed.hub import Hub
@@ -90,6 +94,7 @@ async def application(
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
                 alerts=alerts,
+                authenticator=_authenticator(settings),
                 log_request=log_request,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
@@ -118,6 +123,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     alerts: AlertIntake,
+    authenticator: Authenticator,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
@@ -125,13 +131,14 @@ def create_app(
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
-    def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
+    def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
             database=database,
             event_log=hub.log,
             telemetry=backends.telemetry,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
-            actor=_actor(scope),
+            # What runs on a connection that stays open has a request id of its own.
+            actor=actor if actor.request_id == id else replace(actor, request_id=id),
             deadline=deadline,
             request_id=id,
             now=now(),
@@ -142,6 +149,7 @@ def create_app(
     endpoint = GraphQLEndpoint(
         operations,
         make_context,
+        authenticator.identify,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
@@ -159,12 +167,14 @@ def create_app(
         most_per_address=settings.max_streams_per_address,
         most_per_user=settings.max_streams_per_user,
     )
-    sockets = WebSocketEndpoint(runner, admission, _actor, origins, _socket_limits(settings), path=graphql.PATH)
+    sockets = WebSocketEndpoint(
+        runner, admission, authenticator.identify, origins, _socket_limits(settings), path=graphql.PATH
+    )
     streams = EventStreams(
         endpoint,
         runner,
         admission,
-        _actor,
+        authenticator.identify,
         timeout_seconds=settings.operation_timeout_seconds,
         keep_alive_seconds=settings.stream_keep_alive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
@@ -174,16 +184,21 @@ def create_app(
     routes = Starlette(
         routes=[
             Route("/", _welcome),
-            Route(graphql.PATH, explorer_page),
+            explorer_route(
+                graphql.PATH,
+                authenticator.identify,
+                settings.explorer_role.least_role,
+                is_open=settings.explorer_role is Audience.ANYONE,
+            ),
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
-            *rest_routes(
-                database,
-                lambda request: _actor(request.scope),
-                operations.guard.limiter,
-                most_body_bytes=settings.max_body_bytes,
+            *rest_routes(database, operations.guard.limiter, most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(
+                alerts,
+                tokens_of(settings.webhook_tokens),
+                is_open=not settings.auth_enabled,
+                most_body_bytes=settings.max_webhook_bytes,
             ),
-            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -196,6 +211,8 @@ def create_app(
         sockets,
         streams,
         routes,
+        identify=authenticator.identify,
+        open_paths=is_open,
         time_limit=time_limit,
         origins=origins,
         durations=metrics.request_durations,
@@ -224,11 +241,13 @@ def _socket_limits(settings: Settings) -> SocketLimits:
     )
 
 
-def _actor(scope: Scope) -> Actor:
-    """Whoever asks: until people can sign in, everybody may do everything."""
-    client = scope.get("client")
-    address = client[0] if client else None
-    return Actor(id=None, name="anonymous", role=Role.ADMIN, request_id=request_id.get(), address=address)
+def _authenticator(settings: Settings) -> Authenticator:
+    if not settings.auth_enabled:
+        return Everybody()
+    secret = settings.jwt_secret
+    expected = Expectations(settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds)
+    proofs = Proofs(None if secret is None else secret.get_secret_value(), expected)
+    return TokenAuthenticator(proofs.identity, now=now)
 
 
 async def _welcome(_request: Request) -> Response:

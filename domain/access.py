@@ -35,6 +35,7 @@ class Actor:
 
     `id` is that of a user, or None when no user stands behind it; `name` is what people read. `scopes` narrow what the
     role allows, None where nothing is narrowed. After `expires_at` the proof of who it is no longer holds.
+    `credential_id` is that of the API token or of the session that was the proof, None for proofs of others' making.
     `request_id` and `address` say where the request came from, for the audit log.
     """
 
@@ -45,6 +46,7 @@ class Actor:
     address: str | None = None
     scopes: frozenset[TokenScope] | None = None
     expires_at: datetime | None = None
+    credential_id: UUID | None = None
 
 
 def require_role(actor: Actor, role: Role) -> None:

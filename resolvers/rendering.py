@@ -120,7 +120,7 @@ class _PointsWriter:
             self._last_seconds = points.seconds
             found = [self._points.get(seconds) or self._point(seconds) for seconds in points.seconds]
             self._last_template = "[" + ",".join(found) + "]"
-        values = orjson.dumps(points.values)[1:-1].decode().split(",") if len(points) else []
+        values = points.texts if points.texts is not None else _texts(points.values)
         if self._values_per_point != 1:
             values = [value for value in values for _ in range(self._values_per_point)]
         return orjson.Fragment(self._last_template % tuple(values))
@@ -149,6 +149,10 @@ def _member(executor: Collecting, type_: GraphQLObjectType, details: list[FieldD
     declaration = field.extensions.get(_BACKREF)
     attribute = declaration.python_name if isinstance(declaration, StrawberryField) else name
     return attribute, writer_of(executor, field.type, details)
+
+
+def _texts(values: Sequence[float | None]) -> Sequence[str]:
+    return orjson.dumps(values)[1:-1].decode().split(",") if values else ()
 
 
 def _as_it_is(value: Any) -> Any:

@@ -3,11 +3,13 @@
 from math import ceil
 from typing import Final
 
+import orjson
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.http.answer import JSON_TYPE, Answer
 from app.observability.logs import request_id
 from domain.errors import (
     Conflict,
@@ -22,6 +24,7 @@ from domain.errors import (
     LimitExceeded,
     NotFound,
     TooManyRequests,
+    Unauthenticated,
     ValidationFailed,
 )
 
@@ -29,6 +32,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
     InvalidCursor: 400,
     LimitExceeded: 400,
+    Unauthenticated: 401,
     Forbidden: 403,
     DocumentNotTrusted: 403,
     NotFound: 404,
@@ -39,6 +43,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     DatabaseUnavailable: 503,
     DeadlineExceeded: 504,
 }
+
+_CHALLENGE: Final = b'Bearer realm="Reliability Studio"'
 
 log = structlog.get_logger()
 
@@ -66,6 +72,21 @@ def _retry_after(error: DomainError) -> dict[str, str] | None:
 def whole_seconds(seconds: float) -> int:
     """Seconds as the header Retry-After has them: at least one."""
     return max(1, ceil(seconds))
+
+
+def challenge(error: Unauthenticated) -> tuple[bytes, bytes]:
+    """The header that says how to prove who one is (RFC 6750, section 3)."""
+    if not error.is_token_wrong:
+        return (b"www-authenticate", _CHALLENGE)
+    description = error.message.replace('"', "'").encode("ascii", "replace")
+    return (b"www-authenticate", _CHALLENGE + b', error="invalid_token", error_description="%b"' % description)
+
+
+def refusal(error: DomainError) -> Answer:
+    """The answer outside GraphQL to a request that went no further than to the question who asks."""
+    body: dict[str, str] = {"error": error.message, "code": error.code}
+    headers = (challenge(error),) if isinstance(error, Unauthenticated) else ()
+    return Answer(status_of(error), (JSON_TYPE, *headers), orjson.dumps(body))
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:

@@ -18,13 +18,12 @@ from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from actions.timeline import add_note
 from app.clock import now
 from app.http import representations
-from app.http.inputs import choices, json_object, only, page, path_id, time
+from app.http.inputs import actor_of, choices, json_object, only, page, path_id, time
 from db.database import Database
 from db.incidents import ACTIVE, LATEST_FIRST, select_incidents
 from db.services import select_services, services
 from db.slos import select_slos, slos
 from db.timeline import OLDEST_FIRST, select_timeline
-from domain.access import Actor
 from domain.errors import NotFound, ValidationFailed
 from domain.incidents import IncidentSource, IncidentStatus, Severity
 from domain.references import parse_id
@@ -44,15 +43,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
-def rest_routes(
-    database: Database,
-    actor_of: Callable[[Request], Actor],
-    limiter: RateLimiter | None,
-    *,
-    most_body_bytes: int,
-) -> list[Route]:
-    """The routes below `/api`. What they cost counts together with what GraphQL does."""
-    rest = _Rest(database, actor_of, limiter, most_body_bytes)
+def rest_routes(database: Database, limiter: RateLimiter | None, *, most_body_bytes: int) -> list[Route]:
+    """The routes below `/api`. Who asks is the `actor` of the request's scope.
+
+    What they cost counts together with what GraphQL does.
+    """
+    rest = _Rest(database, limiter, most_body_bytes)
     return [
         _resource("/api/incidents", GET=rest.list_incidents, POST=rest.create_incident),
         _resource("/api/incidents/active", GET=rest.list_active_incidents),
@@ -64,16 +60,9 @@ def rest_routes(
 
 
 class _Rest:
-    def __init__(
-        self,
-        database: Database,
-        actor_of: Callable[[Request], Actor],
-        limiter: RateLimiter | None,
-        most_body_bytes: int,
-    ) -> None:
+    def __init__(self, database: Database, limiter: RateLimiter | None, most_body_bytes: int) -> None:
         self._database = database
         self._limiter = limiter
-        self._actor_of = actor_of
         self._most_body_bytes = most_body_bytes
 
     async def list_incidents(self, request: Request) -> Response:
@@ -108,7 +97,7 @@ class _Rest:
             started_at=time(body.get("started_at"), "started_at"),
             labels=body.get("labels") or {},
         )
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         id = await self._database.transact(
             lambda tx: actions.create(tx, new, actor=actor, idempotency_key=key), now=now()
         )
@@ -120,7 +109,7 @@ class _Rest:
         body = await self._object(request, _CHANGEABLE)
         if not body:
             raise ValidationFailed(f"There is nothing to change. Give one of: {', '.join(sorted(_CHANGEABLE))}")
-        changes, actor = IncidentChanges(**body), self._actor_of(request)
+        changes, actor = IncidentChanges(**body), actor_of(request)
         await self._database.transact(lambda tx: actions.update(tx, id, changes, actor=actor), now=now())
         return _json(await self._incident(id))
 
@@ -135,7 +124,7 @@ class _Rest:
         id = path_id(request, "incident")
         body = await self._object(request, _NOTE)
         note, occurred_at = body.get("text") or "", time(body.get("occurred_at"), "occurred_at")
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         entry_id = await self._database.transact(
             lambda tx: add_note(tx, id, note, occurred_at=occurred_at, actor=actor, idempotency_key=key), now=now()
         )
@@ -161,7 +150,7 @@ class _Rest:
     def _charge(self, request: Request, cost: float) -> None:
         """Count what a request asks for. Raises TooManyRequests."""
         if self._limiter is not None:
-            self._limiter.take(self._actor_of(request), cost)
+            self._limiter.take(actor_of(request), cost)
 
     async def _incident(self, id: UUID) -> dict[str, Any]:
         async with self._database.reading() as connection:

@@ -7,7 +7,6 @@ from typing import Final, overload
 import orjson
 import uuid_utils
 from graphql import GraphQLError
-from starlette.types import Scope
 
 from app.observability import logs
 from domain.access import Actor
@@ -21,7 +20,7 @@ from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
 _EVERY_TYPE: Final = frozenset({"query", "mutation"})
 _GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
@@ -52,14 +51,14 @@ class Runner:
 
     @overload
     async def start(
-        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str,
         resume_after: str | None,
@@ -69,7 +68,7 @@ class Runner:
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
@@ -83,12 +82,12 @@ class Runner:
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
         try:
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
-            prepared = self._operations.prepare(request, context.actor)
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
+            prepared = self._operations.prepare(request, actor)
             if isinstance(prepared, Refused):
-                return self._operations.refused(prepared, request, context.actor)
+                return self._operations.refused(prepared, request, actor)
             if prepared.kind == "subscription":
-                return await self._subscribe(prepared, request, context.actor, scope, id, resume_after, sink)
+                return await self._subscribe(prepared, request, actor, id, resume_after, sink)
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
                     return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
@@ -101,7 +100,6 @@ class Runner:
         prepared: PreparedOperation,
         request: OperationRequest,
         actor: Actor,
-        scope: Scope,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -111,7 +109,7 @@ class Runner:
         if isinstance(admitted, OperationAnswer):
             return admitted
         try:
-            return await self._open(prepared, request, scope, id, resume_after, sink)
+            return await self._open(prepared, request, actor, id, resume_after, sink)
         finally:
             self._operations.guard.leave(admitted.passed)
 
@@ -119,7 +117,7 @@ class Runner:
         self,
         prepared: PreparedOperation,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -127,7 +125,7 @@ class Runner:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
         while True:
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
                     prepared,

@@ -36,9 +36,13 @@ _PATHS: Final[Mapping[str, WebhookKind]] = {
 _MOST_REJECTED_TOLD: Final = 100
 
 
-def webhook_routes(intake: AlertIntake, tokens: Mapping[str, str], *, most_body_bytes: int) -> list[Route]:
-    """The routes. `tokens` are those of the sources by their names; without any, whoever can connect may post."""
-    webhooks = _Webhooks(intake, tokens, most_body_bytes)
+def webhook_routes(
+    intake: AlertIntake, tokens: Mapping[str, str], *, is_open: bool, most_body_bytes: int
+) -> list[Route]:
+    """The routes. `tokens` are those of the sources by their names; without any, whoever can connect may post where
+    that is open, and nobody elsewhere.
+    """
+    webhooks = _Webhooks(intake, tokens, is_open, most_body_bytes)
     return [
         *(Route(path, webhooks.of(kind), methods=["POST"]) for path, kind in _PATHS.items()),
         Route("/v2/enqueue", webhooks.enqueue, methods=["POST"]),
@@ -46,9 +50,10 @@ def webhook_routes(intake: AlertIntake, tokens: Mapping[str, str], *, most_body_
 
 
 class _Webhooks:
-    def __init__(self, intake: AlertIntake, tokens: Mapping[str, str], most_body_bytes: int) -> None:
+    def __init__(self, intake: AlertIntake, tokens: Mapping[str, str], is_open: bool, most_body_bytes: int) -> None:
         self._intake = intake
         self._tokens = tokens
+        self._is_open = is_open
         self._most_body_bytes = most_body_bytes
 
     def of(self, kind: WebhookKind) -> Any:
@@ -87,7 +92,7 @@ class _Webhooks:
             raise HTTPException(503, message, {"Retry-After": "1"}) from error
 
     def _source(self, token: str, kind: WebhookKind) -> str:
-        if not self._tokens:
+        if not self._tokens and self._is_open:
             return kind.lower()
         given = token.encode("utf-8", "surrogatepass")
         # All are compared, so that the time tells nothing of which one it was close to.

@@ -226,7 +226,10 @@ class RateLimiter:
 
 def _viewer(actor: Actor) -> Hashable | None:
     """Who asks: a user, or a token that stands for none; None for whoever has not signed in."""
-    return actor.id or (actor.name if actor.scopes is not None else None)
+    if actor.id is not None:
+        return actor.id
+    is_known = actor.scopes is not None or actor.expires_at is not None
+    return actor.credential_id or (actor.name if is_known else None)
 
 
 def _network(address: str) -> str:
