@@ -63,7 +63,7 @@ NOT_BUILT = """<!doctype html>
 
 
 def explorer_route(path: str, identify: Identify, least: Role | None, *, is_open: bool) -> Route:
-    """The page for whoever has a role, none for anybody where `least` is None, and where it `is_open`, for everybody."""
+    """The page: for whoever has a role, or for nobody where `least` is None; where it `is_open`, for everybody."""
 
     async def page(request: Request) -> Response:
         if least is None:

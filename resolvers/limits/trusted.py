@@ -44,9 +44,7 @@ class TrustedDocuments:
                     "Only documents that the operator trusts are executed here (TRUSTED_DOCUMENTS): send the "
                     "`documentId` of one instead of a `query`"
                 )
-            if not query:
-                raise ValidationFailed("The request has no `query`")
-            return query
+            return query or ""
         if query:
             raise ValidationFailed("Send a `query` or a `documentId`, not both")
         if self.mode is TrustedDocumentsMode.OFF:
