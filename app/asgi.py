@@ -158,7 +158,7 @@ def create_app(
     origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now),
+        Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
         timeout_seconds=settings.operation_timeout_seconds,
     )
@@ -187,7 +187,7 @@ def create_app(
             explorer_route(
                 graphql.PATH,
                 authenticator.identify,
-                settings.explorer_role.least_role,
+                settings.explorer_role.permission,
                 is_open=settings.explorer_role is Audience.ANYONE,
             ),
             explorer_assets(),
@@ -196,7 +196,7 @@ def create_app(
             *webhook_routes(
                 alerts,
                 tokens_of(settings.webhook_tokens),
-                is_open=not settings.auth_enabled,
+                identify=authenticator.identify if settings.auth_enabled else None,
                 most_body_bytes=settings.max_webhook_bytes,
             ),
         ],

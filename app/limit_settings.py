@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings
 
 from app.setting import lower, setting
-from domain.access import Role
+from domain.access import Permission, Role
 from resolvers.limits.trusted import TrustedDocumentsMode
 
 
@@ -22,11 +22,11 @@ class Audience(StrEnum):
     NOBODY = "nobody"
 
     @property
-    def least_role(self) -> Role | None:
-        """The least role that may; None where nobody may. Whoever is let in at all is a viewer."""
+    def permission(self) -> Permission | None:
+        """What it takes; None where nobody may. Whoever is let in at all is a viewer."""
         if self is Audience.NOBODY:
             return None
-        return Role.VIEWER if self is Audience.ANYONE else Role(self.value.upper())
+        return Permission(Role.VIEWER if self is Audience.ANYONE else Role(self.value.upper()), None)
 
 
 class CostTold(StrEnum):

@@ -32,7 +32,7 @@ def guard(settings: Settings, database: Database) -> Guard:
     return Guard(
         documents=document_limits(settings),
         most_cost=settings.max_cost,
-        introspection=settings.introspection_role.least_role,
+        introspection=settings.introspection_role.permission,
         trusted=_trusted_documents(settings),
         limiter=RateLimiter(database, _limits(settings), now=now),
         always_tells_cost=settings.show_cost is CostTold.ALWAYS,

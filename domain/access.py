@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from domain.errors import Forbidden
@@ -49,8 +50,28 @@ class Actor:
     credential_id: UUID | None = None
 
 
-def require_role(actor: Actor, role: Role) -> None:
-    """Raise Forbidden unless the actor has this role, or one that includes it."""
-    roles = list(Role)
-    if roles.index(actor.role) < roles.index(role):
-        raise Forbidden(f"This takes the role {role}, and yours is {actor.role}: ask an admin for it")
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What somebody needs for something: a role, and of a token a scope as well. Without a scope, any token will do."""
+
+    role: Role
+    scope: TokenScope | None
+
+
+_RANKS: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+def permits(role: Role, scopes: frozenset[TokenScope] | None, permission: Permission) -> bool:
+    """Whether who has this role may do what takes a permission, by a token with these scopes, if they narrow it."""
+    if _RANKS[role] < _RANKS[permission.role]:
+        return False
+    return scopes is None or permission.scope is None or permission.scope in scopes
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raise Forbidden unless the actor has a permission."""
+    if permits(actor.role, actor.scopes, permission):
+        return
+    if not permits(actor.role, None, permission):
+        raise Forbidden(f"This takes the role {permission.role}, and yours is {actor.role}: ask an admin for it")
+    raise Forbidden(f"This takes a token with the scope {permission.scope}, which yours has not")

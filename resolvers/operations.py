@@ -152,9 +152,10 @@ class Operations:
     ) -> "Admitted | OperationAnswer":
         """Let an operation be executed; its pass has to go back to the guard. Or the answer that says why not."""
         try:
-            running = _running(prepared, request.variables)
+            permitted = prepared.permitted_to(actor)
+            running = _running(permitted, request.variables)
             values = None if running is None else running.variables
-            return Admitted(prepared, running, self.guard.admit(prepared, values, request.variables, actor))
+            return Admitted(permitted, running, self.guard.admit(prepared, values, request.variables, actor))
         except DomainError as error:
             return self.limited(error, actor, prepared.kind)
 

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import strawberry
 
 from domain import traces
+from domain.permissions import TELEMETRY_QUERY
 from domain.traces import SpanOrder, TraceOrder, moment, seconds
 from engines.traces import SpanNode, TraceTree
+from resolvers.compile.permissions import PERMISSION
 from resolvers.context import RequestContext
 from resolvers.limits.weights import BACKEND_CALL, Weight, costing
 from resolvers.rendering import plain
@@ -223,7 +225,7 @@ class TraceQueries:
 
     @strawberry.field(
         description="A trace by its id, from whichever Tempo has it; null where none does (any more).",
-        metadata=costing(BACKEND_CALL),
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(BACKEND_CALL)},
     )
     async def tempo(
         self,
@@ -234,7 +236,10 @@ class TraceQueries:
         tree = await tree_anywhere(info.context, trace_id)
         return None if tree is None else _whole_trace(normal_trace_id(trace_id), tree)
 
-    @strawberry.field(description="Traces that meet a query in TraceQL, from Tempo.", metadata=costing(TRACES))
+    @strawberry.field(
+        description="Traces that meet a query in TraceQL, from Tempo.",
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(TRACES)},
+    )
     async def trace_search(
         self,
         info: strawberry.Info[RequestContext],

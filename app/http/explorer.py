@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from domain.access import Actor, Role, require_role
+from domain.access import Actor, Permission, require
 
 Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
 
@@ -62,14 +62,14 @@ NOT_BUILT = """<!doctype html>
 """
 
 
-def explorer_route(path: str, identify: Identify, least: Role | None, *, is_open: bool) -> Route:
-    """The page: for whoever has a role, or for nobody where `least` is None; where it `is_open`, for everybody."""
+def explorer_route(path: str, identify: Identify, permission: Permission | None, *, is_open: bool) -> Route:
+    """The page: for whoever has a permission, or nobody where that is None; for everybody where it `is_open`."""
 
     async def page(request: Request) -> Response:
-        if least is None:
+        if permission is None:
             raise HTTPException(404)
         if not is_open:
-            require_role(await identify(request.scope, dict(request.scope["headers"])), least)
+            require(await identify(request.scope, dict(request.scope["headers"])), permission)
         return explorer_page(request)
 
     return Route(path, page)

@@ -3,7 +3,7 @@
 It writes through the same actions as GraphQL's mutations do. Every error is `{"error": "<what is wrong>"}`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from actions.timeline import add_note
 from app.clock import now
 from app.http import representations
 from app.http.inputs import actor_of, choices, json_object, only, page, path_id, time
+from app.http.routes import GuardedRoute, Method
 from db.database import Database
 from db.incidents import ACTIVE, LATEST_FIRST, select_incidents
 from db.services import select_services, services
@@ -26,6 +27,7 @@ from db.slos import select_slos, slos
 from db.timeline import OLDEST_FIRST, select_timeline
 from domain.errors import NotFound, ValidationFailed
 from domain.incidents import IncidentSource, IncidentStatus, Severity
+from domain.permissions import INCIDENTS_WRITE, READ
 from domain.references import parse_id
 from domain.services import service_name
 from resolvers.limits.rates import RateLimiter
@@ -39,7 +41,6 @@ _NOTE: Final = frozenset({"text", "occurred_at"})
 _ROW_COST: Final = 1
 _WRITE_COST: Final = 10
 
-Handler = Callable[[Request], Awaitable[Response]]
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
@@ -50,12 +51,24 @@ def rest_routes(database: Database, limiter: RateLimiter | None, *, most_body_by
     """
     rest = _Rest(database, limiter, most_body_bytes)
     return [
-        _resource("/api/incidents", GET=rest.list_incidents, POST=rest.create_incident),
-        _resource("/api/incidents/active", GET=rest.list_active_incidents),
-        _resource("/api/incidents/{id}", GET=rest.get_incident, PATCH=rest.update_incident),
-        _resource("/api/incidents/{id}/timeline", GET=rest.get_timeline, POST=rest.add_note),
-        _resource("/api/services", GET=rest.list_services),
-        _resource("/api/slos", GET=rest.list_slos),
+        GuardedRoute(
+            "/api/incidents",
+            GET=Method(READ, rest.list_incidents),
+            POST=Method(INCIDENTS_WRITE, rest.create_incident),
+        ),
+        GuardedRoute("/api/incidents/active", GET=Method(READ, rest.list_active_incidents)),
+        GuardedRoute(
+            "/api/incidents/{id}",
+            GET=Method(READ, rest.get_incident),
+            PATCH=Method(INCIDENTS_WRITE, rest.update_incident),
+        ),
+        GuardedRoute(
+            "/api/incidents/{id}/timeline",
+            GET=Method(READ, rest.get_timeline),
+            POST=Method(INCIDENTS_WRITE, rest.add_note),
+        ),
+        GuardedRoute("/api/services", GET=Method(READ, rest.list_services)),
+        GuardedRoute("/api/slos", GET=Method(READ, rest.list_slos)),
     ]
 
 
@@ -181,17 +194,6 @@ def _services(body: dict[str, Any]) -> list[AffectedService]:
             raise ValidationFailed(f"{key} must be a list of names or ids", (key,))
         named += values
     return [AffectedService(service=value) for value in named]
-
-
-def _resource(path: str, **handlers: Handler) -> Route:
-    """One route for all methods of a path, so that a refused method is told which there are."""
-    if "GET" in handlers:
-        handlers["HEAD"] = handlers["GET"]
-
-    async def handle(request: Request) -> Response:
-        return await handlers[request.method](request)
-
-    return Route(path, handle, methods=list(handlers))
 
 
 def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from graphql import get_variable_values
 
-from domain.access import Actor, Role
+from domain.access import Actor, Permission, Role, permits
 from domain.errors import Forbidden
 from resolvers.compile.documents import PreparedOperation
 from resolvers.limits.cost import reading_cost, too_expensive
@@ -14,7 +14,7 @@ from resolvers.limits.rates import RateLimiter
 from resolvers.limits.structure import DocumentLimits
 from resolvers.limits.trusted import TrustedDocuments
 
-_RANK: Final = {role: rank for rank, role in enumerate(Role)}
+EVERYBODY: Final = Permission(Role.VIEWER, None)
 
 
 @dataclass(slots=True)
@@ -31,15 +31,15 @@ class Guard:
 
     documents: DocumentLimits = field(default_factory=DocumentLimits)
     most_cost: int = 20_000
-    introspection: Role | None = Role.VIEWER
-    """The least role that may ask about the schema; None where nobody may."""
+    introspection: Permission | None = EVERYBODY
+    """What asking about the schema takes; None where nobody may."""
     trusted: TrustedDocuments = field(default_factory=TrustedDocuments)
     limiter: RateLimiter | None = None
     always_tells_cost: bool = False
 
     def may_introspect(self, actor: Actor) -> bool:
         """Whether somebody may know what the schema has."""
-        return self.introspection is not None and _RANK[actor.role] >= _RANK[self.introspection]
+        return self.introspection is not None and permits(actor.role, actor.scopes, self.introspection)
 
     def admit(
         self,
@@ -101,7 +101,7 @@ def _cost(prepared: PreparedOperation, values: Mapping[str, Any] | None, given: 
     return prepared.cost.requested(values)
 
 
-def _no_introspection(least: Role | None) -> str:
-    if least is None:
+def _no_introspection(permission: Permission | None) -> str:
+    if permission is None:
         return "Nobody may ask about the schema here (INTROSPECTION_ROLE): read the schema that was published"
-    return f"Asking about the schema takes the role {least} (INTROSPECTION_ROLE): ask an admin for it"
+    return f"Asking about the schema takes the role {permission.role} (INTROSPECTION_ROLE): ask an admin for it"

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from db.database import Database
-from domain.access import Role
+from domain.access import Permission, Role
 from resolvers.limits.guard import Guard
 from resolvers.operations import OperationRequest, Operations
 from schema.root import build_schema
@@ -17,7 +17,7 @@ from tests.security.limited_client import LimitedClient
 @pytest.fixture(scope="module")
 def closed() -> Operations:
     """A schema that admins only may ask about."""
-    return Operations(build_schema(), Guard(introspection=Role.ADMIN))
+    return Operations(build_schema(), Guard(introspection=Permission(Role.ADMIN, None)))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from tests.http.event_stream import listen
 from tests.http.graphql_socket import connect
 from tests.postgres import TEMPLATE, run_sql
+from tests.security.signing import SECRET, bearer, token
 from tests.servers import ServerProcess, run_command
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -42,6 +43,54 @@ async def http(pair: tuple[ServerProcess, ServerProcess]) -> AsyncIterator[httpx
 
 async def post(client: httpx.AsyncClient, query: str, **more: Any) -> httpx.Response:
     return await client.post("/graphql", json={"query": query, **more})
+
+
+@pytest.fixture(scope="module")
+async def signed(postgres: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server where who asks matters: each viewer has 100 units, and one more in ten seconds."""
+    await run_sql(postgres.url, f"create database signed template {TEMPLATE} strategy file_copy")
+    async with (
+        ServerProcess(
+            DATABASE_URL=postgres.url_of("signed"),
+            AUTH_ENABLED="true",
+            JWT_SECRET=SECRET,
+            RATE_LIMIT_VIEWER="0.1",
+            RATE_LIMIT_BURST_SECONDS="1000",
+            INTROSPECTION_ROLE="admin",
+            EXPLORER_ROLE="responder",
+        ) as running,
+        httpx.AsyncClient(base_url=running.url) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("role", "introspection", "page"), [("viewer", False, 403), ("responder", False, 200), ("admin", True, 200)]
+)
+async def test_the_schema_and_the_explorer_are_for_some_roles(
+    signed: httpx.AsyncClient, role: str, introspection: bool, page: int
+) -> None:
+    proof = bearer(token(sub=f"{role}@example.com", role=role))
+
+    asked = await signed.post("/graphql", json={"query": '{ __type(name: "Query") { name } }'}, headers=proof)
+    navigated = await signed.get("/graphql", headers={**proof, "Accept": "text/html"})
+
+    assert ("data" in asked.json()) is introspection
+    assert navigated.status_code == page
+    assert (await signed.get("/graphql", headers={"Accept": "text/html"})).status_code == 401
+
+
+async def test_viewers_behind_one_address_do_not_take_from_each_other(signed: httpx.AsyncClient) -> None:
+    eager, calm = (bearer(token(sub=f"{name}@example.com", role="viewer")) for name in ("eager", "calm"))
+    query = {"query": "{ incidents(first: 40) { nodes { id } } }"}
+
+    eagerly = [(await signed.post("/graphql", json=query, headers=eager)).status_code for _ in range(3)]
+    calmly = await signed.post("/graphql", json=query, headers=calm)
+    over_rest = await signed.get("/api/incidents", headers=eager)
+
+    assert eagerly == [200, 200, 429]
+    assert calmly.status_code == 200
+    assert over_rest.status_code == 429
 
 
 async def test_a_schema_that_nobody_may_ask_about_says_nothing(http: httpx.AsyncClient) -> None:
