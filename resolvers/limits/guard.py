@@ -19,10 +19,15 @@ EVERYBODY: Final = Permission(Role.VIEWER, None)
 
 @dataclass(slots=True)
 class Pass:
-    """An operation may be executed. Hand it back when that is over."""
+    """An operation may be executed. Hand it back when that is over.
+
+    What is subscribed to does not count among the operations that run: how many of those there are has bounds of its
+    own, and when a server restarts all of them come back at once.
+    """
 
     cost: int
-    viewer: Hashable
+    counts: bool = False
+    viewer: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +62,19 @@ class Guard:
         cost = _cost(prepared, values, given)
         if cost > self.most_cost:
             raise too_expensive(cost, self.most_cost)
-        if self.limiter is None:
-            return Pass(cost, None)
-        viewer = self.limiter.begin(actor)
+        limiter = self.limiter
+        if limiter is None:
+            return Pass(cost)
+        counts = prepared.kind != "subscription"
+        viewer = limiter.begin(actor) if counts else None
         try:
-            self.limiter.take(actor, cost + prepared.reading_cost)
-            prepared.reading_cost = 0
+            limiter.take(actor, cost + prepared.reading_cost)
         except BaseException:
-            self.limiter.end(viewer)
+            if counts:
+                limiter.end(viewer)
             raise
-        return Pass(cost, viewer)
+        prepared.reading_cost = 0
+        return Pass(cost, counts, viewer)
 
     def charge_refused(self, text: str | None, actor: Actor) -> None:
         """Let somebody pay for a document that was read and is not executed. Raises TooManyRequests."""
@@ -75,7 +83,7 @@ class Guard:
 
     def leave(self, passed: Pass) -> None:
         """An operation is over."""
-        if self.limiter is not None:
+        if passed.counts and self.limiter is not None:
             self.limiter.end(passed.viewer)
 
     def cost_extension(self, requested: int | None, actual: int | None, actor: Actor) -> dict[str, Any]:

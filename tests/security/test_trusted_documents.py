@@ -9,6 +9,9 @@ import httpx
 import orjson
 import pytest
 
+from app.limits import guard
+from app.setting import SettingsError
+from app.settings import Settings
 from db.database import Database
 from domain.access import Role
 from resolvers.limits.guard import Guard
@@ -177,6 +180,25 @@ async def test_who_may_send_other_documents(
 def test_a_manifest_that_is_wrong_says_what_is(content: bytes, problem: str) -> None:
     with pytest.raises(ManifestError, match=problem):
         parse_manifest(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (None, "wants a TRUSTED_DOCUMENTS_FILE"),
+        ("missing.json", "cannot be read: No such file"),
+        ("wrong.json", "is not a manifest: it is not a JSON object"),
+    ],
+)
+async def test_a_server_does_not_start_without_the_manifest_that_it_is_told_of(
+    tmp_path: Path, database: Database, file: str | None, problem: str
+) -> None:
+    (tmp_path / "wrong.json").write_text("[]")
+    path = None if file is None else tmp_path / file
+    settings = Settings.model_validate({"trusted_documents": "required", "trusted_documents_file": path})
+
+    with pytest.raises(SettingsError, match=problem):
+        guard(settings, database)
 
 
 def test_a_bare_hash_is_known_with_and_without_what_it_is() -> None:
