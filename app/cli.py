@@ -86,20 +86,23 @@ def serve(
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
     settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
+    from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog, configure_logs
     from app.serve import serve as run_server
 
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    log_request = RequestLog(level=settings.log_level, json=json)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
         show_error(str(error))
         raise typer.Exit(1) from None
+    exporters = Exporters.open(settings)
+    configure_logs(level=settings.log_level, json=json, export=exporters.export_log)
+    log_request = RequestLog(level=settings.log_level, json=json, export=exporters.export_log)
     try:
-        _run(run_server(settings, sockets, log_request, with_demo=demo))
+        _run(run_server(settings, sockets, log_request, exporters, with_demo=demo))
     finally:
+        exporters.close()
         for listener in sockets:
             listener.close()
 
@@ -198,7 +201,7 @@ def trusted_documents(
     from resolvers.operations import Operations
     from schema.root import build_schema
 
-    operations = Operations(build_schema(), Guard(documents=document_limits(settings)))
+    operations = Operations(build_schema(), guard=Guard(documents=document_limits(settings)))
     manifest = make_manifest(folder, operations, most_cost=settings.max_cost)
     for problem in manifest.problems:
         show_error(problem)

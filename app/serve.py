@@ -10,6 +10,7 @@ from rich.table import Table
 
 from app.asgi import application
 from app.http import graphql
+from app.observability.exporters import Exporters
 from app.observability.logs import RequestLog
 from app.postgres import load_demo, migrate, postgres
 from app.server import Server, allow_many_connections, on_signal
@@ -20,7 +21,9 @@ from app.version import VERSION
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
+async def serve(
+    settings: Settings, sockets: list[socket], log_request: RequestLog, exporters: Exporters, *, with_demo: bool
+) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
     allow_many_connections()
     starting = asyncio.current_task()
@@ -41,7 +44,7 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
                 await migrate(found.url)
                 if with_demo:
                     await load_demo(settings, found.url)
-                async with application(settings, found.url, log_request=log_request) as app:
+                async with application(settings, found.url, log_request=log_request, exporters=exporters) as app:
                     server = Server(
                         app,
                         header_timeout_seconds=settings.header_timeout_seconds,

@@ -1,11 +1,12 @@
 """One operation from its request to its answer."""
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeVar
 
 import asyncpg
 import orjson
@@ -19,6 +20,7 @@ from graphql import (
     experimental_execute_incrementally,
 )
 
+from domain import tracing
 from domain.access import Actor
 from domain.errors import DeadlineExceeded, DomainError, TooManyRequests
 from resolvers.binding import bind
@@ -31,9 +33,13 @@ from resolvers.errors import field_error, refusal, request_error, warnings
 from resolvers.execution import Executor
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.limits.guard import Guard, Pass
+from resolvers.observing import Nobody, Observer, Outcome
 from resolvers.prefetched import Prefetched
 
 log = structlog.get_logger("reliability_studio.graphql")
+
+
+Given = TypeVar("Given", "OperationAnswer", "OperationAnswer | IncrementalAnswer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,13 @@ class OperationAnswer:
     has_extensions: bool = False
     retry_after_seconds: float | None = None
 
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        if not self.executed:
+            return Outcome.REFUSED
+        return Outcome.ERRORS if self.has_errors else Outcome.OK
+
 
 class OperationNotAllowed(Exception):
     """The transport cannot carry this kind of operation."""
@@ -76,11 +89,21 @@ class OperationNotAllowed(Exception):
         self.operation = operation
 
 
+@dataclass(slots=True)
+class Admitted:
+    """An operation that may be executed. `running` is None where its variables are wrong, as execution will say."""
+
+    prepared: PreparedOperation
+    running: Running | None
+    passed: Pass
+
+
 class Operations:
     """Executes the operations of one schema, within limits."""
 
-    def __init__(self, schema: strawberry.Schema, guard: Guard | None = None) -> None:
+    def __init__(self, schema: strawberry.Schema, observer: Observer | None = None, guard: Guard | None = None) -> None:
         self.schema = schema._schema
+        self.observer = observer or Nobody()
         self.sources = bind(schema)
         self.guard = guard or Guard()
         self.documents = Documents(self.schema, self.sources, self.guard.documents)
@@ -99,11 +122,22 @@ class Operations:
         self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
     ) -> OperationAnswer:
         """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
+        began_seconds = perf_counter()
         admitted = self._admit(request, context, allowed)
-        if isinstance(admitted, OperationAnswer):
-            return admitted
+        return await self._observed(admitted, began_seconds, lambda it: self._whole(it, request, context))
+
+    async def _whole(self, admitted: Admitted, request: OperationRequest, context: RequestContext) -> OperationAnswer:
         try:
-            return await self._answer(admitted, request, context)
+            if admitted.prepared.kind != "query":
+                answer = await self._execute(admitted, request, context, None)
+            else:
+                read = await _read(admitted, context)
+                if isinstance(read, bytes):
+                    answer = OperationAnswer(read, True, False, "query")
+                else:
+                    async with Snapshot(context.database) as snapshot:
+                        answer = await self._execute(admitted, request, replace(context, reading=snapshot), read)
+            return self._with_cost(answer, admitted, request, context.actor)
         finally:
             self.guard.leave(admitted.passed)
 
@@ -114,31 +148,70 @@ class Operations:
 
         Raises likewise.
         """
+        began_seconds = perf_counter()
         admitted = self._admit(request, context, allowed)
-        if isinstance(admitted, OperationAnswer):
-            return admitted
+        if isinstance(admitted, OperationAnswer) or admitted.prepared.deferring is None:
+            return await self._observed(admitted, began_seconds, lambda it: self._whole(it, request, context))
+        document = admitted.prepared.deferring
+        return await self._observed(
+            admitted, began_seconds, lambda it: self._in_parts(it, document, request, context, form)
+        )
+
+    async def _in_parts(
+        self,
+        admitted: Admitted,
+        document: DocumentNode,
+        request: OperationRequest,
+        context: RequestContext,
+        form: IncrementalForm,
+    ) -> OperationAnswer | IncrementalAnswer:
         prepared = admitted.prepared
         root = None
         async with AsyncExitStack() as resources:
             resources.callback(self.guard.leave, admitted.passed)
-            if prepared.deferring is None:
-                return await self._answer(admitted, request, context)
             if prepared.kind == "query":
                 read = await _read(admitted, context)
                 if isinstance(read, bytes):
-                    return self._read_whole(read, admitted, request, context)
+                    answer = OperationAnswer(read, True, False, "query")
+                    return self._with_cost(answer, admitted, request, context.actor)
                 root = read
                 snapshot = await resources.enter_async_context(Snapshot(context.database))
                 context = replace(context, reading=snapshot)
             context = replace(context, running=admitted.running)
-            results = await self._result(prepared, prepared.deferring, request, context, root)
+            results = await self._result(prepared, document, request, context, root)
             if isinstance(results, ExecutionResult):
                 return _completed(results, prepared, context)
             return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
 
+    async def _observed(
+        self,
+        admitted: Admitted | OperationAnswer,
+        began_seconds: float,
+        work: Callable[[Admitted], Awaitable[Given]],
+    ) -> Given | OperationAnswer:
+        """Execute what was admitted, and tell how it went."""
+        outcome, name, kind = Outcome.FAILED, None, None
+        try:
+            if isinstance(admitted, OperationAnswer):
+                outcome = Outcome.REFUSED
+                return admitted
+            name, kind = admitted.prepared.name, admitted.prepared.kind
+            request = tracing.recording()
+            if request is None:
+                answer = await work(admitted)
+            else:
+                about = {"graphql.operation.type": kind, **({"graphql.operation.name": name} if name else {})}
+                request.attributes = {**request.attributes, **about}
+                with tracing.span("graphql.execute", attributes=about):
+                    answer = await work(admitted)
+            outcome = answer.outcome
+            return answer
+        finally:
+            self.observer.operation_ended(name, kind, outcome, perf_counter() - began_seconds)
+
     def _admit(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]
-    ) -> "Admitted | OperationAnswer":
+    ) -> Admitted | OperationAnswer:
         """The operation to execute, or the answer that says why there is none. Raises OperationNotAllowed."""
         prepared = self.prepare(request, context.actor)
         if isinstance(prepared, Refused):
@@ -147,27 +220,28 @@ class Operations:
             raise OperationNotAllowed(prepared.kind)
         return self.admit(prepared, request, context.actor)
 
-    def admit(
-        self, prepared: PreparedOperation, request: OperationRequest, actor: Actor
-    ) -> "Admitted | OperationAnswer":
-        """Let an operation be executed; its pass has to go back to the guard. Or the answer that says why not."""
+    def admit(self, prepared: PreparedOperation, request: OperationRequest, actor: Actor) -> Admitted | OperationAnswer:
+        """Let an operation be executed, as far as the actor may; or the answer that says why not.
+
+        What was let pass has to be handed back to the guard.
+        """
         try:
             permitted = prepared.permitted_to(actor)
             running = _running(permitted, request.variables)
             values = None if running is None else running.variables
             return Admitted(permitted, running, self.guard.admit(prepared, values, request.variables, actor))
         except DomainError as error:
-            return self.limited(error, actor, prepared.kind)
+            return self._limited(error, actor, prepared.kind)
 
     def refused(self, refused: Refused, request: OperationRequest, actor: Actor) -> OperationAnswer:
         """The answer to a document that is not executed. To have it read and validated is not for nothing."""
         try:
             self.guard.charge_refused(request.query, actor)
         except TooManyRequests as error:
-            return self.limited(error, actor, None)
+            return self._limited(error, actor, None)
         return _refusal(refused.errors, None)
 
-    def limited(self, error: DomainError, actor: Actor, operation: str | None) -> OperationAnswer:
+    def _limited(self, error: DomainError, actor: Actor, operation: str | None) -> OperationAnswer:
         """The answer to an operation that its limits keep from being executed."""
         body: dict[str, Any] = {"errors": [refusal(error)]}
         requested = getattr(error, "requested", None) if getattr(error, "limit", "") == "cost" else None
@@ -176,28 +250,8 @@ class Operations:
         retry_after = error.retry_after_seconds if isinstance(error, TooManyRequests) else None
         return OperationAnswer(orjson.dumps(body), False, True, operation, True, retry_after)
 
-    async def _answer(
-        self, admitted: "Admitted", request: OperationRequest, context: RequestContext
-    ) -> OperationAnswer:
-        prepared = admitted.prepared
-        if prepared.kind != "query":
-            answer = await self._execute(admitted, request, context, None)
-        else:
-            read = await _read(admitted, context)
-            if isinstance(read, bytes):
-                return self._read_whole(read, admitted, request, context)
-            async with Snapshot(context.database) as snapshot:
-                answer = await self._execute(admitted, request, replace(context, reading=snapshot), read)
-        return self._with_cost(answer, admitted, request, context)
-
-    def _read_whole(
-        self, body: bytes, admitted: "Admitted", request: OperationRequest, context: RequestContext
-    ) -> OperationAnswer:
-        """The answer that one statement gave, as it came."""
-        return self._with_cost(OperationAnswer(body, True, False, "query"), admitted, request, context)
-
     def _with_cost(
-        self, answer: OperationAnswer, admitted: "Admitted", request: OperationRequest, context: RequestContext
+        self, answer: OperationAnswer, admitted: Admitted, request: OperationRequest, actor: Actor
     ) -> OperationAnswer:
         """An answer that tells what it cost, where that is wanted. Only who asks has it parsed and counted."""
         asks = request.extensions is not None and request.asks_for_cost
@@ -207,7 +261,7 @@ class Operations:
         if asks and admitted.running is not None:
             data = orjson.loads(answer.body).get("data")
             actual = admitted.prepared.cost.actual(admitted.running.variables, data)
-        cost = self.guard.cost_extension(admitted.passed.cost, actual, context.actor)
+        cost = self.guard.cost_extension(admitted.passed.cost, actual, actor)
         return replace(answer, body=_extended(answer, cost), has_extensions=True)
 
     async def execute_without_compiler(self, request: OperationRequest, context: RequestContext) -> OperationAnswer:
@@ -222,7 +276,7 @@ class Operations:
             self.guard.leave(admitted.passed)
 
     async def _execute(
-        self, admitted: "Admitted", request: OperationRequest, context: RequestContext, root: Prefetched | None
+        self, admitted: Admitted, request: OperationRequest, context: RequestContext, root: Prefetched | None
     ) -> OperationAnswer:
         prepared = admitted.prepared
         context = replace(context, running=admitted.running)
@@ -255,15 +309,6 @@ class Operations:
                 return await executing if isawaitable(executing) else executing
         except TimeoutError:
             return ExecutionResult(None, [GraphQLError("", original_error=DeadlineExceeded())])
-
-
-@dataclass(slots=True)
-class Admitted:
-    """An operation that may be executed. `running` is None where its variables are wrong, as execution will say."""
-
-    prepared: PreparedOperation
-    running: Running | None
-    passed: Pass
 
 
 def _completed(result: ExecutionResult, prepared: PreparedOperation, context: RequestContext) -> OperationAnswer:

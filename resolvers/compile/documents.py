@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from domain.access import Actor, Permission, Role, TokenScope, permits
+from domain.tracing import span
 from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.permissions import NOWHERE, Place, requirements
 from resolvers.compile.recently_used import RecentlyUsed
@@ -41,6 +42,16 @@ STATEMENTS_PER_DOCUMENT = 50
 RIGHTS_PER_DOCUMENT = 50
 MAXIMUM_ERRORS = 20
 MAXIMUM_CACHED_CHARACTERS = 50_000
+
+
+@dataclass(slots=True)
+class Lookups:
+    """How often what was looked for was there, and how often it had to be made."""
+
+    documents_found: int = 0
+    documents_made: int = 0
+    statements_found: int = 0
+    statements_made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,7 @@ class PreparedOperation:
     lookup: Document
     variables: Variables
     sources: Sources
+    lookups: Lookups
     cost: OperationCost
     reading_cost: int
     """What it cost to read and validate it, until somebody has paid for that."""
@@ -149,11 +161,15 @@ class PreparedOperation:
     ) -> Statement:
         statement = self.statements.get(key)
         if statement is None:
-            try:
-                statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
-            except Uncompilable as reason:
-                statement = str(reason)
+            self.lookups.statements_made += 1
+            with span("graphql.compile"):
+                try:
+                    statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
+                except Uncompilable as reason:
+                    statement = str(reason)
             self.statements.put(key, statement)
+        else:
+            self.lookups.statements_found += 1
         if isinstance(statement, str):
             raise Uncompilable(statement)
         return statement
@@ -167,6 +183,7 @@ class Documents:
         self._sources = sources
         self._weights = weights_of(schema, sources)
         self._limits = limits or DocumentLimits()
+        self.lookups = Lookups()
         self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
 
     def __len__(self) -> int:
@@ -179,7 +196,9 @@ class Documents:
         key = (query, operation_name)
         prepared = self._prepared.get(key)
         if prepared is not None:
+            self.lookups.documents_found += 1
             return prepared
+        self.lookups.documents_made += 1
         fresh = self._prepare(query, operation_name, hides_suggestions)
         if isinstance(fresh, PreparedOperation) and len(query) <= MAXIMUM_CACHED_CHARACTERS:
             self._prepared.put(key, fresh)
@@ -188,15 +207,17 @@ class Documents:
     def _prepare(self, query: str, operation_name: str | None, hides_suggestions: bool) -> PreparedOperation | Refused:
         limits = self._limits
         try:
-            document = parse(query, no_location=False, max_tokens=limits.tokens)
-            # Limits go first: validating what exceeds them may take for ever.
-            errors = limits.check(document) or validate(
-                self._schema,
-                document,
-                specified_rules,
-                max_errors=MAXIMUM_ERRORS,
-                hide_suggestions=hides_suggestions,
-            )
+            with span("graphql.parse"):
+                document = parse(query, no_location=False, max_tokens=limits.tokens)
+            with span("graphql.validate"):
+                # Limits go first: validating what exceeds them may take for ever.
+                errors = limits.check(document) or validate(
+                    self._schema,
+                    document,
+                    specified_rules,
+                    max_errors=MAXIMUM_ERRORS,
+                    hide_suggestions=hides_suggestions,
+                )
         except GraphQLSyntaxError as error:
             return Refused([_limited(error, limits)])
         except RecursionError:
@@ -217,6 +238,7 @@ class Documents:
             lookup,
             Variables(self._schema, operation, most_items=limits.list_items),
             self._sources,
+            self.lookups,
             OperationCost(lookup, operation, self._weights, self._sources),
             reading_cost(query),
             document if whole is not document else None,

@@ -212,7 +212,7 @@ def test_the_queries_of_the_readme_pass(operations: Operations) -> None:
 
 
 async def test_several_limits_are_told_together(database: Database) -> None:
-    narrow = Operations(build_schema(), Guard(documents=DocumentLimits(depth=2, aliases=1, directives=0)))
+    narrow = Operations(build_schema(), guard=Guard(documents=DocumentLimits(depth=2, aliases=1, directives=0)))
 
     answer = await LimitedClient(narrow, database).ask("{ a: incidents { nodes { b: title @include(if: true) } } }")
 
@@ -221,7 +221,7 @@ async def test_several_limits_are_told_together(database: Database) -> None:
 
 async def test_a_document_at_its_limits_passes(database: Database) -> None:
     limits = DocumentLimits(depth=3, aliases=1, directives=1, root_fields=1, fields=3, list_items=2)
-    exact = Operations(build_schema(), Guard(documents=limits))
+    exact = Operations(build_schema(), guard=Guard(documents=limits))
 
     answer = await LimitedClient(exact, database).ask(
         "{ incidents(filter: { status: [OPEN, RESOLVED] }) { nodes { a: title @include(if: true) } } }"

@@ -31,7 +31,7 @@ def client(operations: Operations, database: Database) -> LimitedClient:
 @pytest.fixture
 def strict(database: Database) -> LimitedClient:
     """Somebody whose operations may cost 100."""
-    return LimitedClient(Operations(build_schema(), Guard(most_cost=100)), database)
+    return LimitedClient(Operations(build_schema(), guard=Guard(most_cost=100)), database)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_who_asks_is_told_what_it_has_cost_by_what_was_there(client: Limit
 
 
 async def test_answers_always_tell_their_cost_where_the_server_says_so(database: Database) -> None:
-    client = LimitedClient(Operations(build_schema(), Guard(always_tells_cost=True)), database)
+    client = LimitedClient(Operations(build_schema(), guard=Guard(always_tells_cost=True)), database)
 
     answer = await client.send(OperationRequest("{ incidents { nodes { id } } }"))
 

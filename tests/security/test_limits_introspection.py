@@ -17,7 +17,7 @@ from tests.security.limited_client import LimitedClient
 @pytest.fixture(scope="module")
 def closed() -> Operations:
     """A schema that admins only may ask about."""
-    return Operations(build_schema(), Guard(introspection=Permission(Role.ADMIN, None)))
+    return Operations(build_schema(), guard=Guard(introspection=Permission(Role.ADMIN, None)))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_the_type_of_an_object_is_known_to_who_gets_the_object(viewer: Lim
 
 
 async def test_nobody_may_be_said_as_well(database: Database) -> None:
-    client = LimitedClient(Operations(build_schema(), Guard(introspection=None)), database)
+    client = LimitedClient(Operations(build_schema(), guard=Guard(introspection=None)), database)
 
     assert (await client.refusal("{ __schema { types { name } } }"))["extensions"]["code"] == "FORBIDDEN"
 

@@ -241,7 +241,7 @@ async def test_operations_that_fail_leave_room_for_others(
     limiter_of: Callable[..., RateLimiter], database: Database
 ) -> None:
     guard = Guard(limiter=limiter_of(operations=1, viewer=HUNDRED), most_cost=1_000)
-    client = LimitedClient(Operations(build_schema(), guard), database, actor=ANNA)
+    client = LimitedClient(Operations(build_schema(), guard=guard), database, actor=ANNA)
 
     for _ in range(3):
         assert (await client.ask('{ incidents(after: "x") { nodes { id } } }'))["errors"]
@@ -254,7 +254,7 @@ async def test_documents_that_are_wrong_are_not_read_for_nothing(
     limiter_of: Callable[..., RateLimiter], database: Database
 ) -> None:
     guard = Guard(limiter=limiter_of(viewer=HUNDRED))
-    client = LimitedClient(Operations(build_schema(), guard), database, actor=ANNA)
+    client = LimitedClient(Operations(build_schema(), guard=guard), database, actor=ANNA)
     wrong = "{ nonsense" + " " * 4_000 + "}"
 
     codes = [(await client.ask(wrong))["errors"][0]["extensions"]["code"] for _ in range(4)]
@@ -266,7 +266,7 @@ async def test_documents_that_are_new_each_time_are_not_read_for_nothing(
     limiter_of: Callable[..., RateLimiter], database: Database
 ) -> None:
     guard = Guard(limiter=limiter_of(viewer=HUNDRED))
-    client = LimitedClient(Operations(build_schema(), guard), database, actor=ANNA)
+    client = LimitedClient(Operations(build_schema(), guard=guard), database, actor=ANNA)
 
     known = [await client.ask("{ viewer { name } }" + " " * 4_000) for _ in range(30)]
     new = [await client.ask(f"{{ a{number}: viewer {{ name }} }}" + " " * 4_000) for number in range(4)]
@@ -279,7 +279,7 @@ async def test_a_refusal_tells_what_is_left_and_how_fast_it_fills(
     limiter_of: Callable[..., RateLimiter], database: Database
 ) -> None:
     guard = Guard(limiter=limiter_of(viewer=HUNDRED, address=Rate(1_000, 10)))
-    client = LimitedClient(Operations(build_schema(), guard), database, actor=ANNA)
+    client = LimitedClient(Operations(build_schema(), guard=guard), database, actor=ANNA)
     query = "{ incidents(first: 70) { nodes { id } } }"
 
     told = await client.ask(query, extensions={"cost": True})

@@ -157,7 +157,7 @@ async def test_who_may_send_other_documents(
     database: Database, mode: TrustedDocumentsMode, role: Role, except_admins: bool, executes: bool
 ) -> None:
     guard = Guard(trusted=TrustedDocuments(mode, manifest(VIEWER), except_admins))
-    client = LimitedClient(Operations(build_schema(), guard), database)
+    client = LimitedClient(Operations(build_schema(), guard=guard), database)
     client.actor = replace(client.actor, role=role)
 
     other = await client.ask("{ __typename }")
