@@ -13,9 +13,10 @@ from db.credentials import api_tokens
 from db.database import Transaction
 from db.people import users
 from domain import text
-from domain.access import Actor, Role, TokenScope
+from domain.access import Actor, TokenScope, permits
 from domain.credentials import MOST_TOKEN_DAYS, require_may_hand_on, token_scopes
 from domain.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from domain.permissions import ADMINISTRATION
 
 MOST_TOKENS: Final = 100
 """How many tokens one user has at the same time."""
@@ -56,8 +57,7 @@ async def create_api_token(
 async def revoke_api_token(tx: Transaction, id: UUID, *, actor: Actor) -> UUID:
     """End a token. One that has ended stays as it is. Raises NotFound, also for tokens of others, but for admins."""
     token = await lock(tx, api_tokens, id, "id")
-    is_admin = actor.role is Role.ADMIN and (actor.scopes is None or TokenScope.ADMIN in actor.scopes)
-    if token["user_id"] != actor.id and not is_admin:
+    if token["user_id"] != actor.id and not permits(actor.role, actor.scopes, ADMINISTRATION):
         raise NotFound("API token", id, ("id",))
     if token["revoked_at"] is None:
         await tx.execute(update(api_tokens).where(api_tokens.c.id == id).values(revoked_at=tx.now))

@@ -17,12 +17,12 @@ READ_DELIVERIES: Final = Permission(Role.RESPONDER, TokenScope.READ)
 TELEMETRY_QUERY: Final = Permission(Role.VIEWER, TokenScope.TELEMETRY_QUERY)
 """Queries of the caller's own: they reach everything that a backend keeps, whichever service it is about."""
 
+OWN_TOKENS: Final = Permission(Role.VIEWER, TokenScope.ADMIN)
+"""Tokens of one's own. A token makes others only where it was made for that: else it would outlive its end."""
+
 INCIDENTS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.INCIDENTS_WRITE)
 ALERTS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.ALERTS_WRITE)
 CATALOG_WRITE: Final = Permission(Role.RESPONDER, TokenScope.CATALOG_WRITE)
 SLOS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.SLOS_WRITE)
 DETECTION_WRITE: Final = Permission(Role.RESPONDER, TokenScope.DETECTION_WRITE)
-OWN_TOKENS: Final = Permission(Role.VIEWER, TokenScope.ADMIN)
-"""Tokens of one's own. A token that leaked must not be able to make others, so it takes a scope that few have."""
-
 ADMINISTRATION: Final = Permission(Role.ADMIN, TokenScope.ADMIN)
