@@ -63,6 +63,7 @@ async def federated(issuer: LocalServer, closed_database_url: str) -> AsyncItera
         JWT_ROLES="sre=responder",
         GRAFANA_SIGNING_KEYS_URL=f"{issuer.url}/api/signing-keys/keys",
         GRAFANA_TOKEN_AUDIENCE="org:1",
+        METRICS_TOKEN="scrape-me",
     ) as running:
         yield running
 
@@ -170,6 +171,12 @@ async def test_grafana_vouches_for_its_users(http: httpx.AsyncClient):
     assert await who(http, other) == "The token is for another audience"
     expired = {"x-grafana-id": token(EC, "ES256", {"kid": "ec"}, **{**said, "iat": 1, "exp": 2})}
     assert await who(http, expired) == "The token has expired"
+
+
+async def test_metrics_can_be_closed_to_all_but_prometheus(http: httpx.AsyncClient):
+    assert (await http.get("/metrics")).status_code == 401
+    assert (await http.get("/metrics", headers=bearer(of(RSA, "RS256", "rsa")))).status_code == 401
+    assert (await http.get("/metrics", headers=bearer("scrape-me"))).status_code == 200
 
 
 class Publisher:
