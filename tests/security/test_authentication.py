@@ -32,6 +32,8 @@ BAD_TOKENS = {
     "not valid yet": (token(nbf=NOW + 600), "The token is not valid yet"),
     "made in the future": (token(iat=NOW + 600), "The token is not valid yet"),
     "of another secret": (token(SECRET + "x"), "The token's signature does not hold"),
+    "that never expires": (token(exp=float("inf")), "The token does not hold"),
+    "whose sub is no text": (token(sub=["ada@example.org"]), "The token does not hold"),
     "without exp": (token(exp=None), "The token has no exp"),
     "without iat": (token(iat=None), "The token has no iat"),
     "without sub": (token(sub=None), "The token has no sub"),
