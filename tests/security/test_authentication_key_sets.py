@@ -64,6 +64,7 @@ async def federated(issuer: LocalServer, closed_database_url: str) -> AsyncItera
         GRAFANA_SIGNING_KEYS_URL=f"{issuer.url}/api/signing-keys/keys",
         GRAFANA_TOKEN_AUDIENCE="org:1",
         METRICS_TOKEN="scrape-me",
+        JWT_CREATE_USERS="true",
     ) as running:
         yield running
 
@@ -161,6 +162,19 @@ async def test_a_flood_of_unknown_key_ids_costs_the_issuer_nothing(http: httpx.A
     answers = await asyncio.gather(*(who(http, bearer(of(RSA, "RS256", f"made-up-{i}"))) for i in range(40)))
     assert set(answers) == {"The token is signed with a key that its issuer does not publish"}
     assert len(issuer.requests) - before <= 1
+
+
+async def test_who_comes_for_the_first_time_is_added_where_that_is_wanted(http: httpx.AsyncClient):
+    query = {"query": "{ viewer { name role user { name } } }"}
+    first = of(RSA, "RS256", "rsa", sub="42", email="new@example.org", name="New", realm_access={"roles": ["admin"]})
+    again = of(RSA, "RS256", "rsa", sub="42", email="NEW@example.org", name="Other")
+    unproven = of(RSA, "RS256", "rsa", sub="43", email="new@example.org", email_verified=False)
+    told = [(await http.post("/graphql", json=query, headers=bearer(it))).json() for it in (first, again, unproven)]
+    assert [it["data"]["viewer"] for it in told] == [
+        {"name": "New", "role": "ADMIN", "user": {"name": "New"}},
+        {"name": "New", "role": "ADMIN", "user": {"name": "New"}},
+        {"name": "Ada", "role": "VIEWER", "user": None},
+    ]
 
 
 async def test_grafana_vouches_for_its_users(http: httpx.AsyncClient):
