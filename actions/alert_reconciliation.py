@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions.alerts import tell_internal
-from actions.grouping import as_rows
 from db.alert_grouping import WRITE_SUPPRESSIONS_SQL
 from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, WRITE_SILENCES_SQL
 from db.database import Transaction
 from db.identifiers import new_id
+from db.recordsets import as_rows
 from domain.alerts import AlertStatus, WebhookKind
 from domain.incidents import Severity
 from domain.limits import KEY_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
