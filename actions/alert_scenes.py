@@ -1,10 +1,10 @@
 """What is known around a batch of alerts before they are folded into incidents: read once for all of them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -85,6 +85,19 @@ def told_by(changes: Sequence[AlertChange]) -> list[Told]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an alert belongs: the service and the incident, and what people said about that."""
+
+    service_id: UUID | None = None
+    incident_id: UUID | None = None
+    is_pinned: bool = False
+    apart_from: Sequence[UUID] = ()
+
+
+NOWHERE: Final = Place()
+
+
 @dataclass(slots=True)
 class Scene:
     """Services, dependencies, active incidents and what suppresses alerts; kept up while alerts join incidents."""
@@ -92,7 +105,7 @@ class Scene:
     service_ids: dict[UUID, UUID | None]
     dependencies: Dependencies
     quiets: Sequence[Quiet]
-    places: Mapping[UUID, Any]
+    places: Mapping[UUID, Place]
     incidents: dict[UUID, OpenIncident] = field(default_factory=dict)
     inhibited: list[tuple[UUID, Quiet]] = field(default_factory=list)
     _by_key: dict[str, list[OpenIncident]] = field(default_factory=lambda: defaultdict(list))
@@ -145,6 +158,17 @@ class Scene:
         incident.hurt[service_id] = since
         self._by_service[service_id].append(incident)
 
+    def merge(self, merged: OpenIncident, into: OpenIncident) -> None:
+        """What one incident was about, another is about from now on."""
+        for key in merged.keys:
+            self.key(into, key)
+        for service_id, since in merged.hurt.items():
+            self._by_service[service_id].remove(merged)
+            if service_id not in into.hurt:
+                self.hurt(into, service_id, since)
+        for key in merged.keys:
+            self._by_key[key].remove(merged)
+
     def scope(self, incident_id: UUID) -> Scope:
         """The scope of what happens to an incident."""
         incident = self.incidents.get(incident_id)
@@ -154,16 +178,27 @@ class Scene:
         return Scope(incident_id, tuple(ordered), incident.severity)
 
 
-async def load_scene(tx: Transaction, told: Sequence[Told], labels: Mapping[UUID, Mapping[str, str]]) -> Scene:
-    """Everything that decides where these firings belong. `labels` are those of all alerts that something is told of,
-    by id; services that they name for the first time are added to the catalog.
+async def places_of(tx: Transaction, alert_ids: Collection[UUID]) -> dict[UUID, Place]:
+    """Where alerts belong."""
+    rows = await tx.execute(text(PLACES_SQL), {"ids": [*alert_ids]})
+    return {row.id: Place(row.service_id, row.incident_id, row.is_pinned, row.apart_from) for row in rows}
+
+
+async def load_scene(
+    tx: Transaction,
+    told: Sequence[Told],
+    labels: Mapping[UUID, Mapping[str, str]],
+    places: Mapping[UUID, Place],
+) -> Scene:
+    """Everything that decides where these firings belong. `labels` and `places` are those of all alerts that something
+    is told of, by id; services that they name for the first time are added to the catalog.
     """
-    places = {row.id: row for row in await tx.execute(text(PLACES_SQL), {"ids": [*labels]})}
     service_ids: dict[UUID, UUID | None] = {id: place.service_id for id, place in places.items()}
     service_ids |= await _services_of(tx, labels)
     ids = {id for id in service_ids.values() if id is not None}
-    edges = [(row.service_id, row.depends_on_id) for row in await tx.execute(text(EDGES_SQL), {"ids": [*ids]})]
-    around = ids.union(*edges)
+    rows = (await tx.execute(text(EDGES_SQL), {"ids": [*ids]})).all()
+    edges = [(row.service_id, row.depends_on_id) for row in rows]
+    around = ids.union(*((row.service_id, row.depends_on_id) for row in rows if row.is_near))
     services = [*(await tx.execute(text(SERVICES_SQL), {"ids": [*around]}))]
     dependencies = Dependencies(
         edges,

@@ -32,9 +32,9 @@ PARALLEL = 40
 STATE = """
 select jsonb_build_object(
   'alerts', (select jsonb_agg(jsonb_build_array(name, labels, status, severity, starts_at, ends_at, occurrences)
-    order by name, labels->>'service') from alerts),
+    order by name, labels::text) from alerts),
   'occurrences', (select jsonb_agg(jsonb_build_array(alerts.name, alerts.labels, o.starts_at, o.ends_at, o.is_over,
-    o.incident_id is not null) order by alerts.name, alerts.labels->>'service', o.starts_at)
+    o.incident_id is not null) order by alerts.name, alerts.labels::text, o.starts_at)
     from alert_occurrences o join alerts on alerts.id = o.alert_id),
   'incidents', (select jsonb_agg(jsonb_build_array(i.status, i.severity, i.started_at, (
       select jsonb_agg(distinct jsonb_build_array(alerts.name, alerts.labels, o.starts_at)) from alert_occurrences o
