@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -131,18 +131,17 @@ class Placement:
                 self.occurrences[place] = into.id
 
 
-async def place(tx: Transaction, scene: Scene, fired: Sequence[Told], rules: GroupingRules) -> Placement:
-    """Find each firing alert its incident, the earliest first. Incidents are opened and reopened as it goes."""
+async def place(tx: Transaction, scene: Scene, rules: GroupingRules) -> Placement:
+    """Find each firing of a scene its incident. Incidents are opened and reopened as it goes."""
     placement = Placement(scene)
-    for count, told in enumerate(sorted(fired, key=lambda it: (it.starts_at, it.alert_id))):
+    for count, (told, firing) in enumerate(scene.firings):
         if count % _ALERTS_AT_A_TIME == 0:
             await asyncio.sleep(0)  # Whoever else waits for this thread has a turn.
-        firing = scene.firing(told)
         quiet = None if firing.is_pinned else quieting(scene.quiets, firing.service_id, told.labels)
         if quiet is not None:
             placement.suppress(told, quiet)
             continue
-        joining = choose(firing, scene.candidates(firing), scene.dependencies, rules)
+        joining = choose(firing, scene.own(firing), partial(scene.near, firing), scene.dependencies, rules)
         if joining is None:
             opened = await _open(tx, scene, told, firing)
             joining = Joining(opened, "no active incident is about this, so that it was opened")

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from actions.discovery import ServiceReference, find_or_discover
 from actions.recording import Scope
+from actions.service_status import lock_services
 from db.alert_grouping import (
     CATALOG_SQL,
     EDGES_SQL,
@@ -106,38 +107,31 @@ class Scene:
     dependencies: Dependencies
     quiets: Sequence[Quiet]
     places: Mapping[UUID, Place]
+    firings: list[tuple[Told, Firing]] = field(default_factory=list)
     incidents: dict[UUID, OpenIncident] = field(default_factory=dict)
     inhibited: list[tuple[UUID, Quiet]] = field(default_factory=list)
     _by_key: dict[str, list[OpenIncident]] = field(default_factory=lambda: defaultdict(list))
     _by_service: dict[UUID, list[OpenIncident]] = field(default_factory=lambda: defaultdict(list))
 
-    def firing(self, told: Told) -> Firing:
-        """A firing, with what is known of its alert."""
-        place = self.places[told.alert_id]
-        return Firing(
-            alert_id=told.alert_id,
-            source=told.source,
-            name=told.name,
-            severity=told.severity,
-            starts_at=told.starts_at,
-            service_id=self.service_ids.get(told.alert_id),
-            group_key=told.group_key,
-            incident_id=place.incident_id,
-            is_pinned=place.is_pinned,
-            apart_from=frozenset(place.apart_from),
-        )
-
-    def candidates(self, firing: Firing) -> list[OpenIncident]:
-        """The incidents that may be about the same, or about a service beside it."""
-        found: dict[UUID, OpenIncident] = {}
+    def own(self, firing: Firing) -> list[OpenIncident]:
+        """The incidents that a firing is part of, that are about the same, or that hurt its service."""
+        found = [*self._by_key.get(firing.key, ())]
         if firing.incident_id in self.incidents:
-            found[firing.incident_id] = self.incidents[firing.incident_id]
-        found |= {it.id: it for it in self._by_key.get(firing.key, ())}
-        if firing.service_id is not None:
-            id = firing.service_id
-            for near in ({id}, self.dependencies.needs(id), self.dependencies.needed_by(id)):
-                found |= {it.id: it for service_id in near for it in self._by_service.get(service_id, ())}
+            found.append(self.incidents[firing.incident_id])
+        return found if firing.service_id is None else [*found, *self._by_service.get(firing.service_id, ())]
+
+    def near(self, firing: Firing) -> list[OpenIncident]:
+        """The incidents that hurt a service beside that of a firing, or itself."""
+        id = firing.service_id
+        if id is None:
+            return []
+        around = {id} | self.dependencies.needs(id) | self.dependencies.needed_by(id)
+        found = {it.id: it for service_id in around for it in self._by_service.get(service_id, ())}
         return [*found.values()]
+
+    def look_at(self, told: Sequence[Told]) -> None:
+        """Look for the incidents of these firings, the earliest first."""
+        self.firings = [(it, self._firing(it)) for it in sorted(told, key=lambda it: (it.starts_at, it.alert_id))]
 
     def add(self, incident: OpenIncident) -> None:
         """Know one more incident."""
@@ -177,6 +171,21 @@ class Scene:
         ordered = sorted(incident.hurt, key=lambda id: (id not in incident.primary, id))
         return Scope(incident_id, tuple(ordered), incident.severity)
 
+    def _firing(self, told: Told) -> Firing:
+        place = self.places[told.alert_id]
+        return Firing(
+            alert_id=told.alert_id,
+            source=told.source,
+            name=told.name,
+            severity=told.severity,
+            starts_at=told.starts_at,
+            service_id=self.service_ids.get(told.alert_id),
+            group_key=told.group_key,
+            incident_id=place.incident_id,
+            is_pinned=place.is_pinned,
+            apart_from=frozenset(place.apart_from),
+        )
+
 
 async def places_of(tx: Transaction, alert_ids: Collection[UUID]) -> dict[UUID, Place]:
     """Where alerts belong."""
@@ -206,10 +215,15 @@ async def load_scene(
         [row.id for row in services if row.status == ServiceStatus.DOWN],
     )
     scene = Scene(service_ids, dependencies, await _quiets(tx) if told else (), places)
-    keys = {scene.firing(it).key for it in told}
+    scene.look_at(told)
+    keys = {firing.key for _, firing in scene.firings}
     wanted = {place.incident_id for place in places.values() if place.incident_id is not None}
-    for incident in await _incidents(tx, wanted, keys, around):
+    found = await _incidents(tx, wanted, keys, around)
+    for incident in found:
         scene.add(incident)
+    # Incidents first, then services, each in the order of their ids, as everybody who changes both: nobody waits for
+    # somebody who waits for them.
+    await lock_services(tx, ids.union(*(incident.hurt for incident in found)))
     return scene
 
 

@@ -5,7 +5,7 @@ transaction of the fleet at a time, and gives every alert in them exactly one di
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -147,10 +147,14 @@ async def tell_internal(
 
 
 async def process(
-    tx: Transaction, *, rules: GroupingRules = _USUAL_RULES, most: int = BATCH_DELIVERIES
+    tx: Transaction,
+    *,
+    rules: GroupingRules = _USUAL_RULES,
+    most: int = BATCH_DELIVERIES,
+    was_read: MutableMapping[UUID, Delivery] | None = None,
 ) -> list[AlertChange] | None:
     """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to `most` of them,
-    and fold them into incidents.
+    and fold them into incidents. What `was_read` already need not be read again, and is taken out.
 
     Returns what changed about alerts, or None when nothing waits, or another transaction is at it.
     """
@@ -163,7 +167,8 @@ async def process(
     batch: list[tuple[Received, int, IncomingAlert | Rejected]] = []
     for row in rows:
         received = _received(row)
-        alerts = await _alerts(received, row["alert_count"])
+        delivery = None if was_read is None else was_read.pop(received.id, None)
+        alerts = await _alerts(received, row["alert_count"]) if delivery is None else delivery.alerts
         batch += [(received, position, alert) for position, alert in enumerate(alerts)]
     known = await _known(tx, batch)
     changes: list[AlertChange] = []

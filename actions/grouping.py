@@ -45,10 +45,8 @@ async def group(
 
     Returns where the alerts belong, for whoever writes them down. `tell` comes after that.
     """
-    fired = told_by(changes)
     labels = {change.alert_id: change.state.labels for change in changes}
-    scene = await load_scene(tx, fired, labels, places)
-    placement = await place(tx, scene, fired, rules)
+    placement = await place(tx, await load_scene(tx, told_by(changes), labels, places), rules)
     known = await _incidents_of(tx, [it for it in changes if _place_of(it) not in placement.occurrences])
     await _merge(tx, placement)
     placement.occurrences |= {place: id for place, it in known.items() if (id := placement.at_last(it)) is not None}
@@ -62,7 +60,7 @@ async def tell(
 
     Returns why alerts were suppressed, by where they were told.
     """
-    fired = told_by(changes)
+    fired = [told for told, _ in placement.scene.firings]
     actor = acting(changes[0].source if len({change.source for change in changes}) == 1 else "alerts")
     story = Story()
     await _write(tx, placement, story)
@@ -81,7 +79,7 @@ async def group_loose(tx: Transaction, loose: Sequence[Told], rules: GroupingRul
     alert_ids = [told.alert_id for told in loose]
     places = await places_of(tx, alert_ids)
     scene = await load_scene(tx, loose, {told.alert_id: told.labels for told in loose}, places)
-    placement = await place(tx, scene, loose, rules)
+    placement = await place(tx, scene, rules)
     await _merge(tx, placement)
     story = Story()
     alerts = [{"alert_id": id, **_where(placement.of(id))} for id in alert_ids]

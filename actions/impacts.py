@@ -127,6 +127,8 @@ async def renew_computed_impacts(
 
     What an earlier analysis said and this one does not is gone.
     """
+    # Before its services, as everybody who changes both: alerts may say at this moment that it hurts them.
+    await lock(tx, incidents, incident_id, "incidentId")
     hurt = incidents_services.c
     rows = await tx.execute(select(incidents_services).where(hurt.incident_id == incident_id).order_by(hurt.service_id))
     known = {row["service_id"]: row for row in rows.mappings()}

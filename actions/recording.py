@@ -139,7 +139,9 @@ async def record_all(
     What has no action is not audited: what told of it is kept, alerts in their deliveries.
     """
     rows = [(_entry_row(tx, entry, scope, actor), scope) for scope, entry in entries]
-    events = [_event(it.type, it.subject_id, it.scope, _payload(it.changes)) for it in happenings]
+    # What happens to many has the same changes.
+    payloads = {id(it.changes): _payload(it.changes) for it in {id(it.changes): it for it in happenings}.values()}
+    events = [_event(it.type, it.subject_id, it.scope, payloads[id(it.changes)]) for it in happenings]
     events += [_event(EventType.TIMELINE_EVENT_ADDED, row["id"], scope, _NO_PAYLOAD) for row, scope in rows]
     audits = [
         _audit_row(tx, it.action, it.subject_id, actor)

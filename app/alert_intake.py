@@ -22,6 +22,8 @@ from domain.webhooks.incoming import Delivery
 log = structlog.get_logger("reliability_studio.alerts")
 
 MOST_AT_ONCE: Final = 100
+MOST_KEPT: Final = 200
+MOST_BYTES_KEPT: Final = 50_000
 POLL_SECONDS: Final = 0.5
 _USUAL_RULES: Final = GroupingRules()
 
@@ -57,6 +59,7 @@ class AlertIntake:
         self._poll_seconds = poll_seconds
         self._storing = 0
         self._arrived = asyncio.Event()
+        self._was_read: dict[UUID, Delivery] = {}
 
     async def take(
         self, source: str, kind: WebhookKind, body: bytes, headers: Mapping[str, str], *, id: UUID | None = None
@@ -76,8 +79,17 @@ class AlertIntake:
             await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
         finally:
             self._storing -= 1
+        self._keep(received, delivery)
         self._arrived.set()
         return Receipt(received.id, delivery)
+
+    def _keep(self, received: Received, delivery: Delivery) -> None:
+        """Remember for a moment what a delivery says: most are worked off right after, by this process."""
+        if len(received.body) > MOST_BYTES_KEPT:
+            return
+        self._was_read[received.id] = delivery
+        if len(self._was_read) > MOST_KEPT:
+            del self._was_read[next(iter(self._was_read))]
 
     async def run(self) -> None:
         """Work off what was stored, by this process or another, until cancelled."""
@@ -93,7 +105,7 @@ class AlertIntake:
     async def _work_off(self) -> None:
         most = BATCH_DELIVERIES
         while True:
-            work = partial(process, rules=self._rules, most=most)
+            work = partial(process, rules=self._rules, most=most, was_read=self._was_read)
             try:
                 if await self._database.transact(work, now=self._now()) is None:
                     return

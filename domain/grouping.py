@@ -4,7 +4,7 @@ Alerts are folded by what they are about, close in time, along the dependencies 
 known of them, and never against what a person said.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -104,12 +104,10 @@ class Firing:
     @property
     def key(self) -> str:
         """What its incident is about: its service, else the group that its source put it in, else itself alone."""
-        if self.apart_from:
-            return f"alert:{self.alert_id}"
-        if self.service_id is not None:
+        if self.service_id is not None and not self.apart_from:
             return f"service:{self.service_id}"
         # A group without labels, as in `{}:{}`, holds strangers.
-        if self.group_key and not self.group_key.endswith(":{}"):
+        if self.group_key and not self.group_key.endswith(":{}") and not self.apart_from:
             return f"group:{self.source}:{self.group_key}"
         return f"alert:{self.alert_id}"
 
@@ -193,10 +191,18 @@ class Dependencies:
 
 
 def choose(
-    firing: Firing, incidents: Sequence[OpenIncident], dependencies: Dependencies, rules: GroupingRules
+    firing: Firing,
+    own: Iterable[OpenIncident],
+    near: Callable[[], Iterable[OpenIncident]],
+    dependencies: Dependencies,
+    rules: GroupingRules,
 ) -> Joining | None:
-    """The active incident that an alert joins, or None where it needs a new one."""
-    allowed = [incident for incident in incidents if incident.id not in firing.apart_from]
+    """The active incident that an alert joins, or None where it needs a new one.
+
+    `own` are incidents that it is or was part of, or that are about the same or hurt its service; `near` gives those
+    that hurt a service beside it.
+    """
+    allowed = [incident for incident in own if incident.id not in firing.apart_from]
     for incident in allowed:
         if incident.id == firing.incident_id:
             because = "a person said that it belongs here" if firing.is_pinned else "it was part of this before"
@@ -206,7 +212,7 @@ def choose(
     same = [incident for incident in allowed if _is_about_the_same(firing, incident, rules)]
     if same:
         return Joining(_latest(same), _same(firing, dependencies))
-    return None if firing.service_id is None else _along(firing, firing.service_id, allowed, dependencies, rules)
+    return None if firing.service_id is None else _along(firing, firing.service_id, near(), dependencies, rules)
 
 
 def _is_about_the_same(firing: Firing, incident: OpenIncident, rules: GroupingRules) -> bool:
@@ -227,7 +233,7 @@ def _same(firing: Firing, dependencies: Dependencies) -> str:
 def _along(
     firing: Firing,
     service_id: UUID,
-    incidents: Sequence[OpenIncident],
+    incidents: Iterable[OpenIncident],
     dependencies: Dependencies,
     rules: GroupingRules,
 ) -> Joining | None:
