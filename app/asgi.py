@@ -30,6 +30,7 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.observability.alerts import AlertMetrics
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
@@ -167,6 +168,8 @@ def create_app(
     )
     live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
     metrics.add(live, sample=live.sample)
+    audited = AlertMetrics(database)
+    metrics.add(audited, sample=audited.sample)
     routes = Starlette(
         routes=[
             Route("/", _welcome),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from app.alert_intake import AlertIntake
 from app.alert_reconciliation import KIND as RECONCILIATION
 from app.alert_reconciliation import Reconciliation
-from app.alert_works import AlertMetrics, AlertWorks
+from app.alert_works import AlertWorks
 from app.backends import Backends
 from app.clock import now
 from app.detection import KIND as DETECTION
@@ -42,7 +42,7 @@ def workers(
         "relay": relay.run,
         "alerts": alerts.run,
         "retention": Retention(database, events_days=settings.event_log_retention_days, now=now).run,
-        "jobs": Workers(database, jobs(settings, database, backends, metrics), name=str(new_id()), now=now).run,
+        "jobs": Workers(database, jobs(settings, database, backends), name=str(new_id()), now=now).run,
     }
     if backends.telemetry.prometheus:
         running["SLO evaluation"] = SLOEvaluation(
@@ -58,14 +58,13 @@ def workers(
     return running
 
 
-def jobs(settings: Settings, database: Database, backends: Backends, metrics: Metrics) -> dict[str, Work]:
+def jobs(settings: Settings, database: Database, backends: Backends) -> dict[str, Work]:
     """The jobs by kind, as far as the settings ask for them and somebody can be asked."""
     telemetry = backends.telemetry
     found: dict[str, Work] = {}
     alerts = AlertWorks(
         database,
         grouping_rules(settings),
-        AlertMetrics(metrics.registry),
         now=now,
         retention_days=settings.alert_delivery_retention_days,
     )
