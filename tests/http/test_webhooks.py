@@ -71,6 +71,7 @@ async def test_a_bad_alert_costs_nothing_but_itself(http: httpx.AsyncClient, ser
         (b'{"alerts": {}}', "no list of alerts"),
         (b'{"alerts": [{"status": "firing"}]}', "labels"),
         (b'{"alerts": [{"labels": {"a": NaN}}]}', "NaN"),
+        (b'{"alerts": ' + b"9" * 5_000 + b"}", "too many digits"),
     ],
 )
 async def test_what_is_no_notification_is_refused_with_the_reason(http: httpx.AsyncClient, body: bytes, complaint: str):
@@ -91,7 +92,7 @@ async def test_what_can_be_kept_of_awful_alerts_is_kept(http: httpx.AsyncClient,
         firing(service, labels={"alertname": "many", "service": service, **{f"l{n}": "v" for n in range(500)}}),
         firing(service, labels={"alertname": "nested", "service": service, "a": {"b": ["c"]}}),
     ]
-    body = orjson.dumps({"alerts": awful}).replace(b'"nested"', b'"half \\ud83d a pair"')
+    body = orjson.dumps({"alerts": awful, "truncatedAlerts": 2**40}).replace(b'"nested"', b'"half \\ud83d a pair"')
     answer = await http.post(ALERTMANAGER, content=body, headers=JSON)
     assert (answer.status_code, answer.json()["rejected"]) == (200, [])
     receipt = answer.json()["receipt"]
