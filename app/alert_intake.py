@@ -1,7 +1,7 @@
 """Takes alerts in: stored before their sender is told so, and told apart right after."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,12 +11,14 @@ from uuid import UUID
 
 import structlog
 
+from actions.alert_reconciliation import keep_muted
 from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
 from db.database import Database
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
 from domain.grouping import GroupingRules
+from domain.webhooks.event_recorder import Muted
 from domain.webhooks.incoming import Delivery
 
 log = structlog.get_logger("reliability_studio.alerts")
@@ -82,6 +84,21 @@ class AlertIntake:
         self._keep(received, delivery)
         self._arrived.set()
         return Receipt(received.id, delivery)
+
+    async def hear(self, source: str, muted: Sequence[Muted]) -> int:
+        """Remember why a source told nobody of alerts; return of how many that are known here.
+
+        Raises DatabaseUnavailable and Overloaded.
+        """
+        if self._storing >= self._most_at_once:
+            raise Overloaded
+        if not muted:
+            return 0
+        self._storing += 1
+        try:
+            return await self._database.transact(partial(keep_muted, source=source, muted=muted), now=self._now())
+        finally:
+            self._storing -= 1
 
     def _keep(self, received: Received, delivery: Delivery) -> None:
         """Remember for a moment what a delivery says: most are worked off right after, by this process."""
