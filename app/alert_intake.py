@@ -27,6 +27,8 @@ MOST_AT_ONCE: Final = 100
 MOST_KEPT: Final = 200
 MOST_BYTES_KEPT: Final = 50_000
 POLL_SECONDS: Final = 0.5
+SMALL_BATCH: Final = 200
+REST_SECONDS: Final = 0.05
 _USUAL_RULES: Final = GroupingRules()
 
 
@@ -124,9 +126,12 @@ class AlertIntake:
         while True:
             work = partial(process, rules=self._rules, most=most, was_read=self._was_read)
             try:
-                if await self._database.transact(work, now=self._now()) is None:
+                changes = await self._database.transact(work, now=self._now())
+                if changes is None:
                     return
                 most = BATCH_DELIVERIES
+                if len(changes) < SMALL_BATCH:
+                    await asyncio.sleep(REST_SECONDS)  # What arrives meanwhile is worked off together.
             except (DatabaseUnavailable, DeadlineExceeded, Conflict):
                 raise  # It passes.
             except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.
