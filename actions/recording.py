@@ -21,6 +21,7 @@ from db.people import users
 from db.recordsets import as_rows
 from db.timeline import WRITE_ENTRIES_SQL, timeline_events
 from domain.access import Actor
+from domain.audit import without_secrets
 from domain.changes import Change, as_json
 from domain.errors import NotFound
 from domain.feed import EventType
@@ -28,6 +29,7 @@ from domain.incidents import Severity
 from domain.limits import NAME_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.text import clipped
 from domain.timeline import Entry
+from domain.tracing import origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ async def record(
 ) -> None:
     """Write down that `actor` did `action` ("incident.resolve": what it was done to, and the verb).
 
-    The audit entry holds the changed columns before and after, or the whole row that was created or deleted. `event`
+    The audit entry holds the changed columns before and after, or the whole row that was created or deleted, without
+    the secrets in them. `event`
     is told in `scope`, with the changes as payload. `entries` go to the timeline of each incident of `timelines` (that
     of `scope` by default), each with an event of its own; `entry_id` is the first entry's id, where it is known before.
     """
@@ -103,13 +106,14 @@ async def record(
         events.append(_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], incident, actor, {}))
     before = deleted if deleted is not None else {change.column: change.before for change in changes}
     after = created if created is not None else {change.column: change.after for change in changes}
-    audit = _audit_row(tx, action, subject_id, actor)
-    # Left out rather than None, which would be stored as JSON's null.
-    if created is None:
-        audit["before"] = as_json(before)
-    if deleted is None:
-        audit["after"] = as_json(after)
-    await tx.execute(insert(audit_log).values(audit))
+    await audit(
+        tx,
+        actor=actor,
+        action=action,
+        subject_id=subject_id,
+        before=before if created is None else None,
+        after=after if deleted is None else None,
+    )
     if written:
         # Whoever acts need not be a user: then the source alone says who it was.
         known = select(users.c.id).where(users.c.id == actor.id).scalar_subquery()
@@ -118,6 +122,26 @@ async def record(
     if events:
         places = (await tx.execute(insert(outbox).returning(outbox.c.seq), events)).scalars()
         tx.last_event_seq = max(places)
+
+
+async def audit(
+    tx: Transaction,
+    *,
+    actor: Actor,
+    action: str,
+    subject_id: UUID | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what nobody but admins is told of, such as who signed in. `subject_id` is None for nobody known.
+
+    Secrets are hidden, wherever they are.
+    """
+    row = _audit_row(tx, action, subject_id, actor)
+    given = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
+    # Left out rather than None, which would be stored as JSON's null.
+    row |= {name: without_secrets(as_json(value)) for name, value in given.items()}
+    await tx.execute(insert(audit_log).values(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +179,7 @@ async def record_all(
     if rows:
         await tx.execute(text(WRITE_ENTRIES_SQL), {"rows": as_rows(row for row, _ in rows)})
     if events:
-        values = {"rows": as_rows(events), "actor_id": actor.id, "now": tx.now}
+        values = {"rows": as_rows(events), "actor_id": actor.id, "now": tx.now, "traceparent": origin()}
         tx.last_event_seq = (await tx.execute(text(WRITE_EVENTS_SQL), values)).scalar_one()
 
 
@@ -193,10 +217,11 @@ def _event_row(
     tx: Transaction, type: EventType, subject_id: UUID, scope: Scope, actor: Actor, payload: Mapping[str, Any]
 ) -> dict[str, Any]:
     told = _event(type, subject_id, scope, payload)
-    return {**told, "service_ids": [*scope.service_ids], "actor_id": actor.id, "occurred_at": tx.now}
+    more = {"actor_id": actor.id, "occurred_at": tx.now, "traceparent": origin()}
+    return {**told, "service_ids": [*scope.service_ids], **more}
 
 
-def _audit_row(tx: Transaction, action: str, subject_id: UUID, actor: Actor) -> dict[str, Any]:
+def _audit_row(tx: Transaction, action: str, subject_id: UUID | None, actor: Actor) -> dict[str, Any]:
     return {
         "id": new_id(),
         "occurred_at": tx.now,

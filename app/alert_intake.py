@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -9,15 +10,18 @@ from secrets import token_hex
 from typing import Final
 from uuid import UUID
 
+import orjson
 import structlog
 
 from actions.alert_reconciliation import keep_muted
 from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from db.alert_statements import WAITING_TRACES_SQL
 from db.database import Database
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
 from domain.grouping import GroupingRules
+from domain.tracing import SpanKind, Tracer
 from domain.webhooks.event_recorder import Muted
 from domain.webhooks.incoming import Delivery
 
@@ -29,6 +33,7 @@ MOST_BYTES_KEPT: Final = 50_000
 POLL_SECONDS: Final = 0.5
 SMALL_BATCH: Final = 200
 REST_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 5.0
 _USUAL_RULES: Final = GroupingRules()
 
 
@@ -55,7 +60,9 @@ class AlertIntake:
         rules: GroupingRules = _USUAL_RULES,
         most_at_once: int = MOST_AT_ONCE,
         poll_seconds: float = POLL_SECONDS,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._database = database
         self._now = now
         self._rules = rules
@@ -115,11 +122,20 @@ class AlertIntake:
         while True:
             self._arrived.clear()
             try:
-                await self._work_off()
+                with await self._traced():
+                    await self._work_off()
             except DomainError as error:
                 log.warning("alerts could not be processed, trying again", reason=error.code)
                 await asyncio.sleep(self._poll_seconds)
             await self._wait()
+
+    async def _traced(self) -> AbstractContextManager[object]:
+        """A trace of its own, where what brought one of the deliveries was recorded."""
+        if self._tracer is None:
+            return nullcontext()
+        found = await self._database.reads.fetch_text(WAITING_TRACES_SQL, (), timeout_seconds=_LOOK_SECONDS)
+        origins = orjson.loads(found or b"[]")
+        return self._tracer.work("alerts process", SpanKind.CONSUMER, origins=origins) if origins else nullcontext()
 
     async def _work_off(self) -> None:
         most = BATCH_DELIVERIES

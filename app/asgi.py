@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
 from app.alert_settings import tokens_of
+from app.auth.opening import SignIn, open_sign_in
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -20,28 +21,35 @@ from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
-from app.http.explorer import explorer_assets, explorer_page
+from app.http.explorer import explorer_assets, explorer_route
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
+from app.http.open_paths import is_open
 from app.http.outlet import Admission
 from app.http.rest import rest_routes
 from app.http.running import Runner
+from app.http.sign_in import sign_in_routes
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.limit_settings import Audience
+from app.limits import guard
 from app.observability.alerts import AlertMetrics
+from app.observability.exporters import Exporters
+from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
-from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
-from domain.access import Actor, Role
+from db.observing import Observer
+from domain.access import Actor
 from domain.errors import DomainError
 from domain.time import Deadline
+from domain.tracing import Tracer
 from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay, RelayState
@@ -58,27 +66,43 @@ _GRACE_SECONDS = 0.25
 
 @asynccontextmanager
 async def application(
-    settings: Settings, database_url: str, *, with_workers: bool = True, log_request: RequestLog | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    with_workers: bool = True,
+    log_request: RequestLog | None = None,
+    exporters: Exporters | None = None,
+    fleet: Fleet | None = None,
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
     Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
-    processes. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    processes. `fleet` is its place among the processes that listen on the same port. Raises DatabaseUnavailable,
+    CatalogMismatch, TelemetryNotConfigured.
     """
-    database = await open_database(settings, database_url)
+    exporters = exporters or Exporters()
+    metrics = Metrics(VERSION, operation_names=settings.metrics_operation_names, fleet=fleet)
+    exporters.show(metrics.registry)
+    tracer = exporters.tracer(settings)
+    database = await open_database(settings, database_url, observer=metrics.database)
     try:
-        operations = Operations(build_schema())
+        limits = guard(settings, database)
+        operations = Operations(build_schema(), metrics.operations, limits)
         await check_catalog(database, operations.schema, operations.sources)
-        metrics = Metrics(VERSION)
-        async with open_backends(settings, metrics.telemetry) as backends:
+        metrics.operations.watch(operations.documents)
+        metrics.database.watch(database)
+        async with (
+            open_backends(settings, metrics.telemetry) as backends,
+            open_sign_in(settings, database) as sign_in,
+        ):
             dependencies = [database_dependency(database), *backends.dependencies]
             if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
-            hub = Hub(event_log)
+            hub = Hub(event_log, tracer=tracer)
             relay = Relay(database_url, event_log) if with_workers else None
-            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now)
+            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now, tracer=tracer)
             app = create_app(
                 settings,
                 operations,
@@ -89,15 +113,26 @@ async def application(
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
                 alerts=alerts,
+                sign_in=sign_in,
                 log_request=log_request,
+                tracer=tracer,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if limits.limiter is not None:
+                works["rate limits"] = limits.limiter.run
             if relay is not None:
                 works |= workers(
-                    settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
+                    settings,
+                    database,
+                    database_url,
+                    backends=backends,
+                    metrics=metrics,
+                    relay=relay,
+                    alerts=alerts,
+                    tracer=tracer,
                 )
             try:
-                async with in_background(works):
+                async with in_background(works), metrics.told_to_others():
                     yield app
             finally:
                 await health.close()
@@ -115,20 +150,24 @@ def create_app(
     health: Health,
     metrics: Metrics,
     alerts: AlertIntake,
+    sign_in: SignIn,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
+    tracer: Tracer | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
+    authenticator = sign_in.authenticator
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
-    def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
+    def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
             database=database,
             event_log=hub.log,
             telemetry=backends.telemetry,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
-            actor=_actor(scope),
+            # What runs on a connection that stays open has a request id of its own.
+            actor=actor if actor.request_id == id else replace(actor, request_id=id),
             deadline=deadline,
             request_id=id,
             now=now(),
@@ -136,9 +175,21 @@ def create_app(
             log_tails=log_tails,
         )
 
+    async def identify(request: Request) -> Actor:
+        return await authenticator.identify(request.scope, dict(request.scope["headers"]))
+
+    async def is_known(request: Request) -> bool:
+        """Whether a request to a path that is open to everybody has a proof all the same."""
+        try:
+            await identify(request)
+        except DomainError:
+            return False
+        return True
+
     endpoint = GraphQLEndpoint(
         operations,
         make_context,
+        authenticator.identify,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
@@ -147,21 +198,25 @@ def create_app(
     origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now),
+        Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
+        authenticator.current,
         timeout_seconds=settings.operation_timeout_seconds,
+        tracer=tracer,
     )
     admission = Admission(
         most=settings.max_streams,
         most_per_address=settings.max_streams_per_address,
         most_per_user=settings.max_streams_per_user,
     )
-    sockets = WebSocketEndpoint(runner, admission, _actor, origins, _socket_limits(settings), path=graphql.PATH)
+    sockets = WebSocketEndpoint(
+        runner, admission, authenticator.identify, origins, _socket_limits(settings), path=graphql.PATH
+    )
     streams = EventStreams(
         endpoint,
         runner,
         admission,
-        _actor,
+        authenticator.identify,
         timeout_seconds=settings.operation_timeout_seconds,
         keep_alive_seconds=settings.stream_keep_alive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
@@ -173,11 +228,28 @@ def create_app(
     routes = Starlette(
         routes=[
             Route("/", _welcome),
-            Route(graphql.PATH, explorer_page),
+            explorer_route(
+                graphql.PATH,
+                authenticator.identify,
+                settings.explorer_role.permission,
+                is_open=settings.explorer_role is Audience.ANYONE,
+            ),
             explorer_assets(),
-            *health_routes(health, metrics, version=VERSION),
-            *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
-            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
+            *health_routes(
+                health,
+                metrics,
+                version=VERSION,
+                metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
+                is_known=is_known,
+            ),
+            *sign_in_routes(sign_in.sessions, identify),
+            *rest_routes(database, operations.guard.limiter, most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(
+                alerts,
+                tokens_of(settings.webhook_tokens),
+                identify=authenticator.identify if settings.auth_enabled else None,
+                most_body_bytes=settings.max_webhook_bytes,
+            ),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -190,14 +262,17 @@ def create_app(
         sockets,
         streams,
         routes,
+        identify=authenticator.identify,
+        open_paths=is_open,
         time_limit=time_limit,
         origins=origins,
         durations=metrics.request_durations,
         log_request=log_request,
+        tracer=tracer,
     )
 
 
-async def open_database(settings: Settings, url: str) -> Database:
+async def open_database(settings: Settings, url: str, *, observer: Observer | None = None) -> Database:
     """Connect as the settings say. Raises DatabaseUnavailable."""
     return await Database.connect(
         url,
@@ -206,6 +281,7 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        observer=observer,
     )
 
 
@@ -216,13 +292,6 @@ def _socket_limits(settings: Settings) -> SocketLimits:
         ping_seconds=settings.socket_ping_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
     )
-
-
-def _actor(scope: Scope) -> Actor:
-    """Whoever asks: until people can sign in, everybody may do everything."""
-    client = scope.get("client")
-    address = client[0] if client else None
-    return Actor(id=None, name="anonymous", role=Role.ADMIN, request_id=request_id.get(), address=address)
 
 
 async def _welcome(_request: Request) -> Response:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.account_commands import token_commands, user_commands
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
@@ -86,20 +87,23 @@ def serve(
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
     settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
+    from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog, configure_logs
     from app.serve import serve as run_server
 
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    log_request = RequestLog(level=settings.log_level, json=json)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
         show_error(str(error))
         raise typer.Exit(1) from None
+    exporters = Exporters.open(settings)
+    configure_logs(level=settings.log_level, json=json, export=exporters.export_log)
+    log_request = RequestLog(level=settings.log_level, json=json, export=exporters.export_log)
     try:
-        _run(run_server(settings, sockets, log_request, with_demo=demo))
+        _run(run_server(settings, sockets, log_request, exporters, with_demo=demo))
     finally:
+        exporters.close()
         for listener in sockets:
             listener.close()
 
@@ -172,6 +176,45 @@ def schema() -> None:
     typer.echo(print_schema(build_schema()))
 
 
+@cli.command(name="trusted-documents")
+def trusted_documents(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the .graphql files are.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write the manifest; standard output by default.")
+    ] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Make a manifest of GraphQL documents, each known by its SHA-256, for TRUSTED_DOCUMENTS_FILE.
+
+    Each file with operations is one document; fragments may lie in other files. What does not fit the schema, or
+    exceeds the limits of the settings, is told, and no manifest is written then.
+
+    [bold]Example[/]
+
+      reliability-studio trusted-documents ./queries --output documents.json
+    """
+    settings = _settings(env_file)
+    import orjson
+
+    from app.limits import document_limits
+    from app.trusted_documents import make_manifest
+    from resolvers.limits.guard import Guard
+    from resolvers.operations import Operations
+    from schema.root import build_schema
+
+    operations = Operations(build_schema(), guard=Guard(documents=document_limits(settings)))
+    manifest = make_manifest(folder, operations, most_cost=settings.max_cost)
+    for problem in manifest.problems:
+        show_error(problem)
+    if manifest.problems:
+        raise typer.Exit(1)
+    text = orjson.dumps(manifest.documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_bytes(text)
+
+
 @cli.command()
 def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """Ask the database and each telemetry backend whether they work, and say what to do where one does not.
@@ -213,7 +256,11 @@ def _show_signals(report: "Report") -> None:
     if not report.signals:
         return
     table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
+    unanswered: dict[str, list[str]] = {}
     for finding in report.signals:
+        if finding.problem:
+            unanswered.setdefault(finding.problem, []).append(finding.service)
+            continue
         by_place: dict[str, list[str]] = {}
         for signal, place in finding.found.items():
             by_place.setdefault(place, []).append(signal.lower())
@@ -221,7 +268,9 @@ def _show_signals(report: "Report") -> None:
         lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
         if lines and lacking:
             lines.append(f"not found: {', '.join(lacking)}")
-        table.add_row(escape(finding.service), escape(finding.problem or "; ".join(lines) or "none found"))
+        table.add_row(escape(finding.service), escape("; ".join(lines) or "none found"))
+    for problem, services in unanswered.items():
+        table.add_row(escape(", ".join(services)), escape(problem))
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     console.print(table)
@@ -253,3 +302,5 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 cli.add_typer(slo_commands(_settings, _run))
+cli.add_typer(user_commands(_settings, _run))
+cli.add_typer(token_commands(_settings, _run))

@@ -7,6 +7,7 @@
     python -m bench.root_cause ../shared/rca --robustness    the tables of both, each signal and 0 to 40 noise services
     python -m bench.root_cause ../shared/rca --calibration   how often answers of each confidence were right
     python -m bench.root_cause ../shared/rca --misses        what was named instead, and why
+    python -m bench.root_cause --large                       CPU seconds of an incident as large as one gets
 
 A case is a folder with case.json, truth.json and metrics, spans, logs and topology as compressed CSV (see the README
 beside the cases). The files are read into what production gathers from its backends (`recorded_cases.py`); from there
@@ -23,7 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.calibration import Answer, answer_of, cross_validated, fit, print_reliability
 from bench.cause_baselines import BASELINES
+from bench.large_incident import large_incident, with_traces
 from bench.recorded_cases import Case, read_cases
 from engines.correlation import Analysis, analyse
 from engines.correlation.evidence import EventKind, Evidence, Series, Signal, TraceSet
@@ -106,6 +109,7 @@ def _without_lines(traces: TraceSet | None) -> TraceSet | None:
         event_visit=traces.event_visit[kept],
         event_event=traces.event_event[kept],
         event_count=traces.event_count[kept],
+        event_offset=traces.event_offset[kept],
     )
 
 
@@ -178,19 +182,29 @@ def print_robustness(cases: Sequence[Case]) -> None:
             print(_line(f"{family}, {services} more", group))
 
 
-def print_calibration(results: Sequence[Result]) -> None:
-    """How often answers of each confidence were right."""
-    print(f"\n{'confidence':20} {'answers':>7} {'mean':>7} {'right':>7}")
-    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        within = [
-            (result.analysis.confidence, result.rank == 1)
-            for result in results
-            if result.analysis is not None and low <= result.analysis.confidence < low + 0.2 + 1e-9
-        ]
-        if within:
-            mean = sum(confidence for confidence, _ in within) / len(within)
-            right = sum(is_right for _, is_right in within) / len(within)
-            print(f"{low:.1f} to {low + 0.2:.1f}{'':10} {len(within):7} {mean:7.1%} {right:7.1%}")
+def print_calibration(cases: Sequence[Case], results: Sequence[Result]) -> None:
+    """How often answers of each confidence were right, on the cases and on worsened copies, and what would fit best."""
+    worsened: list[Result] = []
+    for signal in SIGNALS:
+        worsened += measure_engine([replace(case, evidence=without(case.evidence, signal)) for case in cases])
+    for services in (10, 40):
+        worsened += measure_engine(
+            [replace(case, evidence=with_noise(case.evidence, services, seed)) for seed, case in enumerate(cases)]
+        )
+    print_reliability("confidence, the cases as they are", _answers(results))
+    every = _answers([*results, *worsened])
+    print_reliability("confidence, and with a signal less or noise", every)
+    print_reliability("  the same, fitted and cross-validated", cross_validated(every))
+    print(f"  fitted to all: {fit(every)}")
+
+
+def _answers(results: Sequence[Result]) -> list[Answer]:
+    found = [
+        answer_of(result.case.id, result.analysis, result.case.truth.service)
+        for result in results
+        if result.analysis is not None
+    ]
+    return [answer for answer in found if answer is not None]
 
 
 def print_misses(results: Sequence[Result]) -> None:
@@ -201,19 +215,43 @@ def print_misses(results: Sequence[Result]) -> None:
             print(f"  {result.analysis.summary}\n  {result.analysis.why_not}")
 
 
+def print_large(rounds: int = 3) -> None:
+    """The CPU seconds of an incident as large as one gets: those of its traces, and those of the answer."""
+    evidence, traces, lines = large_incident()
+    counted = sum(int(pattern.counts.sum()) for pattern in evidence.patterns)
+    services = {series.service for series in evidence.series}
+    print(f"\n{len(services)} services, {len(evidence.series)} series, {counted} lines that the backend has counted,")
+    print(f"{len(traces)} traces of {sum(len(spans) for _, spans in traces)} spans; CPU seconds:")
+    for _ in range(rounds):
+        began = time.process_time()
+        complete = with_traces(evidence, traces, lines)
+        digested = time.process_time()
+        analysis = analyse(complete)
+        answered = time.process_time()
+        print(
+            f"traces {digested - began:.2f}, answer {answered - digested:.2f}, together {answered - began:.2f}"
+            f" ({analysis.causes[0].kind.lower()} at {analysis.causes[0].service})"
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was asked for; 2 where there are no cases."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.root_cause", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", type=Path, help="the folder with a folder per case")
+    parser.add_argument("cases", type=Path, nargs="?", help="the folder with a folder per case")
     parser.add_argument("--only", default="", help="only cases whose id contains this")
     parser.add_argument("--without", choices=SIGNALS, default="", help="as if this signal had not been there")
     parser.add_argument("--noise", type=int, default=0, metavar="N", help="add N services that only make noise")
     parser.add_argument("--robustness", action="store_true", help="both tables: a signal less, and noise services")
     parser.add_argument("--calibration", action="store_true", help="how often answers of each confidence were right")
     parser.add_argument("--misses", action="store_true", help="what was named instead, and why")
+    parser.add_argument("--large", action="store_true", help="CPU seconds of fifty services and a thousand traces")
     options = parser.parse_args(arguments)
+    if options.large:
+        print_large()
+    if options.cases is None:
+        return 0 if options.large else 2
     try:
         cases = list(read_cases(options.cases, options.only))
     except FileNotFoundError as error:
@@ -225,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     results = print_results(cases)
     if options.calibration:
-        print_calibration(results)
+        print_calibration(cases, results)
     if options.misses:
         print_misses(results)
     if options.robustness:

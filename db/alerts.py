@@ -30,6 +30,7 @@ from db.columns import (
     reference,
     timestamp,
     title,
+    traceparent,
     url,
 )
 from db.metadata import metadata
@@ -69,6 +70,7 @@ alerts = Table(
     Index(None, "service_id", "starts_at", "id"),
     Index(None, "incident_id", "starts_at", "id"),
     Index(None, "name", "starts_at", "id"),
+    Index("ix_alerts_apart", "id", postgresql_where=text("apart_from <> '{}'::uuid[]")),
     Index("ix_alerts_loose", "id", postgresql_where=text("status = 'FIRING' and incident_id is null")),
     Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
 )
@@ -106,6 +108,7 @@ alert_deliveries = Table(
     Column("left_out", Integer, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("alert_count", Integer, nullable=False),
+    traceparent(),
     CheckConstraint("alert_count >= 0", name="alert_count_counted"),
     Index(None, "received_at", "id"),
     Index(None, "source", "received_at", "id"),

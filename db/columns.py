@@ -53,6 +53,11 @@ def enum(name: str, labels: type[StrEnum], *, nullable: bool = False, default: S
     return Column(name, enum_type(labels), nullable=nullable, server_default=server_default)
 
 
+def traceparent() -> Column[Any]:
+    """The span that caused the row, where that was recorded (W3C Trace Context)."""
+    return Column("traceparent", Text)
+
+
 def timestamp(name: str, *, nullable: bool = False) -> Column[Any]:
     """A point in time, `timestamptz`."""
     return Column(name, DateTime(timezone=True), nullable=nullable)
@@ -68,9 +73,9 @@ def _limited(
     ]
 
 
-def name(column: str = "name", *, nullable: bool = False) -> list[SchemaItem]:
+def name(column: str = "name", *, nullable: bool = False, primary_key: bool = False) -> list[SchemaItem]:
     """A short name that is never empty."""
-    return _limited(column, NAME_CHARACTERS, nullable=nullable, minimum=1)
+    return _limited(column, NAME_CHARACTERS, nullable=nullable, minimum=1, primary_key=primary_key)
 
 
 def title(column: str = "title", *, nullable: bool = False) -> list[SchemaItem]:

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Identity, Table, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
-from db.columns import enum, json_object, timestamp
+from db.columns import enum, json_object, timestamp, traceparent
 from db.metadata import metadata
 from domain.feed import EventType
 from domain.incidents import Severity
@@ -33,6 +33,7 @@ def event_columns() -> list[Any]:
         *json_object("payload"),
         Column("actor_id", Uuid),
         timestamp("occurred_at"),
+        traceparent(),
     ]
 
 
@@ -47,8 +48,9 @@ outbox = Table(
 
 WRITE_EVENTS_SQL = """
 with written as (
-  insert into outbox (type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at)
-  select type, incident_id, service_ids, severity, subject_id, payload, cast(:actor_id as uuid), :now
+  insert into outbox (type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at, traceparent)
+  select type, incident_id, service_ids, severity, subject_id, payload, cast(:actor_id as uuid), :now,
+    cast(:traceparent as text)
   from jsonb_to_recordset(cast(:rows as jsonb)) as told(type event_type, incident_id uuid, service_ids uuid[],
     severity severity, subject_id uuid, payload jsonb)
   returning seq

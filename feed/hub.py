@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import aclosing
 
+from domain.tracing import Tracer
 from feed.cursor import Cursor
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
+from feed.standing import Standing
 from feed.stream import (
     BATCH_EVENTS,
     RETRY_SECONDS,
@@ -37,10 +39,12 @@ class Hub:
         *,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         waiting_events: int = WAITING_EVENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         """A stream that has more than `waiting_events` to render is left to the log: its subscribers read that."""
         self.log = event_log
         self._waiting_events = waiting_events
+        self._tracer = tracer
         self._checkpoint_seconds = checkpoint_seconds
         self._streams: dict[Hashable, Stream] = {}
         self._of_incident: dict[object, dict[Hashable, Stream]] = {}
@@ -79,19 +83,23 @@ class Hub:
         start: Cursor,
         previous: str | None,
         sink: Sink | None = None,
+        standing: Standing | None = None,
     ) -> AsyncGenerator[Frame]:
         """Every event after `start` that the filter lets through, in order, until closed.
 
         `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. `start` has to be a
         place that the log's `require` accepts; `previous` is the cursor that the first event names.
         A frame that comes while the next one is waited for is offered to `sink`, and is not yielded when that takes it.
+        `standing` is asked before each frame, and what it says ends the subscription.
         Raises CursorExpired when the log forgets what a slow subscriber has not had yet.
         """
         stream = self._enter(key, filter_, renderer)
         del key, filter_, renderer  # The stream has its own, and this may last for days.
         try:
-            async with aclosing(_follow(self.log, stream, start, previous, sink)) as frames:
+            async with aclosing(_follow(self.log, stream, start, previous, sink, standing)) as frames:
                 async for frame in frames:
+                    if standing is not None and (refusal := await patiently(standing.refusal)) is not None:
+                        raise refusal
                     yield frame
         finally:
             self._leave(stream)
@@ -99,7 +107,7 @@ class Hub:
     def _enter(self, key: Hashable, filter_: EventFilter, renderer: Renderer) -> Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = Stream(self.log, key, filter_, renderer, waiting_events=self._waiting_events)
+            stream = Stream(self.log, key, filter_, renderer, waiting_events=self._waiting_events, tracer=self._tracer)
             self._streams[key] = stream
             self._of_incident.setdefault(filter_.incident_id, {})[key] = stream
         stream.subscribers += 1
@@ -132,7 +140,12 @@ class Hub:
 
 
 async def _follow(
-    event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None, sink: Sink | None
+    event_log: EventLog,
+    stream: Stream,
+    cursor: Cursor,
+    previous: str | None,
+    sink: Sink | None,
+    standing: Standing | None,
 ) -> AsyncGenerator[Frame]:
     await event_log.started()
     while True:
@@ -150,7 +163,7 @@ async def _follow(
         # No await between the end of catching up and joining: nothing can be settled in between.
         if cursor.position < settled.position:
             cursor = cursor.at(settled)
-        member = Member(cursor, previous, sink)
+        member = Member(cursor, previous, sink, standing)
         stream.members.add(member)
         try:
             while (waited := await member.next_frame()) is not None:

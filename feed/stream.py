@@ -7,20 +7,24 @@ bounded: a member whose queue overflows is left to the log.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, InvalidCursor
+from domain.tracing import SpanKind, Tracer
 from feed.cursor import Cursor, Reach, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
+from feed.standing import Standing
 
 log = structlog.get_logger("reliability_studio.stream")
 
 QUEUE_FRAMES = 256
 MEMBERS_AT_A_TIME = 100
+QUESTIONS_AT_A_TIME = 10
 BATCH_EVENTS = 100
 WAITING_EVENTS = 10_000
 RETRY_SECONDS = 0.5
@@ -72,6 +76,7 @@ class Member:
     reached: Cursor
     previous: str | None
     sink: Sink | None
+    standing: Standing | None = None
     frames: deque[Frame] | None = None  # None while nothing waits: there are many members, and most of them are idle.
     is_behind: bool = False
     failure: Exception | None = None
@@ -100,9 +105,14 @@ class Member:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """End the subscription."""
+        """End the subscription, after what waits already."""
         self.failure = error
         self._wake()
+
+    def dismiss(self, error: Exception) -> None:
+        """End the subscription at once: what waits is not told any more."""
+        self.frames = None
+        self.fail(error)
 
     async def next_frame(self) -> Frame | None:
         """The next frame that waits, or None when the subscriber has fallen behind."""
@@ -141,6 +151,7 @@ class Stream:
         renderer: Renderer,
         *,
         waiting_events: int = WAITING_EVENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         self.key = key
         self.filter = filter_
@@ -149,6 +160,7 @@ class Stream:
         self.subscribers = 0
         self.last_frame_at = asyncio.get_running_loop().time()
         self._log = event_log
+        self._tracer = tracer
         self._waiting: deque[LoggedEvent] = deque()
         self._waiting_events = waiting_events
         self._has_overflowed = False
@@ -183,6 +195,7 @@ class Stream:
 
     async def checkpoint(self) -> None:
         """Tell the members how far the log has been looked at."""
+        await self._dismiss()
         if self._draining is not None:
             return
         settled, drains = self.settled, self._drains
@@ -250,6 +263,7 @@ class Stream:
 
     async def _push(self, batch: Sequence[LoggedEvent]) -> None:
         """Give a batch to every member, those included who join meanwhile: they have read the log up to here."""
+        await self._dismiss()
         served: set[Member] = set()
         while waiting := self.members - served:
             for members in _in_step(waiting, batch[0].position - 1):
@@ -264,11 +278,32 @@ class Stream:
             return
         reached = members[0].reached
         places = [reached := reached.at(event.reach) for event in events]
-        frames = await render(self.renderer, places, members[0].previous)
-        async for member in _in_turns(members):
-            if member in self.members:
-                for frame in frames:
-                    member.push(frame)
+        with self._traced(events, members):
+            frames = await render(self.renderer, places, members[0].previous)
+            async for member in _in_turns(members):
+                if member in self.members:
+                    for frame in frames:
+                        member.push(frame)
+
+    def _traced(self, events: Sequence[LoggedEvent], members: Sequence[Member]) -> AbstractContextManager[object]:
+        """A trace of its own, where what caused one of the events was recorded."""
+        origins = [event.traceparent for event in events if event.traceparent is not None]
+        if self._tracer is None or not origins:
+            return nullcontext()
+        counts = {"messaging.batch.message_count": len(events), "subscription.subscribers": len(members)}
+        return self._tracer.work("events deliver", SpanKind.CONSUMER, origins=origins, attributes=counts)
+
+    async def _dismiss(self) -> None:
+        """End the subscriptions of members who may not be told any more."""
+        standings = {member.standing for member in self.members if member.standing is not None}
+        now = asyncio.get_running_loop().time()
+        if unknown := [standing for standing in standings if not standing.is_known_at(now)]:
+            parts = (unknown[first::QUESTIONS_AT_A_TIME] for first in range(QUESTIONS_AT_A_TIME))
+            await asyncio.gather(*(_find_out(part) for part in parts if part))
+        refusals = {standing: error for standing in standings if (error := standing.latest) is not None}
+        for member in [member for member in self.members if member.standing in refusals] if refusals else ():
+            member.dismiss(refusals[member.standing])  # type: ignore[index] # it was found by that
+            self.members.discard(member)
 
     def _drop_behind(self) -> None:
         for member in [member for member in self.members if member.is_behind]:
@@ -285,6 +320,11 @@ def _in_step(members: Iterable[Member], position: int) -> list[list[Member]]:
         key = member.previous, member.reached.seen, max(member.reached.position, position)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
+
+
+async def _find_out(standings: Iterable[Standing]) -> None:
+    for standing in standings:
+        await patiently(standing.refusal)
 
 
 async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:

@@ -1,6 +1,7 @@
 """The outermost ASGI application: what every request gets, whichever way it is answered.
 
-A request id in and out, CORS, a line in the log, a place in the metrics, and a masked answer where something fails.
+A request id in and out, CORS, the question who asks, a line in the log, a place in the metrics, and a masked answer
+where something fails.
 `/graphql` is answered right here, before routing; everything else by Starlette.
 """
 
@@ -19,14 +20,18 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
-from app.http.graphql import GraphQLEndpoint
+from app.http.errors import refusal
+from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.tracing import begin_request, end_request
 from app.http.websocket import WebSocketEndpoint
 from app.observability import logs
-from app.observability.metrics import RequestDurations
+from app.observability.metrics import METHODS, RequestDurations
+from domain.errors import DomainError
+from domain.tracing import Tracer
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -52,18 +57,24 @@ class Edge:
         streams: EventStreams,
         application: ASGIApp,
         *,
+        identify: Identify,
+        open_paths: Callable[[str], bool],
         time_limit: TimeLimit,
         origins: AllowedOrigins,
         durations: RequestDurations,
         log_request: RequestLog | None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._sockets = sockets
         self._streams = streams
         self._application = application
+        self._identify = identify
+        self._is_open = open_paths
         self._time_limit = time_limit
         self._origins = origins
         self._durations = durations
+        self._tracer = tracer
         self._log_request = log_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +86,8 @@ class Edge:
         headers = _headers(scope)
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
+        if self._tracer is not None:
+            begin_request(self._tracer, scope, headers)
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)
@@ -87,7 +100,7 @@ class Edge:
                 return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
-            await self._route(scope, receive, send, ours, started)
+            await self._route(scope, headers, receive, send, ours, started)
 
     async def watch_streams(self) -> None:
         """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
@@ -138,7 +151,15 @@ class Edge:
             status = _CLIENT_CLOSED_REQUEST
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send, ours: Headers, started: float) -> None:
+    async def _route(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        ours: Headers,
+        started: float,
+    ) -> None:
         path = scope["path"]
         if path.endswith("/") and path.startswith("/api/"):
             scope["path"] = path.rstrip("/")
@@ -153,7 +174,7 @@ class Edge:
 
         watch = self._time_limit.start()
         try:
-            await self._application(scope, receive, send_with_headers)
+            await self._serve(scope, headers, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Told below, as every request that got no answer.
         except asyncio.CancelledError:
@@ -170,11 +191,23 @@ class Edge:
         template = getattr(scope.get("route"), "path", "")
         self._record(scope, template, status, perf_counter() - started, None)
 
+    async def _serve(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Let a route answer, once it is known who asks, where that has to be known."""
+        if not self._is_open(scope["path"]):
+            try:
+                scope["actor"] = await self._identify(scope, headers)
+            except DomainError as error:
+                await send_answer(send, refusal(error))
+                return
+        await self._application(scope, receive, send)
+
     def _record(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
         if operation != "subscription":  # It lasts for as long as somebody listens.
             self._durations.observe(scope["method"], route, status, seconds)
         if self._log_request is not None:
             self._log_request(scope, route, status, seconds, operation)
+        if self._tracer is not None:
+            end_request(scope, route, status, scope["method"] if scope["method"] in METHODS else "_OTHER")
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -201,4 +234,5 @@ def _navigates(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         scope["method"] in ("GET", "HEAD")
         and wants_page(headers.get(b"accept"))
         and b"query=" not in scope["query_string"]
+        and b"documentId=" not in scope["query_string"]
     )

@@ -1,37 +1,52 @@
 """Which HTTP status tells a caller of which error. The one place for it."""
 
+from math import ceil
 from typing import Final
 
+import orjson
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.http.answer import JSON_TYPE, Answer
 from app.observability.logs import request_id
 from domain.errors import (
     Conflict,
     CursorExpired,
     DatabaseUnavailable,
     DeadlineExceeded,
+    DocumentNotTrusted,
     DomainError,
     Forbidden,
     IdempotencyKeyReused,
     InvalidCursor,
+    IssuerUnavailable,
+    LimitExceeded,
     NotFound,
+    TooManyRequests,
+    Unauthenticated,
     ValidationFailed,
 )
 
 STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
     InvalidCursor: 400,
+    LimitExceeded: 400,
+    Unauthenticated: 401,
     Forbidden: 403,
+    DocumentNotTrusted: 403,
     NotFound: 404,
     Conflict: 409,
     CursorExpired: 410,
     IdempotencyKeyReused: 422,  # as the draft of the Idempotency-Key header has it (draft-ietf-httpapi-idempotency-key)
+    TooManyRequests: 429,
     DatabaseUnavailable: 503,
+    IssuerUnavailable: 503,
     DeadlineExceeded: 504,
 }
+
+_CHALLENGE: Final = b'Bearer realm="Reliability Studio"'
 
 log = structlog.get_logger()
 
@@ -44,8 +59,39 @@ def status_of(error: DomainError) -> int:
 async def answer_domain_error(_request: Request, error: Exception) -> Response:
     """An error that a caller can be told, in its own words."""
     assert isinstance(error, DomainError)  # noqa: S101 # Starlette's handlers are typed for any exception
-    headers = {"Retry-After": "1"} if isinstance(error, DatabaseUnavailable) else None
-    return JSONResponse({"error": error.message}, status_of(error), headers)
+    if isinstance(error, Unauthenticated):
+        answer = refusal(error)
+        return Response(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
+    return JSONResponse({"error": error.message}, status_of(error), _retry_after(error))
+
+
+def _retry_after(error: DomainError) -> dict[str, str] | None:
+    match error:
+        case DatabaseUnavailable() | IssuerUnavailable():
+            return {"Retry-After": "1"}
+        case TooManyRequests():
+            return {"Retry-After": str(whole_seconds(error.retry_after_seconds))}
+    return None
+
+
+def whole_seconds(seconds: float) -> int:
+    """Seconds as the header Retry-After has them: at least one."""
+    return max(1, ceil(seconds))
+
+
+def challenge(error: Unauthenticated) -> tuple[bytes, bytes]:
+    """The header that says how to prove who one is (RFC 6750, section 3)."""
+    if not error.is_token_wrong:
+        return (b"www-authenticate", _CHALLENGE)
+    description = error.message.replace('"', "'").encode("ascii", "replace")
+    return (b"www-authenticate", _CHALLENGE + b', error="invalid_token", error_description="%b"' % description)
+
+
+def refusal(error: DomainError) -> Answer:
+    """The answer outside GraphQL to a request that went no further than to the question who asks."""
+    body: dict[str, str] = {"error": error.message, "code": error.code}
+    headers = (challenge(error),) if isinstance(error, Unauthenticated) else ()
+    return Answer(status_of(error), (JSON_TYPE, *headers), orjson.dumps(body))
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ readable and wrong, 294 for an answer with data and errors, the same for both me
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPMethod
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope
 
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
-from app.http.errors import status_of
+from app.http.errors import challenge, status_of, whole_seconds
 from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
 from app.http.time_limit import TimeLimit
-from domain.errors import DeadlineExceeded, DomainError
+from domain.access import Actor
+from domain.errors import DeadlineExceeded, DomainError, Unauthenticated
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.errors import INTERNAL, PARSE_FAILED
@@ -41,7 +42,9 @@ _QUERIES_AND_MUTATIONS = frozenset({"query", "mutation"})
 _MOST_QUERY_STRING_BYTES = 32_768
 MOST_DEPTH = 64
 _MOST_PARAMETERS = 100
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+_PARAMETERS = frozenset({"query", "documentId", "operationName", "variables", "extensions"})
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
+Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
 
 log = structlog.get_logger()
 
@@ -71,6 +74,7 @@ class GraphQLEndpoint:
         self,
         operations: Operations,
         make_context: ContextFactory,
+        identify: Identify,
         *,
         is_draft: bool,
         timeout_seconds: float,
@@ -79,6 +83,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._operations = operations
         self._make_context = make_context
+        self._identify = identify
         self._is_draft = is_draft
         self._timeout_seconds = timeout_seconds
         self._time_limit = time_limit
@@ -91,10 +96,11 @@ class GraphQLEndpoint:
         receive: Receive,
         request_id: str,
         operation: OperationRequest | None = None,
+        actor: Actor | None = None,
     ) -> tuple[Answer | IncrementalAnswer, str | None]:
         """The answer to a request, and the type of its operation where one was found. Raises ClientGone.
 
-        `operation` is what the request asks for, where it has been read already.
+        `operation` is what the request asks for, and `actor` who asks, where that is known already.
         """
         wanted = response_type(headers.get(b"accept"))
         try:
@@ -104,7 +110,7 @@ class GraphQLEndpoint:
                     "NOT_ACCEPTABLE",
                     "Accept application/graphql-response+json or application/json: there is nothing else to get",
                 )
-            return await self._execute(scope, headers, receive, request_id, wanted, operation)
+            return await self._execute(scope, headers, receive, request_id, wanted, operation, actor)
         except Refused as refused:
             return self.refusal(refused, wanted), None
 
@@ -129,13 +135,15 @@ class GraphQLEndpoint:
         request_id: str,
         wanted: str,
         operation: OperationRequest | None,
+        actor: Actor | None,
     ) -> tuple[Answer | IncrementalAnswer, str | None]:
         deadline = Deadline.after(self._timeout_seconds)
         watch = self._time_limit.start()
         try:
+            actor = actor or await self._identify(scope, headers)
             operation = operation or await self.read(scope, headers, receive)
             allowed = _QUERIES_AND_MUTATIONS if scope["method"] == "POST" else _QUERIES
-            context = self._make_context(scope, request_id, deadline)
+            context = self._make_context(actor, request_id, deadline)
             form = None if scope["method"] == "HEAD" else incremental_form(headers.get(b"accept"))
             if form is None:
                 result: OperationAnswer | IncrementalAnswer = await self._operations.execute(
@@ -182,6 +190,9 @@ class GraphQLEndpoint:
 
     def _completed(self, result: OperationAnswer, wanted: str, scope: Scope) -> Answer:
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
+        if result.retry_after_seconds is not None:
+            retry_after = (b"retry-after", b"%d" % whole_seconds(result.retry_after_seconds))
+            return Answer(429, (content_type, retry_after, _UNCACHED), result.body)
         if result.executed:
             status = 294 if result.has_errors and self._is_draft else 200
         elif self._is_draft:
@@ -200,6 +211,8 @@ class GraphQLEndpoint:
                 raise not_allowed(error.operation, method) from error
             case RecursionError():
                 raise _malformed("The document is nested too deeply to be read") from error
+            case Unauthenticated():
+                raise unauthenticated(error) from error
             case DomainError():
                 return self._refusal(status_of(error), wanted, error.code, error.message)
             case Exception():
@@ -224,6 +237,11 @@ class GraphQLEndpoint:
         return Answer(294 if self._is_draft else 200, (content_type, _UNCACHED), body)
 
 
+def unauthenticated(error: Unauthenticated) -> Refused:
+    """The refusal of a request of which nobody knows who sends it."""
+    return Refused(status_of(error), error.code, error.message, challenge(error))
+
+
 def too_slow(timeout_seconds: float) -> Refused:
     """The refusal of a request that took too long to arrive."""
     return Refused(408, "REQUEST_TIMEOUT", f"The request did not arrive within {timeout_seconds:g} s", CLOSE)
@@ -238,7 +256,7 @@ def parse_body(body: bytes) -> OperationRequest:
     if type(parameters) is not dict:
         if type(parameters) is list:
             raise _malformed("The body is a list, and batches are not supported: send one operation per request")
-        raise _malformed("The body must be a JSON object with the key query")
+        raise _malformed("The body must be a JSON object with the key query, or documentId")
     if body.count(b"{") + body.count(b"[") > MOST_DEPTH and deeper_than(parameters, MOST_DEPTH):
         raise _malformed(f"The body is nested more than {MOST_DEPTH} levels deep")
     return _operation_request(parameters)
@@ -256,7 +274,7 @@ def _from_query_string(query_string: bytes) -> OperationRequest:
         raise Refused(400, "BAD_REQUEST", "The parameters of the URL cannot be read as UTF-8") from error
     parameters: dict[str, Any] = {}
     for name, value in pairs:
-        if name in parameters and name in ("query", "operationName", "variables", "extensions"):
+        if name in parameters and name in _PARAMETERS:
             raise _malformed(f"The parameter {name} is given twice")
         parameters[name] = value or None
     for name in ("variables", "extensions"):
@@ -276,8 +294,10 @@ def _json_parameter(name: str, text: str) -> Any:
 
 
 def _operation_request(parameters: dict[str, Any]) -> OperationRequest:
-    query = parameters.get("query")
-    if type(query) is not str:
+    query, document_id = parameters.get("query"), parameters.get("documentId")
+    if document_id is not None and type(document_id) is not str:
+        raise _malformed("The parameter documentId must be a string")
+    if type(query) is not str and (query is not None or document_id is None):
         raise _malformed("The parameter query is missing" if query is None else "The parameter query must be a string")
     operation_name = parameters.get("operationName")
     if operation_name is not None and type(operation_name) is not str:
@@ -288,7 +308,7 @@ def _operation_request(parameters: dict[str, Any]) -> OperationRequest:
     extensions = parameters.get("extensions")
     if extensions is not None and type(extensions) is not dict:
         raise _malformed("The parameter extensions must be an object")
-    return OperationRequest(query, operation_name or None, variables, extensions)
+    return OperationRequest(query, operation_name or None, variables, extensions, document_id)
 
 
 def _malformed(message: str) -> Refused:

@@ -9,18 +9,22 @@ import uuid_utils
 from graphql import GraphQLError
 from starlette.types import Scope
 
+from app.http.tracing import socket_operation
 from app.observability import logs
-from domain.errors import DatabaseUnavailable, DeadlineExceeded
+from domain.access import Actor
+from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 from domain.time import Deadline
+from domain.tracing import Tracer
 from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
-from resolvers.errors import field_error, request_error
+from resolvers.errors import field_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
+from resolvers.observing import Observed, Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
-from resolvers.subscriptions import Subscription, Subscriptions
+from resolvers.subscriptions import Current, Subscription, Subscriptions
 
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
 _EVERY_TYPE: Final = frozenset({"query", "mutation"})
 _GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
@@ -36,29 +40,34 @@ class Runner:
         operations: Operations,
         subscriptions: Subscriptions,
         make_context: ContextFactory,
+        current: Current,
         *,
         timeout_seconds: float,
+        tracer: Tracer | None = None,
     ) -> None:
+        """`current` says which rights somebody has now: a connection may have been open for long."""
+        self._tracer = tracer
         self._operations = operations
         self._subscriptions = subscriptions
         self._make_context = make_context
+        self._current = current
         self._timeout_seconds = timeout_seconds
 
-    def kind(self, request: OperationRequest) -> str | None:
+    def kind(self, request: OperationRequest, actor: Actor) -> str | None:
         """ "query", "mutation", "subscription", or None where the document is wrong."""
-        prepared = self._prepare(request)
+        prepared = self._operations.prepare(request, actor)
         return None if isinstance(prepared, Refused) else prepared.kind
 
     @overload
     async def start(
-        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, socket: Scope, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str,
         resume_after: str | None,
@@ -68,27 +77,44 @@ class Runner:
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
+        socket: Scope | None = None,
         sink: Sink | None = None,
         form: IncrementalForm | None = None,
     ) -> OperationAnswer | IncrementalAnswer | Subscription:
         """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why.
 
-        `resume_after` and `sink` are for `Subscriptions.open`. The answer comes in parts only where a `form` is given.
+        `socket` is what the request came by, where that is no HTTP request. `resume_after` and `sink` are for
+        `Subscriptions.open`. The answer comes in parts only where a `form` is given.
         """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
+        if self._tracer is None or socket is None:
+            return await self._start(request, actor, id, resume_after, sink, form)
+        with socket_operation(self._tracer, socket):
+            return await self._start(request, actor, id, resume_after, sink, form)
+
+    async def _start(
+        self,
+        request: OperationRequest,
+        actor: Actor,
+        id: str,
+        resume_after: str | None,
+        sink: Sink | None,
+        form: IncrementalForm | None,
+    ) -> OperationAnswer | IncrementalAnswer | Subscription:
         try:
-            prepared = self._prepare(request)
+            actor = await self._still(actor)
+            prepared = self._operations.prepare(request, actor)
             if isinstance(prepared, Refused):
-                body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
-                return OperationAnswer(body, False, True, None)
+                self._operations.observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
+                return self._operations.refused(prepared, request, actor)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after, sink)
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+                return await self._subscribe(prepared, request, actor, id, resume_after, sink)
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
                     return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
@@ -96,30 +122,63 @@ class Runner:
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
-    def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
-        return self._operations.documents.prepare(request.query or "", request.operation_name)
+    async def _still(self, actor: Actor) -> Actor:
+        """Whoever opened the connection, with the rights that they have now. Raises Unauthenticated."""
+        now = await self._current(actor)
+        if now is None:
+            raise Unauthenticated("What proved who you are does not hold any more: sign in, and connect again")
+        return now
+
+    async def _subscribe(
+        self,
+        prepared: PreparedOperation,
+        request: OperationRequest,
+        actor: Actor,
+        id: str,
+        resume_after: str | None,
+        sink: Sink | None,
+    ) -> OperationAnswer | Subscription:
+        """To open a subscription is an operation like any other, which ends when it is open."""
+        admitted = self._operations.admit(prepared, request, actor)
+        if isinstance(admitted, OperationAnswer):
+            self._operations.observer.operation_ended(prepared.name, "subscription", Outcome.REFUSED, 0.0)
+            return admitted
+        try:
+            return await self._open(prepared, request, actor, id, resume_after, sink)
+        finally:
+            self._operations.guard.leave(admitted.passed)
 
     async def _open(
         self,
         prepared: PreparedOperation,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
-        while True:
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
-            try:
-                return await self._subscriptions.open(
-                    prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink
-                )
-            except GraphQLError as error:
-                if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
-                    raise
-            await asyncio.sleep(_RETRY_SECONDS)
+        with Observed(self._operations.observer) as observed:
+            while True:
+                context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
+                try:
+                    with observed.executing(prepared.name, prepared.kind, what="graphql.subscribe"):
+                        opened = await self._subscriptions.open(
+                            prepared,
+                            request.variables,
+                            context,
+                            resume_after=resume_after,
+                            sink=sink,
+                            hides_suggestions=not self._operations.guard.may_introspect(actor),
+                        )
+                    observed.outcome = Outcome.OK
+                    return opened
+                except GraphQLError as error:
+                    observed.outcome = Outcome.REFUSED
+                    if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
+                        raise
+                await asyncio.sleep(_RETRY_SECONDS)
 
 
 def failure(error: Exception, request_id: str) -> dict[str, object]:
