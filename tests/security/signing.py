@@ -9,6 +9,8 @@ from typing import Any, Final
 import jwt
 import orjson
 
+ADA: Final = "ada@example.org"
+PASSWORD: Final = "correct horse battery staple"
 SECRET: Final = "Hf3cXw0uJx8qk2Qy6nB1vT5zLr9aPdGmSeWiYoUb4K7"
 
 
