@@ -215,7 +215,9 @@ class Query(TraceQueries, SLOFormatQueries):
         )
 
     api_tokens = strawberry.field(
-        listed_tokens, description="API tokens, the newest first; 500 at most.", metadata={PERMISSION: OWN_TOKENS}
+        listed_tokens,
+        description="API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: OWN_TOKENS},
     )
 
     @strawberry.field(description="How well the server and what it depends on serve.")

@@ -14,9 +14,11 @@ from starlette.routing import Route
 
 from app.auth.sessions import Sessions, anonymous
 from app.http.inputs import actor_of, json_object, only
+from app.http.routes import GuardedRoute, Method
 from app.observability.logs import request_id
 from domain.access import Actor
 from domain.errors import ValidationFailed
+from domain.permissions import ANYBODY
 
 _MOST_BODY_BYTES: Final = 16_384
 _UNCACHED: Final = {"Cache-Control": "no-store"}  # RFC 6749, section 5.1
@@ -31,8 +33,8 @@ def sign_in_routes(sessions: Sessions | None, identify: Identify) -> list[Route]
         Route("/api/auth/login", routes.sign_in, methods=["POST"]),
         Route("/api/auth/refresh", routes.refresh, methods=["POST"]),
         Route("/api/auth/logout", routes.sign_out, methods=["POST"]),
-        Route("/api/auth/password", routes.change_password, methods=["POST"]),
-        Route("/api/auth/me", routes.who_am_i, methods=["GET"]),
+        GuardedRoute("/api/auth/password", POST=Method(ANYBODY, routes.change_password)),
+        GuardedRoute("/api/auth/me", GET=Method(ANYBODY, routes.who_am_i)),
     ]
 
 

@@ -12,7 +12,6 @@ from domain.references import parse_id
 from resolvers import api_tokens
 from resolvers.mutations import Written, or_none
 from schema.api_tokens import ApiToken
-from schema.errors import mutation_error
 from schema.mutations.declarations import input_type, mutation, optional, required
 from schema.mutations.payloads import Info, Payload
 
@@ -55,7 +54,7 @@ class ApiTokenMutations:
         """Make a token for a machine, which acts as you do, within its scopes."""
         made = await api_tokens.create(info.context, input.name, input.scopes, or_none(input.expires_in_days))
         if not isinstance(made, tuple):
-            return CreateApiTokenPayload(row_id=None, event_seq=None, errors=[mutation_error(made, ("input",))])
+            return CreateApiTokenPayload.refused(made, "input")
         written, secret = made
         token = ApiToken.of(await api_tokens.token(info.context, written.id))
         return CreateApiTokenPayload(row_id=written.id, event_seq=None, errors=[], api_token=token, secret=secret)
@@ -68,6 +67,6 @@ class ApiTokenMutations:
         known = parse_id(id)
         outcome = NotFound("API token", id, ("id",)) if known is None else await api_tokens.revoke(info.context, known)
         if not isinstance(outcome, Written):
-            return ApiTokenPayload(row_id=None, event_seq=None, errors=[mutation_error(outcome, ())])
+            return ApiTokenPayload.refused(outcome)
         token = ApiToken.of(await api_tokens.token(info.context, outcome.id))
         return ApiTokenPayload(row_id=outcome.id, event_seq=None, errors=[], api_token=token)
