@@ -1,12 +1,11 @@
 """One operation from its request to its answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import orjson
@@ -20,7 +19,6 @@ from graphql import (
     experimental_execute_incrementally,
 )
 
-from domain import tracing
 from domain.errors import DeadlineExceeded, DomainError
 from resolvers.binding import bind
 from resolvers.compile.arguments import Uncompilable
@@ -31,13 +29,10 @@ from resolvers.context import RequestContext, Running, Snapshot
 from resolvers.errors import field_error, request_error, warnings
 from resolvers.execution import Executor
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
-from resolvers.observing import Nobody, Observer, Outcome
+from resolvers.observing import Nobody, Observed, Observer, Outcome
 from resolvers.prefetched import Prefetched
 
 log = structlog.get_logger("reliability_studio.graphql")
-
-
-Given = TypeVar("Given", "OperationAnswer", "OperationAnswer | IncrementalAnswer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +83,14 @@ class Operations:
         self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
     ) -> OperationAnswer:
         """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
-        began_seconds = perf_counter()
-        prepared = self._prepare(request, context, allowed)
-        return await self._observed(prepared, began_seconds, lambda it: self._whole(it, request, context))
+        with Observed(self.observer) as observed:
+            prepared = self._prepare(request, context, allowed)
+            if isinstance(prepared, OperationAnswer):
+                return prepared
+            with observed.executing(prepared.name, prepared.kind):
+                answer = await self._whole(prepared, request, context)
+            observed.outcome = answer.outcome
+            return answer
 
     async def _whole(
         self, prepared: PreparedOperation, request: OperationRequest, context: RequestContext
@@ -110,14 +110,18 @@ class Operations:
 
         Raises likewise.
         """
-        began_seconds = perf_counter()
-        prepared = self._prepare(request, context, allowed)
-        if isinstance(prepared, OperationAnswer) or prepared.deferring is None:
-            return await self._observed(prepared, began_seconds, lambda it: self._whole(it, request, context))
-        document = prepared.deferring
-        return await self._observed(
-            prepared, began_seconds, lambda it: self._in_parts(it, document, request, context, form)
-        )
+        with Observed(self.observer) as observed:
+            prepared = self._prepare(request, context, allowed)
+            if isinstance(prepared, OperationAnswer):
+                return prepared
+            answer: OperationAnswer | IncrementalAnswer
+            with observed.executing(prepared.name, prepared.kind):
+                if prepared.deferring is None:
+                    answer = await self._whole(prepared, request, context)
+                else:
+                    answer = await self._in_parts(prepared, prepared.deferring, request, context, form)
+            observed.outcome = answer.outcome
+            return answer
 
     async def _in_parts(
         self,
@@ -141,32 +145,6 @@ class Operations:
             if isinstance(results, ExecutionResult):
                 return _completed(results, prepared, context)
             return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
-
-    async def _observed(
-        self,
-        prepared: PreparedOperation | OperationAnswer,
-        began_seconds: float,
-        work: Callable[[PreparedOperation], Awaitable[Given]],
-    ) -> Given | OperationAnswer:
-        """Execute what was prepared, and tell how it went."""
-        outcome, name, kind = Outcome.FAILED, None, None
-        try:
-            if isinstance(prepared, OperationAnswer):
-                outcome = Outcome.REFUSED
-                return prepared
-            name, kind = prepared.name, prepared.kind
-            request = tracing.recording()
-            if request is None:
-                answer = await work(prepared)
-            else:
-                about = {"graphql.operation.type": kind, **({"graphql.operation.name": name} if name else {})}
-                request.attributes = {**request.attributes, **about}
-                with tracing.span("graphql.execute", attributes=about):
-                    answer = await work(prepared)
-            outcome = answer.outcome
-            return answer
-        finally:
-            self.observer.operation_ended(name, kind, outcome, perf_counter() - began_seconds)
 
     def _prepare(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final, overload
 
 import orjson
@@ -12,7 +11,6 @@ from starlette.types import Scope
 
 from app.http.tracing import socket_operation
 from app.observability import logs
-from domain import tracing
 from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 from domain.time import Deadline
@@ -22,7 +20,7 @@ from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
-from resolvers.observing import Outcome
+from resolvers.observing import Observed, Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Current, Subscription, Subscriptions
 
@@ -108,11 +106,10 @@ class Runner:
         sink: Sink | None,
         form: IncrementalForm | None,
     ) -> OperationAnswer | IncrementalAnswer | Subscription:
-        observer = self._operations.observer
         try:
             prepared = self._prepare(request)
             if isinstance(prepared, Refused):
-                observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
+                self._operations.observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
             actor = await self._still(actor)
@@ -147,13 +144,11 @@ class Runner:
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
-        began_seconds = perf_counter()
-        outcome = Outcome.REFUSED
-        try:
+        with Observed(self._operations.observer) as observed:
             while True:
                 context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
                 try:
-                    with tracing.span("graphql.subscribe", attributes=_about(prepared)):
+                    with observed.executing(prepared.name, prepared.kind, what="graphql.subscribe"):
                         opened = await self._subscriptions.open(
                             prepared,
                             request.query or "",
@@ -162,20 +157,13 @@ class Runner:
                             resume_after=resume_after,
                             sink=sink,
                         )
-                    outcome = Outcome.OK
+                    observed.outcome = Outcome.OK
                     return opened
                 except GraphQLError as error:
+                    observed.outcome = Outcome.REFUSED
                     if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
                         raise
                 await asyncio.sleep(_RETRY_SECONDS)
-        finally:
-            seconds = perf_counter() - began_seconds
-            self._operations.observer.operation_ended(prepared.name, "subscription", outcome, seconds)
-
-
-def _about(prepared: PreparedOperation) -> tracing.Attributes:
-    about = {"graphql.operation.type": prepared.kind}
-    return about if prepared.name is None else {**about, "graphql.operation.name": prepared.name}
 
 
 def failure(error: Exception, request_id: str) -> dict[str, object]:
