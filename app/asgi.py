@@ -21,7 +21,7 @@ from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
-from app.http.explorer import explorer_assets, explorer_page
+from app.http.explorer import explorer_assets, explorer_route
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.open_paths import is_open
@@ -33,6 +33,8 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.limit_settings import Audience
+from app.limits import guard
 from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
@@ -83,7 +85,8 @@ async def application(
     tracer = exporters.tracer(settings)
     database = await open_database(settings, database_url, observer=metrics.database)
     try:
-        operations = Operations(build_schema(), metrics.operations)
+        limits = guard(settings, database)
+        operations = Operations(build_schema(), metrics.operations, limits)
         await check_catalog(database, operations.schema, operations.sources)
         metrics.operations.watch(operations.documents)
         metrics.database.watch(database)
@@ -114,6 +117,8 @@ async def application(
                 tracer=tracer,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if limits.limiter is not None:
+                works["rate limits"] = limits.limiter.run
             if relay is not None:
                 works |= workers(
                     settings,
@@ -220,7 +225,12 @@ def create_app(
     routes = Starlette(
         routes=[
             Route("/", _welcome),
-            Route(graphql.PATH, explorer_page),
+            explorer_route(
+                graphql.PATH,
+                authenticator.identify,
+                settings.explorer_role.permission,
+                is_open=settings.explorer_role is Audience.ANYONE,
+            ),
             explorer_assets(),
             *health_routes(
                 health,
@@ -230,7 +240,7 @@ def create_app(
                 is_known=is_known,
             ),
             *sign_in_routes(sign_in.sessions, identify),
-            *rest_routes(database, most_body_bytes=settings.max_body_bytes),
+            *rest_routes(database, operations.guard.limiter, most_body_bytes=settings.max_body_bytes),
             *webhook_routes(
                 alerts,
                 tokens_of(settings.webhook_tokens),

@@ -25,6 +25,7 @@ from db.jobs import jobs
 from db.metadata import metadata
 from db.outbox import outbox
 from db.people import team_members, teams, users
+from db.rate_limits import rate_limits
 from db.services import service_dependencies, services
 from db.slos import slo_adjustments, slo_group_states, slo_slices, slo_states, slo_versions, slos
 from db.timeline import timeline_events
@@ -60,6 +61,7 @@ __all__ = [
     "maintenance_windows",
     "metadata",
     "outbox",
+    "rate_limits",
     "recommendations",
     "refresh_tokens",
     "root_causes",

@@ -8,7 +8,9 @@
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
     ├── Unauthenticated          UNAUTHENTICATED          nobody knows who asks, or the proof does not hold
     ├── Forbidden                FORBIDDEN                the viewer may not do this
+    ├── LimitExceeded            LIMIT_EXCEEDED           more was asked for at once than is allowed; says how much
     ├── TooManyRequests          TOO_MANY_REQUESTS        the caller asks too often; says when to come back
+    ├── DocumentNotTrusted       DOCUMENT_NOT_TRUSTED     only documents that the operator trusts are executed here
     ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
     ├── CursorExpired            CURSOR_EXPIRED           what the cursor resumes from was removed; carries the oldest
     ├── DeadlineExceeded         DEADLINE_EXCEEDED        the time allowed for the operation is up
@@ -86,6 +88,21 @@ class Forbidden(DomainError):
     code = "FORBIDDEN"
 
 
+class LimitExceeded(DomainError):
+    """More was asked for at once than is allowed.
+
+    `limit` is the limit's name for programs, `requested` what was asked, None where it was not counted to the end.
+    """
+
+    code = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *, limit: str, allowed: int, requested: int | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+        self.requested = requested
+
+
 class TooManyRequests(DomainError):
     """The caller asks too often, or too much at the same time. Nothing was done; later it will be."""
 
@@ -95,6 +112,12 @@ class TooManyRequests(DomainError):
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+
+class DocumentNotTrusted(DomainError):
+    """Only documents that the operator trusts are executed here, and this is none of them."""
+
+    code = "DOCUMENT_NOT_TRUSTED"
 
 
 class InvalidCursor(DomainError):

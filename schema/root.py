@@ -12,6 +12,7 @@ from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.compile.permissions import PERMISSION, permissions_of
 from resolvers.context import RequestContext
+from resolvers.limits.weights import BACKEND_CALL, SIMULATION, Weight, costing
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
@@ -39,7 +40,7 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
-from schema.logs import loki_query
+from schema.logs import LINES, loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
 from schema.mutations.api_tokens import ApiTokenMutations
@@ -191,7 +192,7 @@ class Query(TraceQueries, SLOFormatQueries):
         detection_trial,
         description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
         "Nothing is kept and nobody is told.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(SIMULATION)},
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -220,7 +221,7 @@ class Query(TraceQueries, SLOFormatQueries):
         metadata={PERMISSION: OWN_TOKENS},
     )
 
-    @strawberry.field(description="How well the server and what it depends on serve.")
+    @strawberry.field(description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5)))
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
         """The health of the process that answers."""
         if info.context.health is None:
@@ -230,7 +231,7 @@ class Query(TraceQueries, SLOFormatQueries):
     @strawberry.field(
         description="What another promise would have said over a range of time, and when its alerts would have fired. "
         "Nothing is saved.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(SIMULATION)},
     )
     async def test_slo(
         self,
@@ -244,15 +245,17 @@ class Query(TraceQueries, SLOFormatQueries):
     prometheus = strawberry.field(
         prometheus_query,
         description="What PromQL gives, now or over a range.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(BACKEND_CALL)},
     )
     loki = strawberry.field(
         loki_query,
         description="What LogQL returns over a time range, from Loki: lines, or numbers.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(LINES)},
     )
     silences = strawberry.field(
-        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+        all_silences,
+        description="The silences that Alertmanager keeps; those that end last first.",
+        metadata=costing(BACKEND_CALL),
     )
 
     audit_log: Connection[AuditEntry] = sql.connection(
