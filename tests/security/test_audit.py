@@ -205,6 +205,13 @@ async def _objectives(do: Diligent) -> None:
     await do("adoptSlos", dryRun=False)
 
 
+async def _tokens(do: Diligent, api: Api) -> None:
+    api.actor = replace(PIPELINE, id=await added(api, people.create_user, "ada@example.org", "Ada Lovelace"))
+    made = await do("createApiToken", "secret apiToken { id }", input={"name": "ci", "scopes": ["READ"]})
+    await do("revokeApiToken", id=made["apiToken"]["id"])
+    assert made["secret"] not in str(await entries(api))
+
+
 async def test_every_write_through_rest_leaves_an_entry(api: Api):
     writes = [
         ("POST", "/api/incidents", {"title": "Down"}, "incident.create"),

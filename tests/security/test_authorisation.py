@@ -49,7 +49,7 @@ SCALARS = {
     "String": '"x"',
     "Int": "1",
     "Float": "1.0",
-    "Boolean": "true",
+    "Boolean": "false",
     "DateTime": '"2026-01-01T00:00:00Z"',
     "JSON": "{}",
     "URL": '"https://example.org/"',
