@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.analysis_commands import analysis_commands
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
@@ -262,3 +263,4 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 cli.add_typer(slo_commands(_settings, _run))
+cli.add_typer(analysis_commands(_settings, _run))
