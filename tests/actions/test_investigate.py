@@ -16,8 +16,12 @@ from actions.analyses import KIND
 from actions.investigate import Investigation, answer
 from actions.jobs import Job
 from app.observability.analyses import AnalysisMetrics
+from db.alerts import alerts
 from db.correlation import analysis_records
+from db.services import services
+from domain.alerts import AlertStatus
 from domain.explore import Explore
+from domain.incidents import Severity
 from domain.telemetry import TelemetryBackend
 from engines.correlation.record import read_evidence, write
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
@@ -50,10 +54,6 @@ ANALYSIS = """query($id: ID!) { incident(id: $id) {
   timeline(first: 100) { nodes { type title } }
 } }"""
 EVENTS = """select type::text, count(*) from outbox where incident_id = cast(:id as uuid) group by type"""
-
-
-ALERT = """insert into alerts (id, name, fingerprint, status, source, service_id, starts_at, severity)
-select gen_random_uuid(), :name, :fingerprint, 'FIRING', 'tests', id, :at, 'HIGH' from services where name = :service"""
 
 
 @pytest.fixture(scope="module")
@@ -247,10 +247,11 @@ async def test_a_backend_that_is_down_is_a_gap(api: Api, shop: Shop, incident: s
 async def test_firing_alerts_give_ranked_causes_where_nothing_can_be_measured(api: Api, incident: str) -> None:
     fired = {"frontend": "HighErrorRate", "payment": "ServiceDown"}
     async with api.database.writing(api.now) as tx:
-        for number, (service, name) in enumerate(sorted(fired.items())):
-            await tx.execute(
-                text(ALERT), {"name": name, "fingerprint": f"f{number}", "service": service, "at": STARTED_AT}
-            )
+        for service, name in fired.items():
+            of = await tx.execute(select(services.c.id).where(services.c.name == service))
+            known = {"status": AlertStatus.FIRING, "severity": Severity.HIGH, "source": "tests"}
+            known |= {"name": name, "fingerprint": name, "starts_at": STARTED_AT, "service_id": of.scalar_one()}
+            await tx.insert(alerts, **known)
     await api.changed("analyzeIncident", "incident { id }", id=incident)
     await investigate(api, Telemetry())
 

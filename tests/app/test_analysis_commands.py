@@ -13,7 +13,7 @@ from db.correlation import analyses, analysis_records
 from db.database import Database
 from db.incidents import incidents
 from domain.correlation import AnalysisStatus
-from domain.incidents import Severity
+from domain.incidents import IncidentSource, Severity
 from engines.correlation import ENGINE_VERSION, analyse
 from engines.correlation.evidence import Signal
 from engines.correlation.record import digest, read_analysis, write
@@ -29,7 +29,9 @@ async def stored(database: Database, *, changed: bool = False, engine: str = ENG
     if changed:
         answered = answered.replace(b"stock", b"price").replace(ENGINE_VERSION.encode(), engine.encode())
     async with database.writing(NOON) as tx:
-        incident = await tx.insert(incidents, title="It hurts", severity=Severity.HIGH, started_at=NOON)
+        incident = await tx.insert(
+            incidents, number=7, title="It hurts", severity=Severity.HIGH, source=IncidentSource.MANUAL, started_at=NOON
+        )
         ended = {"status": AnalysisStatus.COMPLETE, "engine_version": engine, "completed_at": NOON, "confidence": 0.5}
         row = await tx.insert(analyses, incident_id=incident["id"], started_at=NOON, **ended)
         await tx.execute(
