@@ -28,6 +28,7 @@ from app.backend_settings import (
 )
 from app.database_settings import DatabaseVariables
 from app.http_settings import HTTPVariables
+from app.limit_settings import LimitVariables
 from app.observability_settings import ObservabilityVariables
 from app.secret_settings import read_secret_files, secret_files, secrets_of
 from app.security_settings import SecurityVariables
@@ -84,6 +85,7 @@ else:
 class Settings(
     BackendVariables,
     StreamVariables,
+    LimitVariables,
     AlertVariables,
     SecurityVariables,
     HTTPVariables,
