@@ -59,7 +59,9 @@ class TestForgery:
         ],
     )
     @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-    @pytest.mark.parametrize("path", ["/graphql", "/api/incidents", "/api/webhooks/generic", "/v2/enqueue"])
+    @pytest.mark.parametrize(
+        "path", ["/graphql", "/api/incidents", "/api/webhooks/generic", "/v2/enqueue", "/api/auth/login"]
+    )
     async def test_nothing_is_written_that_a_page_could_post_unasked(
         self, plain: httpx.AsyncClient, path: str, accept: str, content_type: str | None
     ) -> None:

@@ -9,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from app.http.cors import PREFLIGHT_HEADER
 from app.limits import guard
 from app.setting import SettingsError
 from app.settings import Settings
@@ -56,7 +57,7 @@ async def server(postgres: Any, session_folder: Path) -> AsyncIterator[ServerPro
 
 @pytest.fixture
 async def http(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, headers={PREFLIGHT_HEADER: "1"}) as client:
         yield client
 
 
