@@ -33,6 +33,7 @@ from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
+from app.processes.worker import Colleagues, Place
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
@@ -57,12 +58,19 @@ _GRACE_SECONDS = 0.25
 
 @asynccontextmanager
 async def application(
-    settings: Settings, database_url: str, *, with_workers: bool = True, log_request: RequestLog | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    with_workers: bool = True,
+    log_request: RequestLog | None = None,
+    place: Place | None = None,
+    colleagues: Colleagues | None = None,
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
     Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
-    processes. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    processes. `place` and `colleagues` are those of one of several processes on the same port. Raises
+    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     database = await open_database(settings, database_url)
     try:
@@ -73,6 +81,8 @@ async def application(
             dependencies = [database_dependency(database), *backends.dependencies]
             if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
+            if colleagues is not None:
+                dependencies.append(colleagues.dependency())
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -19,6 +20,7 @@ from app.version import VERSION
 
 if TYPE_CHECKING:
     from app.check import Finding, Report
+    from app.observability.logs import RequestLog
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -71,6 +73,9 @@ def serve(
         str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, by default 9000; 0 takes a free one.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve the port together, by default 1; one for each core.")
+    ] = None,
     data_dir: DataDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo shop first, unless it is there already.")] = False,
     env_file: EnvFile = None,
@@ -79,29 +84,67 @@ def serve(
 
     Migrates the database first. What runs when told to stop gets 20 seconds to finish.
 
+    A process uses one core. With --workers, a parent starts several on the same port: one that dies is started again,
+    and SIGHUP replaces them one after the other (after an upgrade, or a change of the --env-file) while they go on
+    serving. Each holds connections to Postgres of its own.
+
     [bold]Examples[/]
 
       reliability-studio serve --demo
       reliability-studio serve --port 9100 --data-dir ./data
+      reliability-studio serve --workers 4
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
-    settings = _settings(env_file, host=host, port=port, data_dir=data_dir)
-    from app.observability.logs import RequestLog, configure_logs
+    settings = _settings(env_file, host=host, port=port, workers=workers, data_dir=data_dir)
+    from app.processes.supervisor import command_of
     from app.serve import serve as run_server
+    from app.serve import supervise
 
-    json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    log_request = RequestLog(level=settings.log_level, json=json)
+    log_request = _configure_logs(settings)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     try:
-        _run(run_server(settings, sockets, log_request, with_demo=demo))
+        if settings.workers > 1:
+            read_from = () if env_file is None else ("--env-file", str(env_file.absolute()))
+            _run(supervise(settings, sockets, command_of("worker", *read_from), with_demo=demo))
+        else:
+            _run(run_server(settings, sockets, log_request, with_demo=demo))
     finally:
         for listener in sockets:
             listener.close()
+
+
+@cli.command(hidden=True)
+def worker(
+    number: Annotated[int, typer.Option(help="Which worker this is.")],
+    count: Annotated[int, typer.Option(help="How many there are.")],
+    folder: Annotated[Path, typer.Option(help="The folder that they share.")],
+    channel: Annotated[int, typer.Option(help="Descriptor of the way to the supervisor.")],
+    sockets: Annotated[list[int], typer.Option("--socket", help="Descriptors to listen on.")],
+    database_url: Annotated[str | None, typer.Option(help="The embedded PostgreSQL.")] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Serve as one of several processes. `serve --workers` starts it.
+
+    [bold]Example[/]
+
+      reliability-studio serve --workers 4
+    """
+    settings = _settings(env_file)
+    from app.processes.worker import Place
+    from app.serve import work
+
+    log_request = _configure_logs(settings)
+    url = database_url or settings.postgres_url()
+    if url is None:
+        show_error("A worker needs a database. Start it by `serve --workers`.")
+        raise typer.Exit(SETTINGS_ARE_WRONG)
+    listeners = [socket(fileno=descriptor) for descriptor in sockets]
+    place = Place(number, folder)
+    _run(work(settings, listeners, socket(fileno=channel), log_request, count=count, place=place, database_url=url))
 
 
 @cli.command()
@@ -227,6 +270,14 @@ def _show_signals(report: "Report") -> None:
     console.print(table)
     if report.services_left_out:
         console.print(f"{report.services_left_out} more services were not looked for.")
+
+
+def _configure_logs(settings: Settings) -> "RequestLog":
+    from app.observability.logs import RequestLog, configure_logs
+
+    json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
+    configure_logs(level=settings.log_level, json=json)
+    return RequestLog(level=settings.log_level, json=json)
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

@@ -34,6 +34,12 @@ class Dependency:
     circuit_state: Callable[[], CircuitState] | None = None
 
 
+class Impaired(DomainError):
+    """Something of our own works, but not as well as it should; says what is wrong."""
+
+    code = "IMPAIRED"
+
+
 class Health:
     """Asks all dependencies at once, each for a limited time, and remembers the answers for a moment.
 

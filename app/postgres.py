@@ -14,6 +14,9 @@ from db.embedded import EmbeddedPostgres, default_data_directory
 from feed.epoch import begin_epoch
 from migrations.upgrade import Step, upgrade
 
+_OTHER_CONNECTIONS = 10  # Of a process: the relay, the event log, the SLO evaluation, and what comes and goes.
+_FEWEST_CONNECTIONS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
@@ -31,7 +34,7 @@ async def postgres(settings: Settings) -> AsyncGenerator[Postgres]:
         yield Postgres(url, "the configured Postgres")
         return
     folder = settings.data_dir or default_data_directory(home=Path.home(), xdg_data_home=data_home())
-    embedded = EmbeddedPostgres(folder)
+    embedded = EmbeddedPostgres(folder, settings={"max_connections": str(_connections_wanted(settings))})
     with working(f"Starting the embedded PostgreSQL in {embedded.directory}"):
         await embedded.start()
     try:
@@ -39,6 +42,13 @@ async def postgres(settings: Settings) -> AsyncGenerator[Postgres]:
     finally:
         with working("Stopping the embedded PostgreSQL"):
             await embedded.stop()
+
+
+def _connections_wanted(settings: Settings) -> int:
+    """How many connections an embedded Postgres has to allow: those of all workers, and some for people."""
+    each = settings.db_pool_max_connections + settings.db_read_connections + _OTHER_CONNECTIONS
+    # While workers are replaced, there is one more of them.
+    return max(_FEWEST_CONNECTIONS, (settings.workers + 1) * each)
 
 
 async def migrate(url: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from socket import socket
 
 import structlog
@@ -11,7 +13,11 @@ from rich.table import Table
 from app.asgi import application
 from app.http import graphql
 from app.observability.logs import RequestLog
-from app.postgres import load_demo, migrate, postgres
+from app.postgres import Postgres, load_demo, migrate, postgres
+from app.processes.channel import Staffing
+from app.processes.listeners import Listeners
+from app.processes.supervisor import Supervisor
+from app.processes.worker import Colleagues, Place, supervised
 from app.server import Server, allow_many_connections, on_signal
 from app.settings import Settings
 from app.terminal import console
@@ -22,6 +28,104 @@ log = structlog.get_logger()
 
 async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
+    await _run(
+        settings,
+        _prepared(settings, with_demo=with_demo),
+        sockets,
+        log_request,
+        on_started=lambda found: _announce(sockets, found.description),
+    )
+
+
+async def supervise(settings: Settings, sockets: list[socket], command: Sequence[str], *, with_demo: bool) -> None:
+    """Serve with several processes until SIGINT or SIGTERM, and replace them on SIGHUP.
+
+    `command` starts one of them. Raises what `app.failures` explains, and WorkersDoNotStart.
+    """
+    listeners = Listeners(sockets)
+    starting = asyncio.current_task()
+    supervisor: Supervisor | None = None
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        if supervisor is not None:
+            supervisor.stop()
+        elif starting is not None:
+            starting.cancel()
+
+    def replace_all() -> None:
+        if supervisor is not None:
+            supervisor.replace_all()
+
+    try:
+        with on_signal(stop, hang_up=replace_all):
+            async with _prepared(settings, with_demo=with_demo) as found:
+                at = () if settings.postgres_url() else ("--database-url", found.url)
+                supervisor = Supervisor(
+                    listeners,
+                    (*command, *at),
+                    count=settings.workers,
+                    shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+                )
+                await supervisor.start()
+                if not is_stopping:
+                    _announce(listeners.sockets, found.description, workers=settings.workers)
+                await supervisor.run()
+    except asyncio.CancelledError:
+        if not is_stopping:
+            raise
+    finally:
+        listeners.close()
+    log.info("stopped")
+
+
+async def work(
+    settings: Settings,
+    sockets: list[socket],
+    channel: socket,
+    log_request: RequestLog,
+    *,
+    count: int,
+    place: Place,
+    database_url: str,
+) -> None:
+    """Serve as one of several processes, whose supervisor has brought up what they share. Raises as `serve` does."""
+    colleagues = Colleagues(Staffing(count, count))
+    async with supervised(channel, colleagues) as supervisor:
+        await _run(
+            settings,
+            nullcontext(Postgres(database_url, "")),
+            sockets,
+            log_request,
+            on_started=lambda _: supervisor.tell_ready(),
+            place=place,
+            colleagues=colleagues,
+        )
+
+
+@asynccontextmanager
+async def _prepared(settings: Settings, *, with_demo: bool) -> AsyncGenerator[Postgres]:
+    """The database, with the tables of this version."""
+    async with postgres(settings) as found:
+        await migrate(found.url)
+        if with_demo:
+            await load_demo(settings, found.url)
+        yield found
+
+
+async def _run(
+    settings: Settings,
+    database: AbstractAsyncContextManager[Postgres],
+    sockets: list[socket],
+    log_request: RequestLog,
+    *,
+    on_started: Callable[[Postgres], None],
+    place: Place | None = None,
+    colleagues: Colleagues | None = None,
+) -> None:
+    """Serve in this process, until told to stop."""
     allow_many_connections()
     starting = asyncio.current_task()
     server: Server | None = None
@@ -37,30 +141,29 @@ async def serve(settings: Settings, sockets: list[socket], log_request: RequestL
 
     with on_signal(stop):
         try:
-            async with postgres(settings) as found:
-                await migrate(found.url)
-                if with_demo:
-                    await load_demo(settings, found.url)
-                async with application(settings, found.url, log_request=log_request) as app:
-                    server = Server(
-                        app,
-                        header_timeout_seconds=settings.header_timeout_seconds,
-                        shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
-                        on_started=lambda: _announce(sockets, found.description),
-                        on_stopping=app.end_streams,
-                    )
-                    # What lives as long as the process need not be looked at by every garbage collection.
-                    gc.collect()
-                    gc.freeze()
-                    await server.serve(sockets)
-                    log.info("stopping")
+            async with (
+                database as found,
+                application(settings, found.url, log_request=log_request, place=place, colleagues=colleagues) as app,
+            ):
+                server = Server(
+                    app,
+                    header_timeout_seconds=settings.header_timeout_seconds,
+                    shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+                    on_started=lambda: on_started(found),
+                    on_stopping=app.end_streams,
+                )
+                # What lives as long as the process need not be looked at by every garbage collection.
+                gc.collect()
+                gc.freeze()
+                await server.serve(sockets)
+                log.info("stopping")
         except asyncio.CancelledError:
             if not is_stopping:
                 raise
     log.info("stopped")
 
 
-def _announce(sockets: list[socket], database: str) -> None:
+def _announce(sockets: list[socket], database: str, *, workers: int = 1) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
     url = f"http://{shown}:{port}"
@@ -71,5 +174,7 @@ def _announce(sockets: list[socket], database: str) -> None:
     table.add_row("  REST", f"{url}/api/incidents")
     table.add_row("  Health", f"{url}/api/health")
     table.add_row("  Data", escape(database))
+    if workers > 1:
+        table.add_row("  Workers", f"{workers} processes; SIGHUP replaces them one after the other")
     console.print(table)
     console.print("\nStop with Ctrl-C.")

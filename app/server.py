@@ -101,7 +101,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         if port == 0 and sockets:
             address = (address[0], sockets[0].getsockname()[1], *address[2:])
         try:
-            sockets.append(_bind(family, address))
+            sockets.append(bind(family, address))
         except OSError as error:
             # A name may stand for an IPv6 address on a machine without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -114,32 +114,13 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def allow_many_connections() -> None:
-    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
-    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if usual < _OPEN_FILES:
-        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-@contextmanager
-def on_signal(stop: Callable[[], None]) -> Generator[None]:
-    """Call `stop` on SIGINT and SIGTERM, in the running event loop."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def _bind(family: int, address: Any) -> socket.socket:
+def bind(family: int, address: Any, *, is_shared: bool = False) -> socket.socket:
+    """A socket with an address, which listens to nobody yet; `is_shared` lets others of the same user have it too."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if sys.platform == "linux":
@@ -150,6 +131,30 @@ def _bind(family: int, address: Any) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def allow_many_connections() -> None:
+    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if usual < _OPEN_FILES:
+        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+@contextmanager
+def on_signal(stop: Callable[[], None], *, hang_up: Callable[[], None] | None = None) -> Generator[None]:
+    """Call `stop` on SIGINT and SIGTERM, and `hang_up` on SIGHUP, in the running event loop."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if hang_up is not None:
+        handlers[signal.SIGHUP] = hang_up
+    for number, handle in handlers.items():
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
