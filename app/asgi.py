@@ -15,7 +15,7 @@ from app.alert_settings import tokens_of
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
-from app.health import Health, database_dependency
+from app.health import Health, database_dependency, replica_dependency
 from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
@@ -24,6 +24,7 @@ from app.http.explorer import explorer_assets, explorer_page
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.outlet import Admission
+from app.http.read_marks import ReadMarks
 from app.http.rest import rest_routes
 from app.http.running import Runner
 from app.http.sse import EventStreams
@@ -33,6 +34,7 @@ from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.observability.live import LiveMetrics
 from app.observability.logs import request_id
 from app.observability.metrics import Metrics
+from app.observability.replica import ReplicaMetrics
 from app.processes.worker import Colleagues, Place
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
@@ -79,6 +81,9 @@ async def application(
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]
+            if database.replica is not None:
+                dependencies.append(replica_dependency(database.replica))
+                metrics.registry.register(ReplicaMetrics(database.replica))
             if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
             if colleagues is not None:
@@ -101,6 +106,8 @@ async def application(
                 log_request=log_request,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if database.replica is not None:
+                works["read replica"] = database.replica.run
             if relay is not None:
                 works |= workers(
                     settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
@@ -130,6 +137,7 @@ def create_app(
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
+    marks = ReadMarks(database)
 
     def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
@@ -141,6 +149,7 @@ def create_app(
             deadline=deadline,
             request_id=id,
             now=now(),
+            read_after=marks.of(scope),
             health=health.report,
             log_tails=log_tails,
         )
@@ -158,6 +167,7 @@ def create_app(
         operations,
         Subscriptions(operations.sources, hub, now),
         make_context,
+        marks,
         timeout_seconds=settings.operation_timeout_seconds,
     )
     admission = Admission(
@@ -199,6 +209,7 @@ def create_app(
         routes,
         time_limit=time_limit,
         origins=origins,
+        marks=marks,
         durations=metrics.request_durations,
         log_request=log_request,
     )
@@ -208,6 +219,8 @@ async def open_database(settings: Settings, url: str) -> Database:
     """Connect as the settings say. Raises DatabaseUnavailable."""
     return await Database.connect(
         url,
+        read_url=settings.replica_url(),
+        replica_most_lag_seconds=settings.database_read_most_lag_seconds,
         pool_size=settings.db_pool_kept_connections,
         pool_max=settings.db_pool_max_connections,
         read_connections=settings.db_read_connections,

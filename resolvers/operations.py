@@ -189,7 +189,8 @@ async def _read(
         values, shape = prepared.variables.read(variables)
         statement = prepared.statement(shape, values)
         arguments = statement.values(Bindings(values, context.now))
-        text = await context.read(statement.sql, arguments)
+        read = context.read if statement.of_event_log else context.read_at_leisure
+        text = await read(statement.sql, arguments)
     except (Uncoercible, Uncompilable, DomainError):
         return None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -8,12 +8,12 @@ _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH"),
     (
         b"access-control-allow-headers",
-        b"Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
+        b"Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Read-After, X-Request-Id",
     ),
     (b"access-control-max-age", b"600"),
     (b"vary", b"Origin"),
 )
-_EXPOSED = (b"access-control-expose-headers", b"X-Request-Id, X-Total-Count")
+_EXPOSED = (b"access-control-expose-headers", b"X-Read-After, X-Request-Id, X-Total-Count")
 _VARY = (b"vary", b"Origin")
 
 

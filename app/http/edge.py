@@ -22,6 +22,7 @@ from app.http.cors import AllowedOrigins
 from app.http.graphql import GraphQLEndpoint
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
+from app.http.read_marks import ReadMarks
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.websocket import WebSocketEndpoint
@@ -32,6 +33,8 @@ REQUEST_ID_HEADER: Final = b"x-request-id"
 
 _SANE_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499  # Nobody gets it; it is how nginx tells these from answered requests in logs and metrics.
+
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 _TOO_LATE = error_answer(504, "The request took longer than allowed")
 _SHUTTING_DOWN = error_answer(503, "The server is shutting down, try again", CLOSE)
@@ -54,6 +57,7 @@ class Edge:
         *,
         time_limit: TimeLimit,
         origins: AllowedOrigins,
+        marks: ReadMarks,
         durations: RequestDurations,
         log_request: RequestLog | None,
     ) -> None:
@@ -63,6 +67,7 @@ class Edge:
         self._application = application
         self._time_limit = time_limit
         self._origins = origins
+        self._marks = marks
         self._durations = durations
         self._log_request = log_request
 
@@ -118,6 +123,8 @@ class Edge:
             await send_answer(send, _SHUTTING_DOWN, *ours)
             raise
         else:
+            if operation == "mutation":
+                ours += await self._marks.after_write(scope)
             status = await send_whole_or_in_parts(scope, receive, send, answer, *ours)
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
@@ -148,7 +155,8 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *ours]
+                marks = await self._marks.after_write(scope) if status < 300 and scope["method"] in _WRITING else ()
+                message["headers"] = [*message["headers"], *ours, *marks]
             await send(message)
 
         watch = self._time_limit.start()

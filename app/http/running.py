@@ -9,6 +9,7 @@ import uuid_utils
 from graphql import GraphQLError
 from starlette.types import Scope
 
+from app.http.read_marks import ReadMarks
 from app.observability import logs
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
@@ -36,12 +37,14 @@ class Runner:
         operations: Operations,
         subscriptions: Subscriptions,
         make_context: ContextFactory,
+        marks: ReadMarks,
         *,
         timeout_seconds: float,
     ) -> None:
         self._operations = operations
         self._subscriptions = subscriptions
         self._make_context = make_context
+        self._marks = marks
         self._timeout_seconds = timeout_seconds
 
     def kind(self, request: OperationRequest) -> str | None:
@@ -90,9 +93,15 @@ class Runner:
                 return await self._open(prepared, request, scope, id, resume_after, sink)
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
-                if form is not None:
-                    return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
-                return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
+                if form is None:
+                    answer: OperationAnswer | IncrementalAnswer = await self._operations.execute(
+                        request, context, allowed=_EVERY_TYPE
+                    )
+                else:
+                    answer = await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
+                if prepared.kind == "mutation":
+                    await self._marks.after_write(scope)
+                return answer
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
@@ -110,6 +119,7 @@ class Runner:
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
+        self._marks.follow_events(scope)
         while True:
             context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
             try:
