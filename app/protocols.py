@@ -30,6 +30,8 @@ _TOO_LARGE = f"The URL and the headers have more than the {MOST_HEAD_BYTES} byte
 _TOO_LARGE_FOR_A_SOCKET = (
     f"A WebSocket may be asked for with {MAX_NUM_HEADERS} headers of at most {MAX_LINE_LENGTH} bytes each"
 )
+_LINGER_SECONDS: Final = 0.5
+_FRESH_LINGER_SECONDS: Final = 2.0  # Who has connected and not asked yet is about to.
 _TEXT = 0x81  # A frame that is a whole message (RFC 6455, section 5.2).
 
 
@@ -59,6 +61,8 @@ class HTTPProtocol(HttpToolsProtocol):
         self._is_too_large = False
         self._is_over = False
         """Nothing that comes in is read any more."""
+        self._is_leaving = False
+        """The next request is the last."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as in uvicorn
         """A client connects."""
@@ -102,6 +106,18 @@ class HTTPProtocol(HttpToolsProtocol):
                 self._is_too_large = True
                 raise HeadTooLarge
         super().on_headers_complete()
+        if self._is_leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops. A request that is on its way to an idle connection is still answered, as the last one:
+        whoever sent it could not know.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self._is_leaving = True
+            self.loop.call_later(_LINGER_SECONDS if self.cycle else _FRESH_LINGER_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
