@@ -77,7 +77,7 @@ async def application(
     database = await open_database(settings, database_url)
     try:
         operations = Operations(build_schema())
-        await check_catalog(database, operations.schema, operations.sources)
+        await check_catalog(database, operations.schema, operations.sources, may_be_newer=True)
         metrics = Metrics(VERSION)
         async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]

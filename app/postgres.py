@@ -12,7 +12,7 @@ from app.settings import Settings, data_home
 from app.terminal import console, counting, working
 from db.embedded import EmbeddedPostgres, default_data_directory
 from feed.epoch import begin_epoch
-from migrations.upgrade import Step, upgrade
+from migrations.upgrade import Step, current, head, upgrade
 
 _OTHER_CONNECTIONS = 10  # Of a process: the relay, the event log, the SLO evaluation, and what comes and goes.
 _FEWEST_CONNECTIONS = 200
@@ -61,6 +61,8 @@ async def migrate(url: str) -> list[str]:
         applied = await upgrade(url, progress=progress)
     if applied:
         console.print(f"Migrated the database to revision {applied[-1]}.")
+    elif (found := await current(url)) != head():
+        console.print(f"A newer version has migrated the database to revision {found}, on which this one can run.")
     return applied
 
 
