@@ -113,9 +113,10 @@ class HTTPProtocol(HttpToolsProtocol):
         """The server stops. A request that is on its way to an idle connection is still answered, as the last one:
         whoever sent it could not know.
         """
-        if self.cycle is None or self.cycle.response_complete:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
             self._is_leaving = True
-            self.loop.call_later(_LINGER_SECONDS if self.cycle else _FRESH_LINGER_SECONDS, super().shutdown)
+            self.loop.call_later(_FRESH_LINGER_SECONDS if cycle is None else _LINGER_SECONDS, super().shutdown)
         else:
             super().shutdown()
 

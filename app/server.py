@@ -6,8 +6,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -81,7 +81,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what lasts for as long as its client listens (WebSockets with 1012), and let what else runs finish."""
         self._on_stopping()
+        # To close a listener resets those who wait behind it, connected as far as they can tell.
+        waiting = [connection for listener in sockets or [] for connection in _accept_waiting(listener)]
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks with a new connection, as uvicorn makes it."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn itself
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -155,6 +169,16 @@ def on_signal(stop: Callable[[], None], *, hang_up: Callable[[], None] | None = 
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+
+
+def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has accepted yet."""
+    listener.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
