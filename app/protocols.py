@@ -120,6 +120,13 @@ class HTTPProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def handle_websocket_upgrade(self) -> None:
+        """A client wants a WebSocket, for which it is too late when the server stops."""
+        if self._is_leaving:
+            self._refuse(503, "The server is shutting down, try again")
+        else:
+            super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         if self._is_too_large:

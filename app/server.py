@@ -21,6 +21,7 @@ _KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle co
 _SILENT_CLIENT_MILLISECONDS = 30_000
 _LARGEST_MESSAGE_BYTES = 65_536
 _OPEN_FILES = 65_536
+_CLOSING_LISTENERS_SECONDS = 0.05
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -81,15 +82,23 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what lasts for as long as its client listens (WebSockets with 1012), and let what else runs finish."""
         self._on_stopping()
-        # To close a listener resets those who wait behind it, connected as far as they can tell.
-        waiting = [connection for listener in sockets or [] for connection in _accept_waiting(listener)]
+        await self._stop_listening(sockets or [])
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+        """Close a listener only when nobody waits behind it: they would be reset, connected as far as they can tell."""
+        ours = [listener.dup() for listener in listeners]
         for server in self.servers:
             server.close()
-        for listener in sockets or []:
+        for listener in listeners:
+            listener.close()
+        await asyncio.sleep(_CLOSING_LISTENERS_SECONDS)  # The event loop closes its own only by and by.
+        waiting: list[socket.socket] = []
+        for listener in ours:
+            waiting += _accept_waiting(listener)
             listener.close()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-        await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
         """What speaks with a new connection, as uvicorn makes it."""
