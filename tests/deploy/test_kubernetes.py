@@ -16,6 +16,7 @@ import yaml
 from app.settings import Settings
 from tests.servers import ROOT
 
+WORKERS_GRACE_SECONDS = 5  # What a parent gives its workers beyond their own time.
 KINDS = {
     ("v1", "ServiceAccount"),
     ("v1", "ConfigMap"),
@@ -84,7 +85,7 @@ def test_pods_have_longer_to_stop_than_the_server_needs(manifests: dict[str, dic
     (pod, _) = pods(manifests)
     pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed = float(manifests["ConfigMap"]["data"]["SHUTDOWN_TIMEOUT_SECONDS"])
-    assert pod["terminationGracePeriodSeconds"] > pause + needed
+    assert pod["terminationGracePeriodSeconds"] > pause + needed + WORKERS_GRACE_SECONDS
 
 
 async def test_probes_ask_what_the_server_answers(
