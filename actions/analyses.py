@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actions import jobs
 from actions.jobs import Job
-from actions.recording import Happening, record_all, scope_of
+from actions.recording import Happening, record, record_all, scope_of
 from actions.rows import get
 from db.correlation import analyses, correlations
 from db.database import Transaction
@@ -81,10 +81,11 @@ async def request_after_change(tx: Transaction, incident_id: UUID) -> None:
     await request(tx, incident_id, AnalysisTrigger.INCIDENT_CHANGED, after_seconds=DEBOUNCE_SECONDS)
 
 
-async def analyze(tx: Transaction, incident_id: UUID) -> UUID:
+async def analyze(tx: Transaction, incident_id: UUID, *, actor: Actor) -> UUID:
     """Ask for an analysis of an incident, now, and return the incident's id. Raises NotFound."""
     await get(tx, incidents, incident_id, "id")
     await request(tx, incident_id)
+    await record(tx, actor=actor, action="incident.analyze", subject_id=incident_id)
     return incident_id
 
 

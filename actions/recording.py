@@ -20,6 +20,7 @@ from db.outbox import outbox
 from db.people import users
 from db.timeline import timeline_events
 from domain.access import Actor
+from domain.audit import without_secrets
 from domain.changes import Change, as_json
 from domain.errors import NotFound
 from domain.feed import EventType
@@ -86,7 +87,8 @@ async def record(
 ) -> None:
     """Write down that `actor` did `action` ("incident.resolve": what it was done to, and the verb).
 
-    The audit entry holds the changed columns before and after, or the whole row that was created or deleted. `event`
+    The audit entry holds the changed columns before and after, or the whole row that was created or deleted, without
+    the secrets in them. `event`
     is told in `scope`, with the changes as payload. `entries` go to the timeline of each incident of `timelines` (that
     of `scope` by default), each with an event of its own; `entry_id` is the first entry's id, where it is known before.
     """
@@ -105,9 +107,9 @@ async def record(
     audit = _audit_row(tx, action, subject_id, actor)
     # Left out rather than None, which would be stored as JSON's null.
     if created is None:
-        audit["before"] = as_json(before)
+        audit["before"] = without_secrets(as_json(before))
     if deleted is None:
-        audit["after"] = as_json(after)
+        audit["after"] = without_secrets(as_json(after))
     await tx.execute(insert(audit_log).values(audit))
     if written:
         # Whoever acts need not be a user: then the source alone says who it was.

@@ -3,9 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, func, select, text, tuple_
 
 from actions.idempotency import REMEMBERED_FOR
+from db.audit import KEPT_SINCE, audit_log
 from db.database import Transaction
 from db.event_log import FORGET_SQL, RETENTION_LOCK
 from db.idempotency import idempotency_keys
@@ -14,6 +15,9 @@ from db.slos import slo_slices
 BATCH_ROWS: Final = 5_000
 SLICES_KEPT_FOR: Final = timedelta(days=400)
 """The longest window of an SLO, and a month to look back from its start."""
+
+LEAST_AUDIT: Final = timedelta(days=30)
+"""For how long the database itself refuses to forget entries of the audit log."""
 
 
 async def forget_events(tx: Transaction, *, recorded_before: datetime, most: int = BATCH_ROWS) -> int:
@@ -52,6 +56,23 @@ async def forget_slices(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = old.order_by(kept.day).limit(most)
     key = tuple_(kept.slo_id, kept.group_key, kept.day)
     return (await tx.execute(delete(slo_slices).where(key.in_(old)))).rowcount
+
+
+async def forget_audit_entries(tx: Transaction, *, occurred_before: datetime, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` of the oldest entries of the audit log, but none of the last 30 days; return how many.
+
+    Does nothing while another process is at it.
+    """
+    if not await _is_alone(tx):
+        return 0
+    before = occurred_before.isoformat()
+    await tx.execute(select(func.set_config(KEPT_SINCE, before, True)))
+    entry = audit_log.c
+    old = select(entry.id).where(entry.occurred_at < occurred_before, entry.occurred_at < func.now() - LEAST_AUDIT)
+    old = old.order_by(entry.occurred_at).limit(most)
+    forgotten = (await tx.execute(delete(audit_log).where(entry.id.in_(old)))).rowcount
+    await tx.execute(select(func.set_config(KEPT_SINCE, "", True)))
+    return forgotten
 
 
 async def _is_alone(tx: Transaction) -> bool:

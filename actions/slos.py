@@ -182,9 +182,10 @@ async def definition(tx: Transaction, slo_id: UUID) -> ObjectiveDefinition:
     return definition_of({**slo, "service": service["name"]})
 
 
-async def present(tx: Transaction, slo_id: UUID) -> UUID:
-    """The id itself, when there is such an objective. Raises NotFound."""
+async def note_evaluation(tx: Transaction, slo_id: UUID, *, actor: Actor) -> UUID:
+    """Write down that somebody had an objective evaluated between cycles, and return its id. Raises NotFound."""
     id: UUID = (await get(tx, slos, slo_id, "id"))["id"]
+    await record(tx, actor=actor, action="slo.evaluate", subject_id=id)
     return id
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Scope
 
 from app.alert_intake import AlertIntake
 from app.alert_settings import tokens_of
+from app.auth.authenticator import Authenticator, Everybody, TokenAuthenticator
+from app.auth.proofs import Proofs
+from app.auth.tokens import Expectations
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -23,6 +26,7 @@ from app.http.errors import answer_domain_error, answer_http_error, answer_unexp
 from app.http.explorer import explorer_assets, explorer_page
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
+from app.http.open_paths import is_open
 from app.http.outlet import Admission
 from app.http.read_marks import ReadMarks
 from app.http.rest import rest_routes
@@ -32,7 +36,6 @@ from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.observability.live import LiveMetrics
-from app.observability.logs import request_id
 from app.observability.metrics import Metrics
 from app.observability.replica import ReplicaMetrics
 from app.processes.worker import Colleagues, Place
@@ -41,7 +44,7 @@ from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
-from domain.access import Actor, Role
+from domain.access import Actor
 from domain.errors import DomainError
 from domain.time import Deadline
 from feed.hub import Hub
@@ -103,6 +106,7 @@ async def application(
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
                 alerts=alerts,
+                authenticator=_authenticator(settings),
                 log_request=log_request,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
@@ -131,6 +135,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     alerts: AlertIntake,
+    authenticator: Authenticator,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
 ) -> Edge:
@@ -139,13 +144,14 @@ def create_app(
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
     marks = ReadMarks(database)
 
-    def make_context(scope: Scope, id: str, deadline: Deadline) -> RequestContext:
+    def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
             database=database,
             event_log=hub.log,
             telemetry=backends.telemetry,
             scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
-            actor=_actor(scope),
+            # What runs on a connection that stays open has a request id of its own.
+            actor=actor if actor.request_id == id else replace(actor, request_id=id),
             deadline=deadline,
             request_id=id,
             now=now(),
@@ -157,6 +163,7 @@ def create_app(
     endpoint = GraphQLEndpoint(
         operations,
         make_context,
+        authenticator.identify,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
@@ -165,7 +172,7 @@ def create_app(
     origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now),
+        Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
         marks,
         timeout_seconds=settings.operation_timeout_seconds,
@@ -175,12 +182,14 @@ def create_app(
         most_per_address=settings.max_streams_per_address,
         most_per_user=settings.max_streams_per_user,
     )
-    sockets = WebSocketEndpoint(runner, admission, _actor, origins, _socket_limits(settings), path=graphql.PATH)
+    sockets = WebSocketEndpoint(
+        runner, admission, authenticator.identify, origins, _socket_limits(settings), path=graphql.PATH
+    )
     streams = EventStreams(
         endpoint,
         runner,
         admission,
-        _actor,
+        authenticator.identify,
         timeout_seconds=settings.operation_timeout_seconds,
         keep_alive_seconds=settings.stream_keep_alive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
@@ -193,8 +202,13 @@ def create_app(
             Route(graphql.PATH, explorer_page),
             explorer_assets(),
             *health_routes(health, metrics, version=VERSION),
-            *rest_routes(database, lambda request: _actor(request.scope), most_body_bytes=settings.max_body_bytes),
-            *webhook_routes(alerts, tokens_of(settings.webhook_tokens), most_body_bytes=settings.max_webhook_bytes),
+            *rest_routes(database, most_body_bytes=settings.max_body_bytes),
+            *webhook_routes(
+                alerts,
+                tokens_of(settings.webhook_tokens),
+                identify=authenticator.identify if settings.auth_enabled else None,
+                most_body_bytes=settings.max_webhook_bytes,
+            ),
         ],
         exception_handlers={
             DomainError: answer_domain_error,
@@ -207,6 +221,8 @@ def create_app(
         sockets,
         streams,
         routes,
+        identify=authenticator.identify,
+        open_paths=is_open,
         time_limit=time_limit,
         origins=origins,
         marks=marks,
@@ -238,11 +254,13 @@ def _socket_limits(settings: Settings) -> SocketLimits:
     )
 
 
-def _actor(scope: Scope) -> Actor:
-    """Whoever asks: until people can sign in, everybody may do everything."""
-    client = scope.get("client")
-    address = client[0] if client else None
-    return Actor(id=None, name="anonymous", role=Role.ADMIN, request_id=request_id.get(), address=address)
+def _authenticator(settings: Settings) -> Authenticator:
+    if not settings.auth_enabled:
+        return Everybody()
+    secret = settings.jwt_secret
+    expected = Expectations(settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds)
+    proofs = Proofs(None if secret is None else secret.get_secret_value(), expected)
+    return TokenAuthenticator(proofs.identity, now=now)
 
 
 async def _welcome(_request: Request) -> Response:

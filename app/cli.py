@@ -256,7 +256,11 @@ def _show_signals(report: "Report") -> None:
     if not report.signals:
         return
     table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
+    unanswered: dict[str, list[str]] = {}
     for finding in report.signals:
+        if finding.problem:
+            unanswered.setdefault(finding.problem, []).append(finding.service)
+            continue
         by_place: dict[str, list[str]] = {}
         for signal, place in finding.found.items():
             by_place.setdefault(place, []).append(signal.lower())
@@ -264,7 +268,9 @@ def _show_signals(report: "Report") -> None:
         lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
         if lines and lacking:
             lines.append(f"not found: {', '.join(lacking)}")
-        table.add_row(escape(finding.service), escape(finding.problem or "; ".join(lines) or "none found"))
+        table.add_row(escape(finding.service), escape("; ".join(lines) or "none found"))
+    for problem, services in unanswered.items():
+        table.add_row(escape(", ".join(services)), escape(problem))
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     console.print(table)

@@ -77,6 +77,10 @@ class DatabaseVariables(BaseSettings):
         "Folder of the embedded Postgres. By default one below the user's data folder, which `serve` names.",
         "a path",
     )
+    audit_log_retention_days: float = setting(
+        400, "How long it is kept who did what. The database itself refuses to forget sooner than after 30.",
+        "30 to 36500", ge=30, le=36_500,
+    )  # fmt: skip
 
     def postgres_url(self) -> str | None:
         """The URL of the configured Postgres, password included, or None where an embedded one is wanted."""

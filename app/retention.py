@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from actions.retention import BATCH_ROWS, forget_events, forget_keys, forget_slices
+from actions.retention import BATCH_ROWS, forget_audit_entries, forget_events, forget_keys, forget_slices
 from db.database import Database, Transaction
 from domain.errors import DomainError
 
@@ -17,8 +17,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 
 class Retention:
-    """Deletes events of the log that are older than `events_days`, idempotency keys after their day, and slices of SLOs
-    after thirteen months.
+    """Deletes events of the log that are older than `events_days`, entries of the audit log that are older than
+    `audit_days`, idempotency keys after their day, and slices of SLOs after thirteen months.
     """
 
     def __init__(
@@ -26,11 +26,13 @@ class Retention:
         database: Database,
         *,
         events_days: float,
+        audit_days: float,
         now: Callable[[], datetime],
         interval_seconds: float = _HOUR_SECONDS,
     ) -> None:
         self._database = database
         self._events = timedelta(days=events_days)
+        self._audit = timedelta(days=audit_days)
         self._now = now
         self._interval_seconds = interval_seconds
 
@@ -49,6 +51,7 @@ class Retention:
             "events": await self._in_batches(self._forget_events),
             "idempotency_keys": await self._in_batches(forget_keys),
             "slo_slices": await self._in_batches(forget_slices),
+            "audit_entries": await self._in_batches(self._forget_audit_entries),
         }
         if any(forgotten.values()):
             log.info("old rows deleted", **forgotten)
@@ -64,3 +67,6 @@ class Retention:
 
     async def _forget_events(self, tx: Transaction) -> int:
         return await forget_events(tx, recorded_before=tx.now - self._events)
+
+    async def _forget_audit_entries(self, tx: Transaction) -> int:
+        return await forget_audit_entries(tx, occurred_before=tx.now - self._audit)

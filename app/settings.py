@@ -27,6 +27,7 @@ from app.backend_settings import (
     read_telemetry_config,
 )
 from app.database_settings import DatabaseVariables
+from app.security_settings import SecurityVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
 from app.stream_settings import StreamVariables
 
@@ -66,7 +67,7 @@ def _origin(value: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
-class Settings(BackendVariables, StreamVariables, AlertVariables, DatabaseVariables):
+class Settings(BackendVariables, StreamVariables, AlertVariables, SecurityVariables, DatabaseVariables):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 
     _backends: dict[Backend, dict[str, BackendSettings]] = PrivateAttr(default_factory=dict)
@@ -173,7 +174,7 @@ class Settings(BackendVariables, StreamVariables, AlertVariables, DatabaseVariab
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        problems = [*self.database_problems(), *self._find_backends()]
+        problems = [*self.database_problems(), *self.security_problems(self.host), *self._find_backends()]
         if problems:
             raise SettingsError(problems)
         return self

@@ -41,7 +41,12 @@ def workers(
     running: dict[str, Running] = {
         "relay": relay.run,
         "alerts": alerts.run,
-        "retention": Retention(database, events_days=settings.event_log_retention_days, now=now).run,
+        "retention": Retention(
+            database,
+            events_days=settings.event_log_retention_days,
+            audit_days=settings.audit_log_retention_days,
+            now=now,
+        ).run,
         "jobs": Workers(database, jobs(settings, database, backends, metrics), name=str(new_id()), now=now).run,
     }
     if backends.telemetry.prometheus:

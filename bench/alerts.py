@@ -161,9 +161,10 @@ class Server:
 
     async def __aenter__(self) -> "Server":
         command = Path(sys.executable).parent / "reliability-studio"
-        environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": self._database_url, "PORT": "0", "LOG_LEVEL": "info"}
+        environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": self._database_url, "PORT": "0"}
+        environment |= {"LOG_LEVEL": "info", "LOG_FORMAT": "json", "AUTH_ENABLED": "false"}
         self._process = await asyncio.create_subprocess_exec(
-            command, "serve", env={**environment, "LOG_FORMAT": "json"}, stdout=asyncio.subprocess.PIPE
+            command, "serve", env=environment, stdout=asyncio.subprocess.PIPE
         )
         if self._process.stdout is None:
             raise RuntimeError("the server's output is piped")

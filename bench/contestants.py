@@ -108,7 +108,7 @@ def start(contestant: Contestant, database_url: str, cpus: set[int]) -> Server:
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=dict(os.environ) | dict(contestant.environment(database_url)),
+            env={**os.environ, "AUTH_ENABLED": "false", **contestant.environment(database_url)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,10 +1,19 @@
-"""Who did what to what, before and after. Append-only."""
+"""Who did what to what, before and after.
+
+A trigger refuses everything but adding to it, and forgetting what is old: rows from before the time in `KEPT_SINCE`,
+and never those of the last 30 days.
+"""
+
+from typing import Final
 
 from sqlalchemy import Column, Index, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 from db.columns import id_column, name, timestamp
 from db.metadata import metadata
+
+KEPT_SINCE: Final = "reliability_studio.audit_kept_since"
+"""A setting of the transaction that forgets: the time before which it may."""
 
 audit_log = Table(
     "audit_log",
@@ -23,4 +32,6 @@ audit_log = Table(
     Index(None, "occurred_at", "id"),
     Index(None, "subject_id", "occurred_at", "id"),
     Index(None, "actor_id", "occurred_at", "id"),
+    Index(None, "actor_name", "occurred_at", "id"),
+    Index(None, "action", "occurred_at", "id"),
 )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from domain.errors import Forbidden
@@ -35,6 +36,7 @@ class Actor:
 
     `id` is that of a user, or None when no user stands behind it; `name` is what people read. `scopes` narrow what the
     role allows, None where nothing is narrowed. After `expires_at` the proof of who it is no longer holds.
+    `credential_id` is that of the API token or of the session that was the proof, None for proofs of others' making.
     `request_id` and `address` say where the request came from, for the audit log.
     """
 
@@ -45,10 +47,31 @@ class Actor:
     address: str | None = None
     scopes: frozenset[TokenScope] | None = None
     expires_at: datetime | None = None
+    credential_id: UUID | None = None
 
 
-def require_role(actor: Actor, role: Role) -> None:
-    """Raise Forbidden unless the actor has this role, or one that includes it."""
-    roles = list(Role)
-    if roles.index(actor.role) < roles.index(role):
-        raise Forbidden(f"This takes the role {role}, and yours is {actor.role}: ask an admin for it")
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What somebody needs for something: a role, and of a token a scope as well. Without a scope, any token will do."""
+
+    role: Role
+    scope: TokenScope | None
+
+
+_RANKS: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+def permits(role: Role, scopes: frozenset[TokenScope] | None, permission: Permission) -> bool:
+    """Whether who has this role may do what takes a permission, by a token with these scopes, if they narrow it."""
+    if _RANKS[role] < _RANKS[permission.role]:
+        return False
+    return scopes is None or permission.scope is None or permission.scope in scopes
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raise Forbidden unless the actor has a permission."""
+    if permits(actor.role, actor.scopes, permission):
+        return
+    if not permits(actor.role, None, permission):
+        raise Forbidden(f"This takes the role {permission.role}, and yours is {actor.role}: ask an admin for it")
+    raise Forbidden(f"This takes a token with the scope {permission.scope}, which yours has not")

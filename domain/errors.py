@@ -6,6 +6,7 @@
     ├── Conflict                 CONFLICT                 the row has moved on; carries its version now
     │   └── InvalidTransition    CONFLICT                 the lifecycle does not lead from here to there
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
+    ├── Unauthenticated          UNAUTHENTICATED          nobody knows who asks, or the proof does not hold
     ├── Forbidden                FORBIDDEN                the viewer may not do this
     ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
     ├── CursorExpired            CURSOR_EXPIRED           what the cursor resumes from was removed; carries the oldest
@@ -65,6 +66,16 @@ class IdempotencyKeyReused(DomainError):
     """The same idempotency key came before, with another input."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class Unauthenticated(DomainError):
+    """Nobody knows who asks: no token came, or one that does not hold. `is_token_wrong` tells these apart."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, message: str, *, is_token_wrong: bool = True) -> None:
+        super().__init__(message)
+        self.is_token_wrong = is_token_wrong
 
 
 class Forbidden(DomainError):

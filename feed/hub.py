@@ -12,6 +12,7 @@ from contextlib import aclosing
 from feed.cursor import Cursor
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
+from feed.standing import Standing
 from feed.stream import (
     BATCH_EVENTS,
     RETRY_SECONDS,
@@ -79,19 +80,23 @@ class Hub:
         start: Cursor,
         previous: str | None,
         sink: Sink | None = None,
+        standing: Standing | None = None,
     ) -> AsyncGenerator[Frame]:
         """Every event after `start` that the filter lets through, in order, until closed.
 
         `key` tells what is asked: equal keys share a stream and the renderer of whoever came first. `start` has to be a
         place that the log's `require` accepts; `previous` is the cursor that the first event names.
         A frame that comes while the next one is waited for is offered to `sink`, and is not yielded when that takes it.
+        `standing` is asked before each frame, and what it says ends the subscription.
         Raises CursorExpired when the log forgets what a slow subscriber has not had yet.
         """
         stream = self._enter(key, filter_, renderer)
         del key, filter_, renderer  # The stream has its own, and this may last for days.
         try:
-            async with aclosing(_follow(self.log, stream, start, previous, sink)) as frames:
+            async with aclosing(_follow(self.log, stream, start, previous, sink, standing)) as frames:
                 async for frame in frames:
+                    if standing is not None and (refusal := await patiently(standing.refusal)) is not None:
+                        raise refusal
                     yield frame
         finally:
             self._leave(stream)
@@ -132,7 +137,12 @@ class Hub:
 
 
 async def _follow(
-    event_log: EventLog, stream: Stream, cursor: Cursor, previous: str | None, sink: Sink | None
+    event_log: EventLog,
+    stream: Stream,
+    cursor: Cursor,
+    previous: str | None,
+    sink: Sink | None,
+    standing: Standing | None,
 ) -> AsyncGenerator[Frame]:
     await event_log.started()
     while True:
@@ -150,7 +160,7 @@ async def _follow(
         # No await between the end of catching up and joining: nothing can be settled in between.
         if cursor.position < settled.position:
             cursor = cursor.at(settled)
-        member = Member(cursor, previous, sink)
+        member = Member(cursor, previous, sink, standing)
         stream.members.add(member)
         try:
             while (waited := await member.next_frame()) is not None:

@@ -16,6 +16,7 @@ from domain.errors import DatabaseUnavailable, DeadlineExceeded, InvalidCursor
 from feed.cursor import Cursor, Reach, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
+from feed.standing import Standing
 
 log = structlog.get_logger("reliability_studio.stream")
 
@@ -72,6 +73,7 @@ class Member:
     reached: Cursor
     previous: str | None
     sink: Sink | None
+    standing: Standing | None = None
     frames: deque[Frame] | None = None  # None while nothing waits: there are many members, and most of them are idle.
     is_behind: bool = False
     failure: Exception | None = None
@@ -100,9 +102,14 @@ class Member:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """End the subscription."""
+        """End the subscription, after what waits already."""
         self.failure = error
         self._wake()
+
+    def dismiss(self, error: Exception) -> None:
+        """End the subscription at once: what waits is not told any more."""
+        self.frames = None
+        self.fail(error)
 
     async def next_frame(self) -> Frame | None:
         """The next frame that waits, or None when the subscriber has fallen behind."""
@@ -183,6 +190,7 @@ class Stream:
 
     async def checkpoint(self) -> None:
         """Tell the members how far the log has been looked at."""
+        await self._dismiss()
         if self._draining is not None:
             return
         settled, drains = self.settled, self._drains
@@ -250,6 +258,7 @@ class Stream:
 
     async def _push(self, batch: Sequence[LoggedEvent]) -> None:
         """Give a batch to every member, those included who join meanwhile: they have read the log up to here."""
+        await self._dismiss()
         served: set[Member] = set()
         while waiting := self.members - served:
             for members in _in_step(waiting, batch[0].position - 1):
@@ -269,6 +278,18 @@ class Stream:
             if member in self.members:
                 for frame in frames:
                     member.push(frame)
+
+    async def _dismiss(self) -> None:
+        """End the subscriptions of members who may not be told any more."""
+        standings = {member.standing for member in self.members} - {None}
+        unknown = [standing for standing in standings if standing is not None and not standing.is_known]
+        for first in range(0, len(unknown), MEMBERS_AT_A_TIME):
+            asked = unknown[first : first + MEMBERS_AT_A_TIME]
+            await asyncio.gather(*(patiently(standing.refusal) for standing in asked))
+        for member in [member for member in self.members if member.standing is not None]:
+            if member.standing is not None and (error := member.standing.latest) is not None:
+                member.dismiss(error)
+                self.members.discard(member)
 
     def _drop_behind(self) -> None:
         for member in [member for member in self.members if member.is_behind]:

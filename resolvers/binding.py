@@ -12,8 +12,10 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from resolvers.authorisation import guard
 from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.parameters import Bindings
+from resolvers.compile.permissions import permissions_of
 from resolvers.compile.sources import Leaf, Live, Member, Needs, RowType, Source, Sources, Stream, Variants
 from resolvers.context import RequestContext
 from resolvers.prefetched import Prefetched
@@ -25,7 +27,7 @@ Resolver = Callable[..., Any]
 
 
 def bind(schema: strawberry.Schema) -> Sources:
-    """Collect what the types of a schema declare, and let their fields be resolved by it."""
+    """Collect what the types of a schema declare, and let their fields be resolved by it, for whoever may see them."""
     fields: dict[tuple[str, str], Source] = {}
     rows: dict[str, RowType] = {}
     variants: dict[str, Variants] = {}
@@ -42,9 +44,10 @@ def bind(schema: strawberry.Schema) -> Sources:
             for field_name, field in type_.fields.items():
                 if (source := _source(definition.origin, field)) is not None:
                     fields[name, field_name] = source
-    sources = Sources(fields, rows, variants)
+    sources = Sources(fields, rows, variants, permissions_of(schema))
     for type_ in schema._schema.type_map.values():
         _bind_type(type_, sources, schema)
+    guard(schema._schema, sources.permissions)
     return sources
 
 

@@ -1,7 +1,8 @@
 """Ordinary execution, through which finished JSON passes as it is."""
 
-from collections.abc import Awaitable
-from inspect import isawaitable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 import orjson
@@ -9,17 +10,22 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     ExperimentalIncrementalExecutionResults,
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     GraphQLSchema,
     experimental_execute_incrementally,
 )
 from graphql.execution.collect_fields import FieldDetails
+from graphql.execution.values import get_argument_values
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from resolvers.context import RequestContext, Running
 from resolvers.errors import field_error
+from resolvers.prefetched import Prefetched
 from resolvers.rendering import Deferred, Plain, writer_of
 
 
@@ -43,8 +49,61 @@ async def answer_to_event(name: str, event: Any, running: Running, context: Requ
 Result = ExecutionResult | ExperimentalIncrementalExecutionResults
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A field with a resolver to be awaited, and its arguments."""
+
+    field: GraphQLField
+    resolve: Callable[..., Awaitable[Any]]
+    arguments: Mapping[str, Any]
+
+
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor, which neither completes nor checks what Postgres has already written as JSON."""
+
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: list[FieldDetails],
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        """Of a mixed object: a finished member as it is, and of its others the arguments only once for all items."""
+        if type(source) is not Prefetched:
+            return super().execute_field(parent_type, source, field_details_list, path, position_context)
+        if type(source.members.get(str(path.key))) is str:
+            return source.member(str(path.key))
+        question = self._question(parent_type, field_details_list)
+        if question is None:
+            return super().execute_field(parent_type, source, field_details_list, path, position_context)
+        nodes = [details.node for details in field_details_list]
+        info = self.build_resolve_info(question.field, nodes, parent_type, path)
+        asked = question.resolve(source, info, **question.arguments)
+        return self.complete_awaitable_value(
+            question.field.type, field_details_list, info, path, asked, position_context
+        )
+
+    def _question(self, parent_type: GraphQLObjectType, details: list[FieldDetails]) -> "_Question | None":
+        """What is asked of a field that has to be awaited; None for another, or with arguments that are refused."""
+        # Items of one list share the list of their field's details. It is kept, so that its id is not given again.
+        questions = self.__dict__.setdefault("_questions", {})
+        if id(details) not in questions:
+            questions[id(details)] = (self._asked(parent_type, details[0]), details)
+        found: _Question | None = questions[id(details)][0]
+        return found
+
+    def _asked(self, parent_type: GraphQLObjectType, first: FieldDetails) -> "_Question | None":
+        field = self.schema.get_field(parent_type, first.node.name.value)
+        if field is None or field.resolve is None or not iscoroutinefunction(field.resolve):
+            return None
+        try:
+            arguments = get_argument_values(
+                field, first.node, self.variable_values, first.fragment_variable_values, self.hide_suggestions
+            )
+        except GraphQLError:
+            return None  # Ordinary execution says what is wrong, and where.
+        return _Question(field, field.resolve, arguments)
 
     def complete_value(
         self,

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 
 from domain.time import Deadline
+from feed.standing import Standing
+from feed.stream import patiently
 from resolvers.compile.sources import Live
 from resolvers.context import RequestContext, Running
 from resolvers.execution import answer_to_event
@@ -32,14 +34,22 @@ class LiveFrame:
 
 
 async def live_frames(
-    source: Live, name: str, running: Running, arguments: Mapping[str, Any], context: RequestContext
+    source: Live,
+    name: str,
+    running: Running,
+    arguments: Mapping[str, Any],
+    context: RequestContext,
+    standing: Standing,
 ) -> AsyncGenerator[LiveFrame]:
-    """The answers to a live subscription's field, as JSON text. Raises what its source does.
+    """The answers to a live subscription's field, as JSON text. Raises what its source does, and what `standing` says
+    before one of them.
 
     `extensions.missed` says how many things were left out before one, because they came faster than they were taken.
     """
     async with aclosing(source.tell(context, arguments)) as told:
         async for each in told:
+            if (refusal := await patiently(standing.refusal)) is not None:
+                raise refusal
             yield LiveFrame(await _answer(name, each, running, context))
 
 

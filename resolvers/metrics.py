@@ -13,6 +13,7 @@ from resolvers.context import RequestContext
 from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.prometheus import QueryResult, range_step_seconds
+from telemetry_clients.prometheus.discovery import Place, Places
 from telemetry_clients.prometheus.golden_signals import overridden, rate_window_seconds
 from telemetry_clients.prometheus.samples import Series
 from telemetry_clients.prometheus.signal_queries import alone, joined
@@ -73,6 +74,9 @@ class _Range:
     end: datetime
     step_seconds: int
     window_seconds: float
+
+
+_NOTHING = Signals((), ())
 
 
 async def golden_signals(
@@ -184,21 +188,32 @@ class _Asking:
         for service, signals in asked:
             for signal in signals:
                 wanted.setdefault(signal, []).append(service)
-        answered = await all_of(self._outcome([*dict.fromkeys(some)], signal) for signal, some in wanted.items())
+        places = await self._places([*dict.fromkeys(service for service, _ in asked)])
+        answered = await all_of(self._outcome(some, signal, places) for signal, some in wanted.items())
         outcomes = dict(zip(wanted, answered, strict=True))
         return {
             (service, signals): [
-                outcome if isinstance(outcome, TelemetryError) else outcome[service]
+                outcome if isinstance(outcome, TelemetryError) else outcome.get(service, _NOTHING)
                 for outcome in (outcomes[signal] for signal in signals)
             ]
             for service, signals in asked
         }
 
+    async def _places(self, services: Sequence[Service]) -> Mapping[Service, Places]:
+        span_seconds = (self._range.end - self._range.start).total_seconds()
+        return await self._context.telemetry.discovery(self._instance).places(
+            services,
+            at=min(self._range.end, self._context.now),
+            lookback_seconds=min(max(span_seconds, _SHORTEST_LOOKBACK_SECONDS), _LONGEST_LOOKBACK_SECONDS),
+            deadline=self._deadline(),
+        )
+
     async def _outcome(
-        self, services: Sequence[Service], signal: GoldenSignal
+        self, services: Iterable[Service], signal: GoldenSignal, places: Mapping[Service, Places]
     ) -> dict[Service, Signals] | TelemetryError:
+        found = {service: place for service in services if (place := places[service].get(signal)) is not None}
         try:
-            return await self._found_signals(services, signal)
+            return await self._found_signals(signal, found)
         except TelemetryError as error:
             return error
 
@@ -216,15 +231,8 @@ class _Asking:
             tuple(SignalSeries(name, signal, series, lambda: query) for series in result.series), result.warnings
         )
 
-    async def _found_signals(self, services: Sequence[Service], signal: GoldenSignal) -> dict[Service, Signals]:
-        span_seconds = (self._range.end - self._range.start).total_seconds()
-        places = await self._context.telemetry.discovery(self._instance).places(
-            services,
-            at=min(self._range.end, self._context.now),
-            lookback_seconds=min(max(span_seconds, _SHORTEST_LOOKBACK_SECONDS), _LONGEST_LOOKBACK_SECONDS),
-            deadline=self._deadline(),
-        )
-        found = {service: places[service][signal] for service in services if signal in places[service]}
+    async def _found_signals(self, signal: GoldenSignal, found: Mapping[Service, Place]) -> dict[Service, Signals]:
+        """A signal of the services that have it, from where it was found."""
         window = self._range.window_seconds
         results = await all_of(
             self._query(joined(signal, dict(some), window_seconds=window))
@@ -234,14 +242,12 @@ class _Asking:
         by_labels: dict[frozenset[tuple[str, str]], Series] = {
             frozenset(series.labels.items()): series for result in results for series in result.series
         }
-        answers = {service: Signals((), ()) for service in services}
+        answers = {}
         for service, place in found.items():
             keys = [frozenset(zip(place.labels, values, strict=True)) for values in place.values]
             ask = partial(alone, signal, place, window_seconds=window)
-            answers[service] = Signals(
-                tuple(SignalSeries(service.name, signal, by_labels[key], ask) for key in keys if key in by_labels),
-                warnings,
-            )
+            shown = [SignalSeries(service.name, signal, by_labels[key], ask) for key in keys if key in by_labels]
+            answers[service] = Signals(tuple(shown), warnings)
         return answers
 
     async def _query(self, query: str) -> QueryResult:

@@ -74,7 +74,7 @@ class Operations:
         self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
     ) -> OperationAnswer:
         """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
-        prepared = self._prepare(request, allowed)
+        prepared = self._prepare(request, context, allowed)
         if isinstance(prepared, OperationAnswer):
             return prepared
         if prepared.kind != "query":
@@ -92,7 +92,7 @@ class Operations:
 
         Raises likewise.
         """
-        prepared = self._prepare(request, allowed)
+        prepared = self._prepare(request, context, allowed)
         if isinstance(prepared, OperationAnswer) or prepared.deferring is None:
             return await self.execute(request, context, allowed=allowed)
         root = None
@@ -110,8 +110,13 @@ class Operations:
                 return _completed(results, prepared, context)
             return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
 
-    def _prepare(self, request: OperationRequest, allowed: Set[str]) -> PreparedOperation | OperationAnswer:
-        """The operation to execute, or the answer that says why there is none. Raises OperationNotAllowed."""
+    def _prepare(
+        self, request: OperationRequest, context: RequestContext, allowed: Set[str]
+    ) -> PreparedOperation | OperationAnswer:
+        """The operation to execute, as far as the actor may, or the answer that says why there is none.
+
+        Raises OperationNotAllowed.
+        """
         if not request.query:
             return _refusal([GraphQLError("The request has no `query`")], None)
         prepared = self.documents.prepare(request.query, request.operation_name)
@@ -119,13 +124,14 @@ class Operations:
             return _refusal(prepared.errors, None)
         if prepared.kind not in allowed:
             raise OperationNotAllowed(prepared.kind)
-        return prepared
+        return prepared.permitted_to(context.actor)
 
     async def execute_without_compiler(self, request: OperationRequest, context: RequestContext) -> OperationAnswer:
         """The answer that ordinary execution gives to a query: what the compiler is held against."""
         prepared = self.documents.prepare(request.query or "", request.operation_name)
         if isinstance(prepared, Refused):
             return _refusal(prepared.errors, None)
+        prepared = prepared.permitted_to(context.actor)
         async with Snapshot(context.database) as snapshot:
             return await self._execute(prepared, request, replace(context, reading=snapshot), None)
 

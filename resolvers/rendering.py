@@ -7,7 +7,7 @@ has its selection written at once.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import orjson
 from graphql import (
@@ -53,8 +53,12 @@ class Collecting(Protocol):
         ...
 
 
+GUARDED: Final = "guarded"
+"""Marks a field that not everybody may see, among its extensions."""
+
+
 class Deferred(Exception):
-    """A part of the selection is to come later: it has to be executed field by field."""
+    """A part of the selection is to come later, or is not for everybody: it has to be executed field by field."""
 
 
 def writer_of(executor: Collecting, type_: GraphQLOutputType, details: list[FieldDetails]) -> Writer:
@@ -120,7 +124,7 @@ class _PointsWriter:
             self._last_seconds = points.seconds
             found = [self._points.get(seconds) or self._point(seconds) for seconds in points.seconds]
             self._last_template = "[" + ",".join(found) + "]"
-        values = orjson.dumps(points.values)[1:-1].decode().split(",") if len(points) else []
+        values = points.texts if points.texts is not None else _texts(points.values)
         if self._values_per_point != 1:
             values = [value for value in values for _ in range(self._values_per_point)]
         return orjson.Fragment(self._last_template % tuple(values))
@@ -146,9 +150,15 @@ def _member(executor: Collecting, type_: GraphQLObjectType, details: list[FieldD
     if name == _TYPENAME:
         return name, None
     field = type_.fields[name]
+    if GUARDED in field.extensions:
+        raise Deferred
     declaration = field.extensions.get(_BACKREF)
     attribute = declaration.python_name if isinstance(declaration, StrawberryField) else name
     return attribute, writer_of(executor, field.type, details)
+
+
+def _texts(values: Sequence[float | None]) -> Sequence[str]:
+    return orjson.dumps(values)[1:-1].decode().split(",") if values else ()
 
 
 def _as_it_is(value: Any) -> Any:

@@ -24,6 +24,7 @@ from resolvers.compile.aggregates import Scope, scope_of
 from resolvers.compile.arguments import Argument, constant
 from resolvers.compile.pages import PAGE_ROWS, window_of
 from resolvers.compile.parameters import Bindings, EventPlaces, Parameters
+from resolvers.compile.permissions import NOWHERE, is_hidden_type
 from resolvers.compile.sources import (
     Aggregate,
     Embedded,
@@ -145,6 +146,7 @@ class _Reader:
         self.parent = parent
         self.arguments = arguments
         self.parameters = Parameters()
+        self.forbidden = NOWHERE if context.running is None else context.running.prepared.forbidden
 
     async def related(self, source: One | Many) -> Any:
         uses = source.arguments if isinstance(source, One) else {}
@@ -210,6 +212,7 @@ class _Reader:
         selects = [
             f"(select {self.row_sql(self.type_map[name])} from {table} it where it.id = key.id)"
             for name, table in source.tables.items()
+            if not is_hidden_type(name, self.forbidden)
         ]
         keys = f"unnest({key if source.many else f'array[{key}]'}) with ordinality as key(id, position)"
         found = self.objects(
@@ -257,6 +260,8 @@ class _Reader:
         members = []
         for name, definition in type_.fields.items():
             source = self.sources.fields.get((type_.name, name))
+            if (type_.name, name) in self.forbidden:
+                continue
             if isinstance(source, Leaf):
                 members.append(f"'{name}', {self.fill(source.sql)}")
             elif isinstance(source, Embedded):

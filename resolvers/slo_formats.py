@@ -6,8 +6,7 @@ from uuid import UUID
 
 from actions.slo_definitions import read_definitions
 from actions.slo_imports import Import, import_specification
-from domain.access import Role, require_role
-from domain.errors import Forbidden, NotFound
+from domain.errors import NotFound
 from domain.objectives import ObjectiveDefinition
 from domain.time import Deadline
 from engines.slo.adoption.adopting import SERIES_QUERY, adopted
@@ -21,12 +20,8 @@ from telemetry_clients.prometheus import Prometheus
 
 async def import_text(
     context: RequestContext, text: str, *, format: SpecificationFormat | None, period_seconds: int | None, dry_run: bool
-) -> Import | Forbidden:
+) -> Import:
     """Import what a text says. Raises DatabaseUnavailable, DeadlineExceeded."""
-    try:
-        require_role(context.actor, Role.RESPONDER)
-    except Forbidden as refusal:
-        return refusal
     # A text may be ten megabytes: it is read beside the loop that answers everybody else.
     specification = await asyncio.to_thread(read, text, format, period_seconds=period_seconds)
     return await import_specification(
@@ -34,12 +29,8 @@ async def import_text(
     )
 
 
-async def adopt_running(context: RequestContext, *, instance: str | None, dry_run: bool) -> Import | Forbidden:
+async def adopt_running(context: RequestContext, *, instance: str | None, dry_run: bool) -> Import:
     """Import what runs in a Prometheus. Raises TelemetryError, DatabaseUnavailable, DeadlineExceeded."""
-    try:
-        require_role(context.actor, Role.RESPONDER)
-    except Forbidden as refusal:
-        return refusal
     specification = await running(context.telemetry.prometheus.get(instance), context.deadline)
     return await import_specification(
         context.database, specification, dry_run=dry_run, actor=context.actor, now=context.now

@@ -20,6 +20,8 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
+from domain.access import Permission
+from resolvers.compile.permissions import PERMISSION
 from resolvers.compile.sources import (
     Aggregate,
     Condition,
@@ -62,6 +64,7 @@ class Given:
     annotation: Any
     description: str
     use: str | Condition | Switch = ""
+    permission: Permission | None = None
 
 
 class _Arguments(FieldExtension):
@@ -74,16 +77,24 @@ class _Arguments(FieldExtension):
         field.arguments = self._declared
 
 
-def type(table: Table | None = None, *, record: str | None = None, relation: str | None = None) -> Callable[[T], T]:
+def type(
+    table: Table | None = None,
+    *,
+    record: str | None = None,
+    relation: str | None = None,
+    permission: Permission | None = None,
+) -> Callable[[T], T]:
     """An object type, each of whose objects is a row of `table`, or of a record with these columns.
 
-    `relation` is what the rows are read from, where they have more columns than the table.
+    `relation` is what the rows are read from, where they have more columns than the table. `permission` is what all of
+    its fields ask for; for whoever has it not, the objects are not found by their ids.
     """
     row = RowType(None if table is None else table.name, record, relation)
 
     def decorate(cls: T) -> T:
         cls.__sql_row__ = row  # type: ignore[attr-defined] # the mark that `bind` reads
         cls.__sql_table__ = table  # type: ignore[attr-defined] # likewise
+        cls.__permission__ = permission  # type: ignore[attr-defined] # the mark that `permissions_of` reads
         return strawberry.type(cls, description=cls.__doc__)
 
     return decorate
@@ -118,9 +129,9 @@ def switch(description: str, *, true: str, false: str) -> Any:
     )
 
 
-def column(description: str, name: str | None = None) -> Any:
+def column(description: str, name: str | None = None, *, permission: Permission | None = None) -> Any:
     """A column of the type's table."""
-    return _field(description, OwnColumn(name))
+    return _field(description, OwnColumn(name), permission=permission)
 
 
 def expression(description: str, sql: str, name: str | None = None) -> Any:
@@ -133,11 +144,18 @@ def embedded(description: str) -> Any:
     return _field(description, Embedded())
 
 
-def one(description: str, table: str, where: str, arguments: Mapping[str, Given] | None = None) -> Any:
+def one(
+    description: str,
+    table: str,
+    where: str,
+    arguments: Mapping[str, Given] | None = None,
+    *,
+    permission: Permission | None = None,
+) -> Any:
     """One object of another row, or null where there is none."""
     given = arguments or {}
     uses = {to_camel_case(name): str(argument.use) for name, argument in given.items()}
-    return _field(description, One(table, where, uses), given)
+    return _field(description, One(table, where, uses), given, permission=permission)
 
 
 def many(description: str, table: str, where: str, order: str) -> Any:
@@ -168,16 +186,23 @@ def member(description: str, table: str, attribute: str) -> Any:
     return strawberry.field(default=None, description=description, metadata={SOURCE: source})
 
 
-def stream(description: str, arguments: Mapping[str, Given], types: Iterable[str] | None = None) -> Any:
+def stream(
+    description: str, arguments: Mapping[str, Given], types: Iterable[str] | None = None, *, permission: Permission
+) -> Any:
     """A subscription to events."""
-    return _field(description, Stream(None if types is None else frozenset(types)), arguments)
+    source = Stream(None if types is None else frozenset(types))
+    return _field(description, source, arguments, permission=permission)
 
 
 def live(
-    description: str, tell: Callable[[Any, Mapping[str, Any]], AsyncGenerator[Any]], arguments: Mapping[str, Given]
+    description: str,
+    tell: Callable[[Any, Mapping[str, Any]], AsyncGenerator[Any]],
+    arguments: Mapping[str, Given],
+    *,
+    permission: Permission,
 ) -> Any:
     """A subscription to what another backend tells: `tell` gets the request's surroundings and the arguments."""
-    return _field(description, Live(tell), arguments)
+    return _field(description, Live(tell), arguments, permission=permission)
 
 
 def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:
@@ -195,6 +220,7 @@ def connection(
     order_by: Any = None,
     arguments: Mapping[str, Given] | None = None,
     backward: bool = True,
+    permission: Permission | None = None,
 ) -> Any:
     """A Relay connection over rows. `filter` and `order_by` are input types."""
     given = dict(arguments or {})
@@ -211,7 +237,7 @@ def connection(
     if backward:
         given["last"] = Given(int | None, "How many from the end of the list, at most 200.")
         given["before"] = Given(str | None, "Only what comes before this cursor.")
-    return _field(description, source, given)
+    return _field(description, source, given, permission=permission)
 
 
 def conditions_of(filter: Any) -> Filter:
@@ -230,11 +256,13 @@ def _field(
     source: Source | OwnColumn,
     arguments: Mapping[str, Given] | None = None,
     name: str | None = None,
+    permission: Permission | None = None,
 ) -> Any:
     extensions: list[FieldExtension] = []
     if arguments:
         extensions.append(_Arguments([_argument(name, argument) for name, argument in arguments.items()]))
-    return strawberry.field(name=name, description=description, metadata={SOURCE: source}, extensions=extensions)
+    metadata = {SOURCE: source, PERMISSION: permission}
+    return strawberry.field(name=name, description=description, metadata=metadata, extensions=extensions)
 
 
 def _argument(name: str, given: Given) -> StrawberryArgument:
@@ -244,4 +272,5 @@ def _argument(name: str, given: Given) -> StrawberryArgument:
         type_annotation=StrawberryAnnotation(given.annotation),
         description=given.description,
         default=strawberry.UNSET,
+        metadata={PERMISSION: given.permission},
     )

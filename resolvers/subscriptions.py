@@ -1,17 +1,19 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import orjson
 from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLField, VariableNode
 from sqlalchemy import select
 
 from db.incidents import incidents
-from domain.errors import DatabaseUnavailable, DomainError, NotFound
+from domain.access import Actor, require
+from domain.errors import DatabaseUnavailable, DomainError, Forbidden, NotFound, Unauthenticated
 from domain.feed import EventType
 from domain.incidents import Severity
 from domain.time import Deadline
@@ -19,6 +21,7 @@ from feed.cursor import AS_OF_CURSOR_SQL, Cursor, decode, encode
 from feed.filter import EventFilter
 from feed.hub import Hub
 from feed.log import EventLog
+from feed.standing import RECHECK_SECONDS, Standing
 from feed.stream import Frame, Place, Sink
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.documents import PreparedOperation
@@ -33,6 +36,7 @@ from resolvers.live import LiveFrame, live_frames
 from resolvers.rows import read_events
 
 RENDER_SECONDS = 15.0
+Current = Callable[[Actor], Awaitable[Actor | None]]
 
 LOGGED = (
     "(select logged.*, place.cursor, place.previous"
@@ -68,13 +72,32 @@ class Subscription:
     frames: AsyncGenerator[Frame] | AsyncGenerator[LiveFrame]
 
 
+async def unchanged(actor: Actor) -> Actor | None:
+    """The rights of whoever keeps them for good."""
+    return actor
+
+
 class Subscriptions:
     """Opens the subscriptions of one schema."""
 
-    def __init__(self, sources: Sources, hub: Hub, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        hub: Hub,
+        clock: Callable[[], datetime],
+        current: Current = unchanged,
+        *,
+        recheck_seconds: float = RECHECK_SECONDS,
+    ) -> None:
+        """`current` says which rights somebody has now. It is asked while events are told, about each subscriber once
+        in `recheck_seconds`.
+        """
         self._sources = sources
         self._hub = hub
         self._clock = clock
+        self._current = current
+        self._recheck_seconds = recheck_seconds
+        self._standings: WeakValueDictionary[Hashable, Standing] = WeakValueDictionary()
 
     async def open(
         self,
@@ -97,10 +120,14 @@ class Subscriptions:
             raise _variable_error(prepared, given) from error
         asked = self._asked(prepared, variables)
         running = Running(prepared, variables, shape)
+        refusal = _refusal(prepared, context.actor)
+        if refusal is not None:
+            raise GraphQLError(refusal.message, list(asked.nodes), path=[asked.key], original_error=refusal)
+        standing = self._standing(prepared, query, context.actor)
         if isinstance(asked.source, Live):
             arguments = {name: argument.value for name, argument in asked.arguments.items()}
             name = asked.nodes[0].name.value
-            return Subscription(None, live_frames(asked.source, name, running, arguments, context))
+            return Subscription(None, live_frames(asked.source, name, running, arguments, context, standing))
         try:
             filter_ = await _filter(asked, asked.source.types, context)
             after = resume_after if resume_after is not None else _after(asked)
@@ -109,8 +136,31 @@ class Subscriptions:
             raise GraphQLError(error.message, list(asked.nodes), path=[asked.key], original_error=error) from error
         renderer = self._renderer(prepared, running, asked, context)
         # Whoever has other rights may be told other things.
-        key = (query, prepared.name, _without_after(asked, given), filter_, context.actor.role)
-        return Subscription(after or encode(start), self._hub.subscribe(key, filter_, renderer, start, after, sink))
+        rights = (context.actor.role, context.actor.scopes)
+        key = (query, prepared.name, _without_after(asked, given), filter_, rights)
+        frames = self._hub.subscribe(key, filter_, renderer, start, after, sink, standing)
+        return Subscription(after or encode(start), frames)
+
+    def _standing(self, prepared: PreparedOperation, query: str, actor: Actor) -> Standing:
+        """Whether an actor may still be told, the same for all of their subscriptions to the same."""
+        actor = replace(actor, request_id=None, address=None)
+        key = (query, prepared.name, actor)
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = Standing(lambda: self._lost(prepared, actor), self._recheck_seconds)
+            self._standings[key] = standing
+        return standing
+
+    async def _lost(self, prepared: PreparedOperation, actor: Actor) -> DomainError | None:
+        """Why somebody may not be told any more, or None while they may.
+
+        Who has other rights than before is told on if these suffice: what a subscription tells is the same for all who
+        may have it.
+        """
+        now = await self._current(actor)
+        if now is None or (now.expires_at is not None and now.expires_at <= self._clock()):
+            return Unauthenticated("What proved who you are does not hold any more: sign in, and subscribe again")
+        return _refusal(prepared, now)
 
     async def _now(self, context: RequestContext) -> Cursor:
         """The place that has everything before it that has been committed, and nothing else."""
@@ -237,6 +287,16 @@ async def _require(event_log: EventLog, places: Sequence[Place]) -> None:
     """Raises CursorExpired when the log has forgotten one of these events."""
     if event_log.epoch is not None:
         await event_log.require(Cursor(event_log.epoch, places[0].position - 1))
+
+
+def _refusal(prepared: PreparedOperation, actor: Actor) -> Forbidden | None:
+    """Why an actor may not subscribe to this: all of it is told, or nothing."""
+    try:
+        for permission in prepared.requirements:
+            require(actor, permission)
+    except Forbidden as refusal:
+        return refusal
+    return None
 
 
 def _after(asked: Asked) -> str | None:

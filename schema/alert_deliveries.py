@@ -2,6 +2,7 @@
 
 from db.alerts import alert_audits, alert_deliveries, alert_dispositions
 from domain.alerts import AlertDisposition, WebhookKind
+from domain.permissions import READ_DELIVERIES
 from resolvers import sql
 from resolvers.compile.sources import Condition, Order, OrderKey
 from resolvers.sql import Given
@@ -40,7 +41,7 @@ class DispositionCount:
     count: int = sql.expression("How many.", "{it}.count")
 
 
-@sql.type(alert_deliveries)
+@sql.type(alert_deliveries, permission=READ_DELIVERIES)
 class AlertDelivery(Node):
     """A request that brought alerts. Its id is the receipt that its sender was given."""
 

@@ -6,7 +6,9 @@ import strawberry
 
 from db.people import team_members, teams, users
 from domain.access import Role
+from domain.permissions import ADMINISTRATION
 from resolvers import sql
+from resolvers.context import RequestContext
 from schema.nodes import Node
 from schema.references import ServiceRef, TeamRef
 from schema.scalars import DateTime
@@ -17,7 +19,7 @@ class User(Node):
     """A person."""
 
     name: str = sql.column("What people call them.")
-    email: str = sql.column("Where to reach them.")
+    email: str = sql.column("Where to reach them. For admins; `viewer` has one's own.", permission=ADMINISTRATION)
     teams: list[TeamRef] = sql.many(
         "The teams that they belong to.",
         f"{teams.name} {{it}} join {team_members.name} {{it}}_of on {{it}}_of.team_id = {{it}}.id",
@@ -53,3 +55,11 @@ class Viewer:
     name: str = strawberry.field(description="What they are called.")
     role: Role = strawberry.field(description="What they may do.")
     user: User | None = sql.member("The person behind them, if any.", "users {it}", "user_id")
+
+    @strawberry.field(description="Where to reach them. Null where no user stands behind them.")
+    async def email(self, info: strawberry.Info[RequestContext]) -> str | None:
+        """The address of whoever asks."""
+        if self.user_id is None:
+            return None
+        found = await info.context.read("select email from users where id = $1", [self.user_id])
+        return None if found is None else found.decode()

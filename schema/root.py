@@ -6,13 +6,16 @@ import strawberry
 from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
+from domain.permissions import ADMINISTRATION, ANYBODY, READ_DELIVERIES, TELEMETRY_QUERY
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
+from resolvers.compile.permissions import PERMISSION, permissions_of
 from resolvers.context import RequestContext
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
+from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
 from schema.errors import MUTATION_ERRORS
@@ -76,6 +79,7 @@ NODE_TABLES = {
     "DetectionRule": "detection_rules",
     "Team": "teams",
     "User": "users",
+    "AuditEntry": "audit_log",
 }
 BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
@@ -154,6 +158,7 @@ class Query(TraceQueries, SLOFormatQueries):
         "alert_deliveries {it}",
         "{it}.id = {receipt}",
         {"receipt": Given(strawberry.ID, "What its sender was answered.", "uuid")},
+        permission=READ_DELIVERIES,
     )
     alert_deliveries: Connection[AlertDelivery] = sql.connection(
         "What webhooks brought, the latest first.",
@@ -161,6 +166,7 @@ class Query(TraceQueries, SLOFormatQueries):
         "true",
         DELIVERY_ORDER,
         filter=AlertDeliveryFilter,
+        permission=READ_DELIVERIES,
     )
     alert_audit: AlertAudit | None = sql.one(
         "Whether every alert that came in is accounted for. Null before it was counted.",
@@ -182,6 +188,7 @@ class Query(TraceQueries, SLOFormatQueries):
         detection_trial,
         description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
         "Nothing is kept and nobody is told.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -192,7 +199,7 @@ class Query(TraceQueries, SLOFormatQueries):
         backward=False,
     )
 
-    @strawberry.field(description="Who asks.")
+    @strawberry.field(description="Who asks.", metadata={PERMISSION: ANYBODY})
     def viewer(self, info: strawberry.Info[RequestContext]) -> Viewer:
         """The actor of the request."""
         actor = info.context.actor
@@ -207,7 +214,8 @@ class Query(TraceQueries, SLOFormatQueries):
 
     @strawberry.field(
         description="What another promise would have said over a range of time, and when its alerts would have fired. "
-        "Nothing is saved."
+        "Nothing is saved.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     async def test_slo(
         self,
@@ -218,14 +226,28 @@ class Query(TraceQueries, SLOFormatQueries):
         """A trial of a promise."""
         return await tried_slo(info.context, input, range)
 
-    prometheus = strawberry.field(prometheus_query, description="What PromQL gives, now or over a range.")
+    prometheus = strawberry.field(
+        prometheus_query,
+        description="What PromQL gives, now or over a range.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
+    )
     loki = strawberry.field(
-        loki_query, description="What LogQL returns over a time range, from Loki: lines, or numbers."
+        loki_query,
+        description="What LogQL returns over a time range, from Loki: lines, or numbers.",
+        metadata={PERMISSION: TELEMETRY_QUERY},
     )
     silences = strawberry.field(
         all_silences, description="The silences that Alertmanager keeps; those that end last first."
     )
 
+    audit_log: Connection[AuditEntry] = sql.connection(
+        "Who did what, the latest first. For admins.",
+        "audit_log {it}",
+        "true",
+        AUDIT_ORDER,
+        filter=AuditLogFilter,
+        permission=ADMINISTRATION,
+    )
     as_of_cursor: str = sql.expression(
         "Joins what this query reads to a subscription: `after` it comes exactly what this query has not seen.",
         AS_OF_CURSOR_SQL,
@@ -259,4 +281,5 @@ def build_schema() -> strawberry.Schema:
     )
     # Strawberry's own switch would promise `@stream` as well.
     schema._schema.directives += (GraphQLDeferDirective,)
+    permissions_of(schema)
     return schema

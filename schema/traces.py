@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import strawberry
 
 from domain import traces
+from domain.permissions import TELEMETRY_QUERY
 from domain.traces import SpanOrder, TraceOrder, moment, seconds
 from engines.traces import SpanNode, TraceTree
+from resolvers.compile.permissions import PERMISSION
 from resolvers.context import RequestContext
 from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
@@ -213,7 +215,10 @@ async def incident_traces(
 class TraceQueries:
     """Traces for those who know what they look for."""
 
-    @strawberry.field(description="A trace by its id, from whichever Tempo has it; null where none does (any more).")
+    @strawberry.field(
+        description="A trace by its id, from whichever Tempo has it; null where none does (any more).",
+        metadata={PERMISSION: TELEMETRY_QUERY},
+    )
     async def tempo(
         self,
         info: strawberry.Info[RequestContext],
@@ -223,7 +228,9 @@ class TraceQueries:
         tree = await tree_anywhere(info.context, trace_id)
         return None if tree is None else _whole_trace(normal_trace_id(trace_id), tree)
 
-    @strawberry.field(description="Traces that meet a query in TraceQL, from Tempo.")
+    @strawberry.field(
+        description="Traces that meet a query in TraceQL, from Tempo.", metadata={PERMISSION: TELEMETRY_QUERY}
+    )
     async def trace_search(
         self,
         info: strawberry.Info[RequestContext],

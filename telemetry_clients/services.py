@@ -1,10 +1,9 @@
 """Services, as those who look for them in a backend are told of them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """A service as the catalog has it. `labels` are the declared ones, none where nobody declared any."""
 
     name: str

@@ -21,9 +21,12 @@ START_TIMEOUT_SECONDS = 60
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """A bare environment with some settings: nothing of the developer's own gets in."""
+    """A bare environment with some settings: nothing of the developer's own gets in.
+
+    Nobody has to sign in, unless a test says AUTH_ENABLED="true".
+    """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**inherited, "TERM": "dumb", "COLUMNS": "200", **settings}
+    return {**inherited, "TERM": "dumb", "COLUMNS": "200", "AUTH_ENABLED": "false", **settings}
 
 
 async def run_command(*arguments: str, settings: Mapping[str, str] | None = None) -> tuple[int, str, str]:

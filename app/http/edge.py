@@ -1,6 +1,7 @@
 """The outermost ASGI application: what every request gets, whichever way it is answered.
 
-A request id in and out, CORS, a line in the log, a place in the metrics, and a masked answer where something fails.
+A request id in and out, CORS, the question who asks, a line in the log, a place in the metrics, and a masked answer
+where something fails.
 `/graphql` is answered right here, before routing; everything else by Starlette.
 """
 
@@ -19,7 +20,8 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
-from app.http.graphql import GraphQLEndpoint
+from app.http.errors import refusal
+from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.read_marks import ReadMarks
@@ -28,6 +30,7 @@ from app.http.time_limit import TimeLimit
 from app.http.websocket import WebSocketEndpoint
 from app.observability import logs
 from app.observability.metrics import RequestDurations
+from domain.errors import DomainError
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -55,6 +58,8 @@ class Edge:
         streams: EventStreams,
         application: ASGIApp,
         *,
+        identify: Identify,
+        open_paths: Callable[[str], bool],
         time_limit: TimeLimit,
         origins: AllowedOrigins,
         marks: ReadMarks,
@@ -65,6 +70,8 @@ class Edge:
         self._sockets = sockets
         self._streams = streams
         self._application = application
+        self._identify = identify
+        self._is_open = open_paths
         self._time_limit = time_limit
         self._origins = origins
         self._marks = marks
@@ -92,7 +99,7 @@ class Edge:
                 return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
-            await self._route(scope, receive, send, ours, started)
+            await self._route(scope, headers, receive, send, ours, started)
 
     async def watch_streams(self) -> None:
         """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
@@ -145,7 +152,15 @@ class Edge:
             status = _CLIENT_CLOSED_REQUEST
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send, ours: Headers, started: float) -> None:
+    async def _route(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        ours: Headers,
+        started: float,
+    ) -> None:
         path = scope["path"]
         if path.endswith("/") and path.startswith("/api/"):
             scope["path"] = path.rstrip("/")
@@ -161,7 +176,7 @@ class Edge:
 
         watch = self._time_limit.start()
         try:
-            await self._application(scope, receive, send_with_headers)
+            await self._serve(scope, headers, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Told below, as every request that got no answer.
         except asyncio.CancelledError:
@@ -177,6 +192,16 @@ class Edge:
         status = status or _CLIENT_CLOSED_REQUEST
         template = getattr(scope.get("route"), "path", "")
         self._record(scope, template, status, perf_counter() - started, None)
+
+    async def _serve(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Let a route answer, once it is known who asks, where that has to be known."""
+        if not self._is_open(scope["path"]):
+            try:
+                scope["actor"] = await self._identify(scope, headers)
+            except DomainError as error:
+                await send_answer(send, refusal(error))
+                return
+        await self._application(scope, receive, send)
 
     def _record(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
         if operation != "subscription":  # It lasts for as long as somebody listens.

@@ -2,11 +2,13 @@
 
 from typing import Final
 
+import orjson
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.http.answer import JSON_TYPE, Answer
 from app.observability.logs import request_id
 from domain.errors import (
     Conflict,
@@ -18,12 +20,14 @@ from domain.errors import (
     IdempotencyKeyReused,
     InvalidCursor,
     NotFound,
+    Unauthenticated,
     ValidationFailed,
 )
 
 STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
     InvalidCursor: 400,
+    Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
@@ -32,6 +36,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     DatabaseUnavailable: 503,
     DeadlineExceeded: 504,
 }
+
+_CHALLENGE: Final = b'Bearer realm="Reliability Studio"'
 
 log = structlog.get_logger()
 
@@ -46,6 +52,21 @@ async def answer_domain_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DomainError)  # noqa: S101 # Starlette's handlers are typed for any exception
     headers = {"Retry-After": "1"} if isinstance(error, DatabaseUnavailable) else None
     return JSONResponse({"error": error.message}, status_of(error), headers)
+
+
+def challenge(error: Unauthenticated) -> tuple[bytes, bytes]:
+    """The header that says how to prove who one is (RFC 6750, section 3)."""
+    if not error.is_token_wrong:
+        return (b"www-authenticate", _CHALLENGE)
+    description = error.message.replace('"', "'").encode("ascii", "replace")
+    return (b"www-authenticate", _CHALLENGE + b', error="invalid_token", error_description="%b"' % description)
+
+
+def refusal(error: DomainError) -> Answer:
+    """The answer outside GraphQL to a request that went no further than to the question who asks."""
+    body: dict[str, str] = {"error": error.message, "code": error.code}
+    headers = (challenge(error),) if isinstance(error, Unauthenticated) else ()
+    return Answer(status_of(error), (JSON_TYPE, *headers), orjson.dumps(body))
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ readable and wrong, 294 for an answer with data and errors, the same for both me
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPMethod
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope
 
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
-from app.http.errors import status_of
+from app.http.errors import challenge, status_of
 from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
 from app.http.time_limit import TimeLimit
-from domain.errors import DeadlineExceeded, DomainError
+from domain.access import Actor
+from domain.errors import DeadlineExceeded, DomainError, Unauthenticated
 from domain.time import Deadline
 from resolvers.context import RequestContext
 from resolvers.errors import INTERNAL, PARSE_FAILED
@@ -41,7 +42,8 @@ _QUERIES_AND_MUTATIONS = frozenset({"query", "mutation"})
 _MOST_QUERY_STRING_BYTES = 32_768
 MOST_DEPTH = 64
 _MOST_PARAMETERS = 100
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
+Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
 
 log = structlog.get_logger()
 
@@ -71,6 +73,7 @@ class GraphQLEndpoint:
         self,
         operations: Operations,
         make_context: ContextFactory,
+        identify: Identify,
         *,
         is_draft: bool,
         timeout_seconds: float,
@@ -79,6 +82,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._operations = operations
         self._make_context = make_context
+        self._identify = identify
         self._is_draft = is_draft
         self._timeout_seconds = timeout_seconds
         self._time_limit = time_limit
@@ -91,10 +95,11 @@ class GraphQLEndpoint:
         receive: Receive,
         request_id: str,
         operation: OperationRequest | None = None,
+        actor: Actor | None = None,
     ) -> tuple[Answer | IncrementalAnswer, str | None]:
         """The answer to a request, and the type of its operation where one was found. Raises ClientGone.
 
-        `operation` is what the request asks for, where it has been read already.
+        `operation` is what the request asks for, and `actor` who asks, where that is known already.
         """
         wanted = response_type(headers.get(b"accept"))
         try:
@@ -104,7 +109,7 @@ class GraphQLEndpoint:
                     "NOT_ACCEPTABLE",
                     "Accept application/graphql-response+json or application/json: there is nothing else to get",
                 )
-            return await self._execute(scope, headers, receive, request_id, wanted, operation)
+            return await self._execute(scope, headers, receive, request_id, wanted, operation, actor)
         except Refused as refused:
             return self.refusal(refused, wanted), None
 
@@ -129,13 +134,15 @@ class GraphQLEndpoint:
         request_id: str,
         wanted: str,
         operation: OperationRequest | None,
+        actor: Actor | None,
     ) -> tuple[Answer | IncrementalAnswer, str | None]:
         deadline = Deadline.after(self._timeout_seconds)
         watch = self._time_limit.start()
         try:
+            actor = actor or await self._identify(scope, headers)
             operation = operation or await self.read(scope, headers, receive)
             allowed = _QUERIES_AND_MUTATIONS if scope["method"] == "POST" else _QUERIES
-            context = self._make_context(scope, request_id, deadline)
+            context = self._make_context(actor, request_id, deadline)
             form = None if scope["method"] == "HEAD" else incremental_form(headers.get(b"accept"))
             if form is None:
                 result: OperationAnswer | IncrementalAnswer = await self._operations.execute(
@@ -200,6 +207,8 @@ class GraphQLEndpoint:
                 raise not_allowed(error.operation, method) from error
             case RecursionError():
                 raise _malformed("The document is nested too deeply to be read") from error
+            case Unauthenticated():
+                raise unauthenticated(error) from error
             case DomainError():
                 return self._refusal(status_of(error), wanted, error.code, error.message)
             case Exception():
@@ -222,6 +231,11 @@ class GraphQLEndpoint:
         )
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
         return Answer(294 if self._is_draft else 200, (content_type, _UNCACHED), body)
+
+
+def unauthenticated(error: Unauthenticated) -> Refused:
+    """The refusal of a request of which nobody knows who sends it."""
+    return Refused(status_of(error), error.code, error.message, challenge(error))
 
 
 def too_slow(timeout_seconds: float) -> Refused:

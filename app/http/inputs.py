@@ -13,6 +13,7 @@ from starlette.requests import Request
 from app.http.body import BodyTooLarge, read_body
 from app.http.negotiation import is_json
 from domain import text
+from domain.access import Actor
 from domain.errors import NotFound, ValidationFailed
 from domain.references import parse_id
 from domain.text import Choice
@@ -59,6 +60,12 @@ async def body_of(request: Request, *, most_bytes: int) -> bytes:
     except BodyTooLarge as error:
         message = f"The body has more than the {most_bytes} bytes that are allowed"
         raise HTTPException(413, message) from error
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, as the edge has found out."""
+    actor: Actor = request.scope["actor"]
+    return actor
 
 
 def only(body: Mapping[str, Any], allowed: frozenset[str]) -> None:

@@ -57,41 +57,65 @@ class Admission:
         self._total = 0
 
     @contextmanager
-    def admit(self, actor: Actor, counts: ConnectionCounts) -> Generator[None]:
+    def admit(self, address: str | None, counts: ConnectionCounts) -> Generator["Admitted"]:
         """Count a connection for as long as it is open. Raises TooManyStreams and Full.
 
-        Who has not signed in is counted by address alone.
+        Whose it is may be known only later: then `Admitted.belong_to` counts it for them as well.
         """
-        try:
-            holders = self._holders(actor)
-        except TooManyStreams:
-            counts.refused += 1
-            raise
-        del actor  # The connection may last for days.
-        counts.open += 1
-        self._total += 1
-        self._open.update(holders)
-        try:
-            yield
-        finally:
-            counts.open -= 1
-            self._total -= 1
-            for holder in holders:
-                self._open[holder] -= 1
-                if not self._open[holder]:
-                    del self._open[holder]
-
-    def _holders(self, actor: Actor) -> tuple[Hashable, ...]:
         if self._total >= self._most:
+            counts.refused += 1
             raise Full(
                 f"This server has as many connections open as it may, {self._most} (MAX_STREAMS): come back later"
             )
-        if self._open[actor.address] >= self._most_per_address:
+        if self._open[address] >= self._most_per_address:
+            counts.refused += 1
             raise TooManyStreams(
                 f"At most {self._most_per_address} connections from one address (MAX_STREAMS_PER_ADDRESS)"
             )
-        if actor.id is None:
-            return (actor.address,)
-        if self._open[actor.id] >= self._most_per_user:
+        admitted = Admitted(self, counts)
+        counts.open += 1
+        self._total += 1
+        self._open[address] += 1
+        try:
+            yield admitted
+        finally:
+            counts.open -= 1
+            self._total -= 1
+            self._leave(address)
+            if admitted.user is not None:
+                self._leave(admitted.user)
+
+    def _add(self, user: Hashable) -> None:
+        if self._open[user] >= self._most_per_user:
             raise TooManyStreams(f"At most {self._most_per_user} connections of one user (MAX_STREAMS_PER_USER)")
-        return (actor.address, actor.id)
+        self._open[user] += 1
+
+    def _leave(self, holder: Hashable) -> None:
+        self._open[holder] -= 1
+        if not self._open[holder]:
+            del self._open[holder]
+
+
+class Admitted:
+    """A connection that is counted."""
+
+    __slots__ = ("_admission", "_counts", "user")
+
+    def __init__(self, admission: Admission, counts: ConnectionCounts) -> None:
+        self._admission = admission
+        self._counts = counts
+        self.user: Hashable = None
+
+    def belong_to(self, actor: Actor) -> None:
+        """Count it as one of this actor's, who has none of their own where they have not signed in.
+
+        Raises TooManyStreams.
+        """
+        if actor.id is None or self.user is not None:
+            return
+        try:
+            self._admission._add(actor.id)
+        except TooManyStreams:
+            self._counts.refused += 1
+            raise
+        self.user = actor.id

@@ -3,7 +3,7 @@
 It writes through the same actions as GraphQL's mutations do. Every error is `{"error": "<what is wrong>"}`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,15 +18,16 @@ from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from actions.timeline import add_note
 from app.clock import now
 from app.http import representations
-from app.http.inputs import choices, json_object, only, page, path_id, time
+from app.http.inputs import actor_of, choices, json_object, only, page, path_id, time
+from app.http.routes import GuardedRoute, Method
 from db.database import Database
 from db.incidents import ACTIVE, LATEST_FIRST, select_incidents
 from db.services import select_services, services
 from db.slos import select_slos, slos
 from db.timeline import OLDEST_FIRST, select_timeline
-from domain.access import Actor
 from domain.errors import NotFound, ValidationFailed
 from domain.incidents import IncidentSource, IncidentStatus, Severity
+from domain.permissions import INCIDENTS_WRITE, READ
 from domain.references import parse_id
 from domain.services import service_name
 
@@ -36,27 +37,37 @@ _CREATABLE: Final = frozenset(
 )
 _NOTE: Final = frozenset({"text", "occurred_at"})
 
-Handler = Callable[[Request], Awaitable[Response]]
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
-def rest_routes(database: Database, actor_of: Callable[[Request], Actor], *, most_body_bytes: int) -> list[Route]:
-    """The routes below `/api`."""
-    rest = _Rest(database, actor_of, most_body_bytes)
+def rest_routes(database: Database, *, most_body_bytes: int) -> list[Route]:
+    """The routes below `/api`. Who asks is the `actor` of the request's scope."""
+    rest = _Rest(database, most_body_bytes)
     return [
-        _resource("/api/incidents", GET=rest.list_incidents, POST=rest.create_incident),
-        _resource("/api/incidents/active", GET=rest.list_active_incidents),
-        _resource("/api/incidents/{id}", GET=rest.get_incident, PATCH=rest.update_incident),
-        _resource("/api/incidents/{id}/timeline", GET=rest.get_timeline, POST=rest.add_note),
-        _resource("/api/services", GET=rest.list_services),
-        _resource("/api/slos", GET=rest.list_slos),
+        GuardedRoute(
+            "/api/incidents",
+            GET=Method(READ, rest.list_incidents),
+            POST=Method(INCIDENTS_WRITE, rest.create_incident),
+        ),
+        GuardedRoute("/api/incidents/active", GET=Method(READ, rest.list_active_incidents)),
+        GuardedRoute(
+            "/api/incidents/{id}",
+            GET=Method(READ, rest.get_incident),
+            PATCH=Method(INCIDENTS_WRITE, rest.update_incident),
+        ),
+        GuardedRoute(
+            "/api/incidents/{id}/timeline",
+            GET=Method(READ, rest.get_timeline),
+            POST=Method(INCIDENTS_WRITE, rest.add_note),
+        ),
+        GuardedRoute("/api/services", GET=Method(READ, rest.list_services)),
+        GuardedRoute("/api/slos", GET=Method(READ, rest.list_slos)),
     ]
 
 
 class _Rest:
-    def __init__(self, database: Database, actor_of: Callable[[Request], Actor], most_body_bytes: int) -> None:
+    def __init__(self, database: Database, most_body_bytes: int) -> None:
         self._database = database
-        self._actor_of = actor_of
         self._most_body_bytes = most_body_bytes
 
     async def list_incidents(self, request: Request) -> Response:
@@ -89,7 +100,7 @@ class _Rest:
             started_at=time(body.get("started_at"), "started_at"),
             labels=body.get("labels") or {},
         )
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         id = await self._database.transact(
             lambda tx: actions.create(tx, new, actor=actor, idempotency_key=key), now=now()
         )
@@ -101,7 +112,7 @@ class _Rest:
         body = await self._object(request, _CHANGEABLE)
         if not body:
             raise ValidationFailed(f"There is nothing to change. Give one of: {', '.join(sorted(_CHANGEABLE))}")
-        changes, actor = IncidentChanges(**body), self._actor_of(request)
+        changes, actor = IncidentChanges(**body), actor_of(request)
         await self._database.transact(lambda tx: actions.update(tx, id, changes, actor=actor), now=now())
         return _json(await self._incident(id))
 
@@ -116,7 +127,7 @@ class _Rest:
         id = path_id(request, "incident")
         body = await self._object(request, _NOTE)
         note, occurred_at = body.get("text") or "", time(body.get("occurred_at"), "occurred_at")
-        actor, key = self._actor_of(request), request.headers.get("idempotency-key")
+        actor, key = actor_of(request), request.headers.get("idempotency-key")
         entry_id = await self._database.transact(
             lambda tx: add_note(tx, id, note, occurred_at=occurred_at, actor=actor, idempotency_key=key), now=now()
         )
@@ -166,17 +177,6 @@ def _services(body: dict[str, Any]) -> list[AffectedService]:
             raise ValidationFailed(f"{key} must be a list of names or ids", (key,))
         named += values
     return [AffectedService(service=value) for value in named]
-
-
-def _resource(path: str, **handlers: Handler) -> Route:
-    """One route for all methods of a path, so that a refused method is told which there are."""
-    if "GET" in handlers:
-        handlers["HEAD"] = handlers["GET"]
-
-    async def handle(request: Request) -> Response:
-        return await handlers[request.method](request)
-
-    return Route(path, handle, methods=list(handlers))
 
 
 def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

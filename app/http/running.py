@@ -7,10 +7,10 @@ from typing import Final, overload
 import orjson
 import uuid_utils
 from graphql import GraphQLError
-from starlette.types import Scope
 
 from app.http.read_marks import ReadMarks
 from app.observability import logs
+from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 from domain.time import Deadline
 from feed.stream import Sink
@@ -21,7 +21,7 @@ from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 
-ContextFactory = Callable[[Scope, str, Deadline], RequestContext]
+ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
 _EVERY_TYPE: Final = frozenset({"query", "mutation"})
 _GRACE_SECONDS = 0.25  # An operation's own deadline comes first, because it knows which fields were late.
@@ -54,14 +54,14 @@ class Runner:
 
     @overload
     async def start(
-        self, request: OperationRequest, scope: Scope, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str,
         resume_after: str | None,
@@ -71,7 +71,7 @@ class Runner:
     async def start(
         self,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
@@ -90,8 +90,8 @@ class Runner:
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, scope, id, resume_after, sink)
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+                return await self._open(prepared, request, actor, id, resume_after, sink)
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is None:
                     answer: OperationAnswer | IncrementalAnswer = await self._operations.execute(
@@ -112,7 +112,7 @@ class Runner:
         self,
         prepared: PreparedOperation,
         request: OperationRequest,
-        scope: Scope,
+        actor: Actor,
         id: str,
         resume_after: str | None,
         sink: Sink | None,
@@ -121,7 +121,7 @@ class Runner:
         give_up = Deadline.after(_PATIENCE_SECONDS)
         self._marks.follow_events(scope)
         while True:
-            context = self._make_context(scope, id, Deadline.after(self._timeout_seconds))
+            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             try:
                 return await self._subscriptions.open(
                     prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink

@@ -12,6 +12,7 @@ from resolvers.operations import OperationRequest
 SUBPROTOCOL: Final = "graphql-transport-ws"
 
 _MOST_ID_CHARACTERS = 255
+_PROOFS: Final = frozenset({"authorization", "x-grafana-id"})
 
 
 class Malformed(Exception):
@@ -20,7 +21,9 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInit:
-    """The client wants to begin."""
+    """The client wants to begin. `headers` are what a browser would have sent as headers, if it could."""
+
+    headers: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,7 @@ def parse_message(text: str) -> ClientMessage:
         raise Malformed(f"The message is nested more than {MOST_DEPTH} levels deep")
     match message.get("type"):
         case "connection_init":
-            _optional_object(message, "payload")
-            return ConnectionInit()
+            return ConnectionInit(_headers(_optional_object(message, "payload") or {}))
         case "ping":
             _optional_object(message, "payload")
             return Ping({"payload": message["payload"]} if "payload" in message else {})
@@ -80,6 +82,17 @@ def parse_message(text: str) -> ClientMessage:
         case str() as unknown:
             raise Malformed(f"There is no message of type {unknown!r:.60} for a client to send")
     raise Malformed("The message has no type")
+
+
+def _headers(payload: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The proof in a payload: `authorization` in any case, or inside of `headers`. Other members are left alone."""
+    given = payload.get("headers")
+    members = {**(given if type(given) is dict else {}), **payload}
+    headers = {}
+    for name, value in members.items():
+        if name.lower() in _PROOFS and type(value) is str:
+            headers[name.lower().encode()] = value.encode("utf-8", "replace")
+    return headers
 
 
 def _id(message: Mapping[str, Any]) -> str:

@@ -1,20 +1,24 @@
 """GraphQL over Server-Sent Events: the distinct connections mode (PROTOCOL.md of npm's graphql-sse).
 
+A stream ends, without being complete, when the proof of who asks expires: the client comes back with another one.
+
 Every event of a subscription has its cursor as `id`, so that a browser's EventSource resumes by itself; the stream
 begins with one that stands for its start. What is wrong with a document, its variables or its cursor is told by the
 events `next` and `complete`, as the protocol wants it; what is wrong with the request itself is an ordinary answer.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
+from time import time
 from typing import Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from app.http.answer import Answer
-from app.http.graphql import GraphQLEndpoint, Refused, not_allowed, too_slow
+from app.http.errors import status_of
+from app.http.graphql import GraphQLEndpoint, Identify, Refused, not_allowed, too_slow, unauthenticated
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import prefers_events
 from app.http.outlet import Admission, Full, Outlet, TooManyStreams
@@ -22,6 +26,7 @@ from app.http.running import Runner, failure
 from app.observability.live import ConnectionCounts
 from app.protocols import ABORT
 from domain.access import Actor
+from domain.errors import DomainError, Unauthenticated
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
@@ -48,7 +53,7 @@ class EventStreams:
         endpoint: GraphQLEndpoint,
         runner: Runner,
         admission: Admission,
-        identify: Callable[[Scope], Actor],
+        identify: Identify,
         *,
         timeout_seconds: float,
         keep_alive_seconds: float,
@@ -95,15 +100,16 @@ class EventStreams:
         answer: Answer | IncrementalAnswer
         accept = headers.get(b"accept")
         try:
-            request = await self._read(scope, headers, receive)
+            actor, request = await self._read(scope, headers, receive)
             kind = self._runner.kind(request)
             if kind != "subscription" and not prefers_events(accept):
-                answer, kind = await self._endpoint.answer(scope, headers, receive, request_id, request)
+                answer, kind = await self._endpoint.answer(scope, headers, receive, request_id, request, actor)
             else:
                 if kind == "mutation" and scope["method"] != "POST":
                     raise not_allowed(kind, scope["method"])
-                with self._admission.admit(self._identify(scope), self.counts):
-                    await self._stream(scope, headers, receive, send, request_id, request, ours)
+                with self._admission.admit(actor.address, self.counts) as admitted:
+                    admitted.belong_to(actor)
+                    await self._stream(scope, headers, receive, send, request_id, request, actor, ours)
                 return 200, kind
         except Refused as refused:
             answer = self._endpoint.refusal(refused, None)
@@ -113,12 +119,20 @@ class EventStreams:
             answer = self._endpoint.refusal(refusal, None)
         return await send_whole_or_in_parts(scope, receive, send, answer, *ours), kind
 
-    async def _read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
+    async def _read(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> tuple[Actor, OperationRequest]:
+        """Who asks, and for what. Raises Refused."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._endpoint.read(scope, headers, receive)
+                actor = await self._identify(scope, headers)
+                return actor, await self._endpoint.read(scope, headers, receive)
         except TimeoutError as error:
             raise too_slow(self._timeout_seconds) from error
+        except Unauthenticated as error:
+            raise unauthenticated(error) from error
+        except DomainError as error:
+            raise Refused(status_of(error), error.code, error.message) from error
 
     async def _stream(
         self,
@@ -128,9 +142,10 @@ class EventStreams:
         send: Send,
         request_id: str,
         request: OperationRequest,
+        actor: Actor,
         ours: Headers,
     ) -> None:
-        stream = EventStream(scope, receive, send, self._runner, self.counts)
+        stream = EventStream(scope, receive, send, self._runner, actor, self.counts)
         self._streams.add(stream)
         try:
             await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"), ours)
@@ -141,8 +156,12 @@ class EventStreams:
 class EventStream:
     """One stream: what it says, for as long as its client is there."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, runner: Runner, counts: ConnectionCounts) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, runner: Runner, actor: Actor, counts: ConnectionCounts
+    ) -> None:
         self._scope = scope
+        self._actor = actor
+        self._expires_at = None if actor.expires_at is None else actor.expires_at.timestamp()
         self._counts = counts
         self._receive = receive
         self._runner = runner
@@ -177,7 +196,10 @@ class EventStream:
             self._telling.cancel()
 
     def watch(self, now: float, keep_alive_seconds: float, send_timeout_seconds: float) -> None:
-        """Do what is due for a client that takes nothing, or has nothing to take."""
+        """Do what is due for a client that takes nothing, has nothing to take, or whose proof holds no longer."""
+        if self._expires_at is not None and self._expires_at <= time():
+            self.end()
+            return
         stuck_seconds = self._outlet.stuck_seconds(now)
         if stuck_seconds >= send_timeout_seconds:
             self._counts.dropped += 1
@@ -188,7 +210,7 @@ class EventStream:
     async def _tell(self, request: OperationRequest, request_id: str, last_event_id: str | None) -> None:
         await self._write(_BEGINNING)
         started = await self._runner.start(
-            request, self._scope, request_id=request_id, resume_after=last_event_id, form=IncrementalForm.IDS
+            request, self._actor, request_id=request_id, resume_after=last_event_id, form=IncrementalForm.IDS
         )
         if isinstance(started, Subscription):
             await self._tell_events(started, request_id)

@@ -15,14 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from app.alert_intake import AlertIntake, Overloaded, Receipt
 from app.clock import now
+from app.http.graphql import Identify
 from app.http.inputs import body_of
 from app.http.negotiation import is_json
 from db.identifiers import new_id
+from domain.access import require
 from domain.alerts import WebhookKind
-from domain.errors import ValidationFailed
+from domain.errors import Unauthenticated, ValidationFailed
+from domain.permissions import ALERTS_WRITE
 from domain.webhooks import cloud_events, pagerduty
 from domain.webhooks.bodies import json_body
 from domain.webhooks.incoming import Rejected
@@ -36,26 +40,63 @@ _PATHS: Final[Mapping[str, WebhookKind]] = {
 _MOST_REJECTED_TOLD: Final = 100
 
 
-def webhook_routes(intake: AlertIntake, tokens: Mapping[str, str], *, most_body_bytes: int) -> list[Route]:
-    """The routes. `tokens` are those of the sources by their names; without any, whoever can connect may post."""
-    webhooks = _Webhooks(intake, tokens, most_body_bytes)
+def webhook_routes(
+    intake: AlertIntake, tokens: Mapping[str, str], *, identify: Identify | None, most_body_bytes: int
+) -> list[Route]:
+    """The routes. `tokens` are those of the sources by their names. Whoever `identify` knows may post as well, if they
+    have the permission to write alerts. Without tokens and without `identify`, whoever can connect may.
+    """
+    webhooks = _Webhooks(intake, Senders(tokens, identify), most_body_bytes)
     return [
         *(Route(path, webhooks.of(kind), methods=["POST"]) for path, kind in _PATHS.items()),
         Route("/v2/enqueue", webhooks.enqueue, methods=["POST"]),
     ]
 
 
-class _Webhooks:
-    def __init__(self, intake: AlertIntake, tokens: Mapping[str, str], most_body_bytes: int) -> None:
-        self._intake = intake
+class Senders:
+    """Knows who may post alerts, and as what source their alerts count."""
+
+    permission: Final = ALERTS_WRITE
+
+    def __init__(self, tokens: Mapping[str, str], identify: Identify | None) -> None:
         self._tokens = tokens
+        self._identify = identify
+
+    async def source(self, scope: Scope, token: str, kind: WebhookKind) -> str:
+        """The source whose token this is, or the name of whoever has a token of ours.
+
+        Raises HTTPException and Forbidden for everybody else.
+        """
+        if not self._tokens and self._identify is None:
+            return kind.lower()
+        given = token.encode("utf-8", "surrogatepass")
+        # All are compared, so that the time tells nothing of which one it was close to.
+        found = [name for name, known in self._tokens.items() if compare_digest(known.encode(), given)]
+        return found[0] if found else await self._name(scope, given)
+
+    async def _name(self, scope: Scope, token: bytes) -> str:
+        try:
+            if self._identify is None or not token:
+                raise Unauthenticated("no token of ours")
+            actor = await self._identify(scope, {b"authorization": b"Bearer " + token})
+        except Unauthenticated as error:
+            message = f"A token of WEBHOOK_TOKENS is needed, or one with the scope {self.permission.scope}"
+            raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"}) from error
+        require(actor, self.permission)
+        return actor.name
+
+
+class _Webhooks:
+    def __init__(self, intake: AlertIntake, senders: Senders, most_body_bytes: int) -> None:
+        self._intake = intake
+        self._senders = senders
         self._most_body_bytes = most_body_bytes
 
     def of(self, kind: WebhookKind) -> Any:
         """The handler of one shape."""
 
         async def handle(request: Request) -> Response:
-            source = self._source(_token_of(request), kind)
+            source = await self._senders.source(request.scope, _token_of(request), kind)
             headers = _headers(request, kind)
             body = await body_of(request, most_bytes=self._most_body_bytes)
             return _told(await self._take(source, kind, body, headers))
@@ -69,7 +110,7 @@ class _Webhooks:
             body = await body_of(request, most_bytes=self._most_body_bytes)
             id = new_id()
             event = pagerduty.read(json_body(body), received_at=now(), new_key=str(id))
-            source = self._source(event.routing_key, WebhookKind.PAGERDUTY)
+            source = await self._senders.source(request.scope, event.routing_key, WebhookKind.PAGERDUTY)
             receipt = await self._intake.take(source, WebhookKind.PAGERDUTY, body, {}, id=id)
         except ValidationFailed as error:
             said = {"status": "invalid event", "message": "Event object is invalid", "errors": [error.message]}
@@ -85,16 +126,6 @@ class _Webhooks:
         except Overloaded as error:
             message = "More alerts come in than can be stored, try again in a moment"
             raise HTTPException(503, message, {"Retry-After": "1"}) from error
-
-    def _source(self, token: str, kind: WebhookKind) -> str:
-        if not self._tokens:
-            return kind.lower()
-        given = token.encode("utf-8", "surrogatepass")
-        # All are compared, so that the time tells nothing of which one it was close to.
-        found = [name for name, known in self._tokens.items() if compare_digest(known.encode(), given)]
-        if not found:
-            raise HTTPException(401, "A token of WEBHOOK_TOKENS is needed", {"WWW-Authenticate": "Bearer"})
-        return found[0]
 
 
 def _token_of(request: Request) -> str:

@@ -1,5 +1,9 @@
 """GraphQL over WebSocket: the subprotocol graphql-transport-ws, to the letter (PROTOCOL.md of npm's graphql-ws).
 
+Who connects proves who they are by a header, or in the payload of `connection_init`, because browsers cannot send
+headers: its `authorization` is what the header would be. Who proves nothing is sent away with 4403, and so is everybody
+whose proof expires: clients come back with another one, and resume.
+
 What closes a socket, beside the protocol's own codes: 4429 for more connections or operations than allowed, 4408 for a
 client that was silent for too long, 1009 for a message that is too big, 1012 when the server stops, 1013 for a client
 that takes nothing, and where the server has no room for another one. After the last two codes a client comes back and
@@ -10,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from time import time
 from typing import Any, Final
 
 import orjson
@@ -18,7 +23,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.http.answer import error_answer
 from app.http.cors import AllowedOrigins
-from app.http.outlet import Admission, Full, Outlet, TooManyStreams
+from app.http.graphql import Identify
+from app.http.outlet import Admission, Admitted, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
 from app.http.socket_messages import (
     SUBPROTOCOL,
@@ -34,6 +40,7 @@ from app.observability import logs
 from app.observability.live import ConnectionCounts
 from app.protocols import WRITE
 from domain.access import Actor
+from domain.errors import DomainError, Unauthenticated
 from feed.stream import Frame
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
@@ -44,6 +51,7 @@ UNEXPECTED: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 BAD_REQUEST: Final = 4400
 UNAUTHORIZED: Final = 4401
+FORBIDDEN: Final = 4403
 SUBPROTOCOL_NOT_ACCEPTABLE: Final = 4406
 TIMEOUT: Final = 4408
 SUBSCRIBER_EXISTS: Final = 4409
@@ -93,7 +101,7 @@ class WebSocketEndpoint:
         self,
         runner: Runner,
         admission: Admission,
-        identify: Callable[[Scope], Actor],
+        identify: Identify,
         origins: AllowedOrigins,
         limits: SocketLimits,
         *,
@@ -133,8 +141,9 @@ class WebSocketEndpoint:
                 reason = f"Use the subprotocol {SUBPROTOCOL}: there is no other here"
                 await _close(send, SUBPROTOCOL_NOT_ACCEPTABLE, reason)
                 return
-            with self._admission.admit(self._identify(scope), self.counts):
-                socket = Socket(scope, receive, send, self._runner, self._limits, self.counts)
+            client = scope.get("client")
+            with self._admission.admit(client[0] if client else None, self.counts) as admitted:
+                socket = Socket(scope, receive, send, self._runner, self._identify, admitted, self._limits, self.counts)
                 self._sockets.add(socket)
                 try:
                     await socket.serve()
@@ -158,11 +167,15 @@ class Socket:
     """One client: what it says, and the operations that run for it, each in a task of its own."""
 
     __slots__ = (
+        "_actor",
+        "_admitted",
         "_closing",
         "_code",
         "_counts",
+        "_expires_at",
         "_heard_at",
-        "_is_acknowledged",
+        "_identify",
+        "_is_begun",
         "_limits",
         "_loop",
         "_operations",
@@ -181,10 +194,16 @@ class Socket:
         receive: Receive,
         send: Send,
         runner: Runner,
+        identify: Identify,
+        admitted: Admitted,
         limits: SocketLimits,
         counts: ConnectionCounts,
     ) -> None:
         self._scope = scope
+        self._identify = identify
+        self._admitted = admitted
+        self._actor: Actor | None = None
+        self._expires_at: float | None = None
         self._receive = receive
         self._send = send
         self._runner = runner
@@ -194,7 +213,7 @@ class Socket:
         self._outlet = Outlet(send)
         self._write: Callable[[bytes], bool] = scope["extensions"][WRITE]["write"]
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._is_acknowledged = False
+        self._is_begun = False
         self._heard_at = self._pinged_at = self._loop.time()
         self._closing: asyncio.Task[None] | None = None
         self._code: int | None = None
@@ -234,7 +253,9 @@ class Socket:
             self._counts.dropped += 1
             reason = f"Nothing was taken for {limits.send_timeout_seconds:g} s: come back, resume from your last cursor"
             self._close(TRY_AGAIN_LATER, reason)
-        elif not self._is_acknowledged:
+        elif self._expires_at is not None and self._expires_at <= time():
+            self._close(FORBIDDEN, "What proved who you are has expired: come back with another token, and resume")
+        elif self._actor is None:
             if silent_seconds >= limits.init_timeout_seconds:
                 self._close(TIMEOUT, "Connection initialisation timeout")
         elif silent_seconds >= limits.silence_seconds:
@@ -253,9 +274,10 @@ class Socket:
             raise Closed(BAD_REQUEST, str(error)) from error
         match said:
             case ConnectionInit():
-                if self._is_acknowledged:
+                if self._is_begun:
                     raise Closed(TOO_MANY, "Too many initialisation requests")
-                self._is_acknowledged = True
+                self._is_begun = True
+                self._actor = await self._who(said)
                 await self._say(_ACKNOWLEDGEMENT)
             case Ping():
                 await self._say(_json({"type": "pong", **said.members}))
@@ -267,17 +289,33 @@ class Socket:
                 if (task := self._operations.pop(said.id, None)) is not None:
                     task.cancel()
 
+    async def _who(self, said: ConnectionInit) -> Actor:
+        """Whoever begins. Raises Closed."""
+        headers = {**dict(self._scope["headers"]), **said.headers}
+        try:
+            async with asyncio.timeout(self._limits.init_timeout_seconds):
+                actor = await self._identify(self._scope, headers)
+            self._admitted.belong_to(actor)
+        except TooManyStreams as error:
+            raise Closed(TOO_MANY, str(error)) from error
+        except Unauthenticated as error:
+            raise Closed(FORBIDDEN, error.message) from error
+        except (TimeoutError, DomainError) as error:
+            raise Closed(TRY_AGAIN_LATER, "It cannot be said at the moment who you are: try again") from error
+        self._expires_at = None if actor.expires_at is None else actor.expires_at.timestamp()
+        return actor
+
     def _subscribe(self, id: str, request: OperationRequest) -> None:
-        if not self._is_acknowledged:
+        if (actor := self._actor) is None:
             raise Closed(UNAUTHORIZED, "Unauthorized")
         if id in self._operations:
             raise Closed(SUBSCRIBER_EXISTS, _around("Subscriber for ", id, " already exists"))
         if len(self._operations) >= self._limits.operations:
             most = self._limits.operations
             raise Closed(TOO_MANY, f"At most {most} operations at a time on one socket (MAX_OPERATIONS_PER_SOCKET)")
-        self._operations[id] = self._loop.create_task(self._run(id, request))
+        self._operations[id] = self._loop.create_task(self._run(id, request, actor))
 
-    async def _run(self, id: str, request: OperationRequest) -> None:
+    async def _run(self, id: str, request: OperationRequest, actor: Actor) -> None:
         """Run one operation. Its id is free again before the client is told of its end."""
         before, after = b'{"id":%b,"type":"next","payload":' % orjson.dumps(id), b"}"
         task, counts = asyncio.current_task(), self._counts
@@ -291,7 +329,7 @@ class Socket:
             return False
 
         try:
-            started = await self._runner.start(request, self._scope, sink=sink)
+            started = await self._runner.start(request, actor, sink=sink)
             del request  # A subscription may last for days.
             if isinstance(started, Subscription):
                 await self._stream(id, started, before, after)

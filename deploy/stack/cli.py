@@ -147,6 +147,7 @@ def _settings(program: Program, place: Place, up: Mapping[str, Process]) -> dict
         "PROMETHEUS_SCRAPE_INTERVAL_SECONDS": str(SCRAPE_INTERVAL_SECONDS),
         "SERVICE_GRAPH_INTERVAL_SECONDS": "60",
         "WEBHOOK_TOKENS": f"alertmanager={TOKEN}",
+        "AUTH_ENABLED": "false",  # It listens on this machine only, and is to be tried out.
     }
 
 

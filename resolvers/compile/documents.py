@@ -1,7 +1,7 @@
 """Documents parsed, validated and compiled once, and kept while they are in use."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from graphql import (
@@ -24,7 +24,9 @@ from graphql import (
     visit,
 )
 
+from domain.access import Actor, Permission, Role, TokenScope, permits
 from resolvers.compile.arguments import Uncompilable
+from resolvers.compile.permissions import NOWHERE, Place, requirements
 from resolvers.compile.selection import Document
 from resolvers.compile.sources import Member, Sources
 from resolvers.compile.statement import Compiler, Statement
@@ -32,6 +34,7 @@ from resolvers.compile.variables import Variables
 
 DOCUMENTS = 1_000
 STATEMENTS_PER_DOCUMENT = 50
+RIGHTS_PER_DOCUMENT = 50
 MAXIMUM_TOKENS = 10_000
 MAXIMUM_ERRORS = 20
 MAXIMUM_CACHED_CHARACTERS = 50_000
@@ -87,6 +90,34 @@ class PreparedOperation:
     statements: RecentlyUsed[Hashable, Statement | str] = field(
         default_factory=lambda: RecentlyUsed(STATEMENTS_PER_DOCUMENT)
     )
+    requirements: Mapping[Permission, frozenset[Place]] = field(default_factory=dict)
+    forbidden: frozenset[Place] = NOWHERE
+    """The fields that whoever asks may not see: they are never selected."""
+    permitted: RecentlyUsed[tuple[Role, frozenset[TokenScope] | None], "PreparedOperation"] = field(
+        default_factory=lambda: RecentlyUsed(RIGHTS_PER_DOCUMENT), repr=False
+    )
+
+    def permitted_to(self, actor: Actor) -> "PreparedOperation":
+        """The same operation with statements that leave out what an actor may not see: itself, where that is nothing.
+
+        Found out once for all who have the same role and scopes.
+        """
+        rights = (actor.role, actor.scopes)
+        permitted = self.permitted.get(rights)
+        if permitted is None:
+            permitted = self._without(self.missing(*rights))
+            self.permitted.put(rights, permitted)
+        return permitted
+
+    def missing(self, role: Role, scopes: frozenset[TokenScope] | None) -> list[Permission]:
+        """The permissions that the operation asks for and somebody with these rights has not."""
+        return [permission for permission in self.requirements if not permits(role, scopes, permission)]
+
+    def _without(self, missing: Sequence[Permission]) -> "PreparedOperation":
+        if not missing:
+            return self
+        forbidden = NOWHERE.union(*(self.requirements[permission] for permission in missing))
+        return replace(self, forbidden=forbidden, statements=RecentlyUsed(STATEMENTS_PER_DOCUMENT))
 
     @property
     def name(self) -> str | None:
@@ -140,7 +171,7 @@ class PreparedOperation:
         statement = self.statements.get(key)
         if statement is None:
             try:
-                statement = compile(Compiler(self.lookup, self.sources, variables))
+                statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
             except Uncompilable as reason:
                 statement = str(reason)
             self.statements.put(key, statement)
@@ -187,13 +218,15 @@ class Documents:
         if isinstance(operation, GraphQLError):
             return Refused([operation])
         fragments = {node.name.value: node for node in whole.definitions if isinstance(node, FragmentDefinitionNode)}
+        lookup = Document(self._schema, fragments)
         return PreparedOperation(
             whole,
             operation,
-            Document(self._schema, fragments),
+            lookup,
             Variables(self._schema, operation),
             self._sources,
             document if whole is not document else None,
+            requirements=requirements(lookup, operation, self._sources.permissions),
         )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Column
 
+from resolvers.compile.permissions import Permissions
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -207,3 +209,4 @@ class Sources:
     fields: Mapping[tuple[str, str], Source]
     rows: Mapping[str, RowType]
     variants: Mapping[str, Variants]
+    permissions: Permissions

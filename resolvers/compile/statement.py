@@ -23,6 +23,7 @@ from resolvers.compile.aggregates import Scope, scope_of
 from resolvers.compile.arguments import Argument, Uncompilable, field_arguments
 from resolvers.compile.json_text import Json, Sql, concatenate, json_object, leaf, non_null, quote
 from resolvers.compile.parameters import Bindings, Getter, Parameters
+from resolvers.compile.permissions import NOWHERE, Place, is_hidden_type
 from resolvers.compile.selection import Document, collect
 from resolvers.compile.sources import (
     Aggregate,
@@ -69,7 +70,10 @@ class Statement:
 class Compiler:
     """Compiles one selection of one operation, for requests whose variables have one shape."""
 
-    def __init__(self, document: Document, sources: Sources, variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self, document: Document, sources: Sources, variables: Mapping[str, Any], forbidden: frozenset[Place] = NOWHERE
+    ) -> None:
+        self.forbidden = forbidden
         self.document = document
         self.sources = sources
         self.variables = variables
@@ -83,7 +87,8 @@ class Compiler:
         elsewhere = False
         for key, nodes in collect(self.document, root, [selection_set], self.variables).items():
             name = nodes[0].name.value
-            if name == "__typename" or (root.name, name) in self.sources.fields:
+            place = (root.name, name)
+            if name == "__typename" or (place in self.sources.fields and place not in self.forbidden):
                 members[key] = self.field(root, nodes, parent="")
             else:
                 elsewhere = True
@@ -133,6 +138,9 @@ class Compiler:
         name = nodes[0].name.value
         if name == "__typename":
             return Json([f'"{parent_type.name}"'])
+        if (parent_type.name, name) in self.forbidden:
+            # Nothing is read; the field's resolver says why.
+            return Json(["null"], mixed=True)
         source = self.sources.fields.get((parent_type.name, name))
         if source is None:
             raise Uncompilable(f"{parent_type.name}.{name} does not come from the database")
@@ -250,6 +258,8 @@ class Compiler:
         """An id belongs to at most one table: the first that has it answers."""
         selects = []
         for name, table in source.tables.items():
+            if is_hidden_type(name, self.forbidden):
+                continue
             it = self.alias()
             element = self.element(definition, nodes, it, runtime=name)
             if element.mixed:
@@ -276,8 +286,8 @@ class Compiler:
         if not isinstance(type_, GraphQLObjectType):
             raise TypeError(f"{type_} is no object type")
         selections = collect(self.document, type_, [node.selection_set for node in nodes], self.variables)
-        sources = (self.sources.fields.get((type_.name, found[0].name.value)) for found in selections.values())
-        return any(isinstance(source, Leaf) for source in sources)
+        places = {(type_.name, found[0].name.value) for found in selections.values()} - self.forbidden
+        return any(isinstance(self.sources.fields.get(place), Leaf) for place in places)
 
     def _groups(self, source: Groups, definition: GraphQLField, nodes: Sequence[FieldNode]) -> Json:
         it = self.alias()

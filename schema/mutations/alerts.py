@@ -7,6 +7,7 @@ from strawberry import argument
 
 from actions import alert_places, maintenance
 from actions.maintenance import NewWindow, WindowChanges
+from domain.permissions import ALERTS_WRITE
 from domain.references import required_id
 from domain.unset import UNSET
 from resolvers import sql
@@ -86,7 +87,7 @@ def _plain(given: list[LabelMatcherInput] | None, otherwise: Any = None) -> Any:
 class AlertMutations:
     """Writes about alerts."""
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def move_alert(
         self,
         info: Info,
@@ -104,7 +105,7 @@ class AlertMutations:
             ),
         )
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def detach_alert(
         self, info: Info, alert_id: Annotated[strawberry.ID, argument(description="The alert's id.")]
     ) -> AlertPayload:
@@ -114,7 +115,7 @@ class AlertMutations:
             lambda tx, actor: alert_places.detach(tx, required_id(alert_id, "alert", "alertId"), actor=actor),
         )
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def create_maintenance_window(
         self,
         info: Info,
@@ -132,7 +133,7 @@ class AlertMutations:
             "input",
         )
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def update_maintenance_window(
         self,
         info: Info,
@@ -150,7 +151,7 @@ class AlertMutations:
             "input",
         )
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def delete_maintenance_window(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The window's id.")]
     ) -> DeletePayload:

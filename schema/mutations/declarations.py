@@ -5,6 +5,9 @@ from typing import Any, Final, TypeVar
 
 import strawberry
 
+from domain.access import Permission
+from resolvers.compile.permissions import PERMISSION
+
 T = TypeVar("T", bound=type)
 
 IDEMPOTENCY_KEY: Final = (
@@ -14,9 +17,13 @@ IDEMPOTENCY_KEY: Final = (
 EXPECTED_VERSION: Final = "The `version` that was read. When somebody has changed the object since, nothing is written."
 
 
-def mutation(resolver: Callable[..., Any]) -> Any:
-    """A field of the mutation type."""
-    return strawberry.mutation(resolver, description=_docstring(resolver))
+def mutation(permission: Permission) -> Callable[[Callable[..., Any]], Any]:
+    """A field of the mutation type, for whoever has a permission."""
+
+    def declare(resolver: Callable[..., Any]) -> Any:
+        return strawberry.mutation(resolver, description=_docstring(resolver), metadata={PERMISSION: permission})
+
+    return declare
 
 
 def payload_type(cls: T) -> T:

@@ -9,6 +9,7 @@ from actions import detection_rules
 from actions.detection_rules import DetectionRuleChanges, NewDetectionRule
 from domain.alerts import Comparison, DetectionKind
 from domain.incidents import Severity
+from domain.permissions import DETECTION_WRITE
 from domain.references import required_id
 from domain.telemetry import GoldenSignal
 from resolvers import sql
@@ -92,7 +93,7 @@ class UpdateDetectionRuleInput:
 class DetectionMutations:
     """Writes about detection rules."""
 
-    @mutation
+    @mutation(DETECTION_WRITE)
     async def create_detection_rule(
         self, info: Info, input: Annotated[CreateDetectionRuleInput, argument(description="What shall be watched.")]
     ) -> DetectionRulePayload:
@@ -107,7 +108,7 @@ class DetectionMutations:
             first=lambda: require_evaluable(info.context, new),
         )
 
-    @mutation
+    @mutation(DETECTION_WRITE)
     async def update_detection_rule(
         self, info: Info, input: Annotated[UpdateDetectionRuleInput, argument(description="What shall be different.")]
     ) -> DetectionRulePayload:
@@ -126,7 +127,7 @@ class DetectionMutations:
             first=lambda: require_still_evaluable(info.context, input.id, wanted),
         )
 
-    @mutation
+    @mutation(DETECTION_WRITE)
     async def delete_detection_rule(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The rule's id.")]
     ) -> DeletePayload:

@@ -9,6 +9,7 @@ from actions import analyses, impacts, incidents, timeline
 from actions.incidents import AffectedService, IncidentChanges, NewIncident
 from domain.errors import ValidationFailed
 from domain.incidents import ImpactLevel, IncidentSource, IncidentStatus, Severity
+from domain.permissions import INCIDENTS_WRITE
 from domain.references import required_id
 from resolvers import sql
 from resolvers.mutations import given, or_none
@@ -92,7 +93,7 @@ class UpdateIncidentInput:
 class IncidentMutations:
     """Writes about incidents."""
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def create_incident(
         self, info: Info, input: Annotated[CreateIncidentInput, argument(description="What is known of it.")]
     ) -> IncidentPayload:
@@ -109,7 +110,7 @@ class IncidentMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def update_incident(
         self, info: Info, input: Annotated[UpdateIncidentInput, argument(description="What shall be different.")]
     ) -> IncidentPayload:
@@ -126,14 +127,14 @@ class IncidentMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def acknowledge_incident(self, info: Info, id: IncidentId) -> IncidentPayload:
         """Say that somebody acts on an open incident."""
         return await IncidentPayload.of(
             info, lambda tx, actor: incidents.acknowledge(tx, required_id(id, "incident", "id"), actor=actor)
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def mitigate_incident(
         self,
         info: Info,
@@ -148,7 +149,7 @@ class IncidentMutations:
             ),
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def resolve_incident(
         self,
         info: Info,
@@ -168,7 +169,7 @@ class IncidentMutations:
             ),
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def reopen_incident(
         self, info: Info, id: IncidentId, reason: Annotated[str, argument(description="Why, for the timeline.")]
     ) -> IncidentPayload:
@@ -178,13 +179,15 @@ class IncidentMutations:
             lambda tx, actor: incidents.reopen(tx, required_id(id, "incident", "id"), reason=reason, actor=actor),
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def analyze_incident(self, info: Info, id: IncidentId) -> IncidentPayload:
         """Analyse an incident again, now: the run that is under way, if any, makes way. What is found comes as
         events."""
-        return await IncidentPayload.of(info, lambda tx, actor: analyses.analyze(tx, required_id(id, "incident", "id")))
+        return await IncidentPayload.of(
+            info, lambda tx, actor: analyses.analyze(tx, required_id(id, "incident", "id"), actor=actor)
+        )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def set_service_impact(
         self,
         info: Info,
@@ -206,7 +209,7 @@ class IncidentMutations:
             ),
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def add_timeline_note(
         self,
         info: Info,

@@ -11,6 +11,7 @@ from actions.hypotheses import HypothesisChanges, NewHypothesis
 from actions.steps import NewStep, StepChanges
 from actions.tasks import NewTask, TaskChanges
 from domain.investigation import HypothesisStatus, StepStatus, TaskStatus
+from domain.permissions import INCIDENTS_WRITE
 from domain.references import required_id
 from resolvers import sql
 from resolvers.mutations import given, or_none
@@ -132,7 +133,7 @@ class UpdateTaskInput:
 class InvestigationMutations:
     """Writes about the work on an incident."""
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def create_hypothesis(
         self, info: Info, input: Annotated[CreateHypothesisInput, argument(description="The hypothesis.")]
     ) -> HypothesisPayload:
@@ -148,7 +149,7 @@ class InvestigationMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def update_hypothesis(
         self, info: Info, input: Annotated[UpdateHypothesisInput, argument(description="What shall be different.")]
     ) -> HypothesisPayload:
@@ -161,7 +162,7 @@ class InvestigationMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def create_investigation_step(
         self, info: Info, input: Annotated[CreateInvestigationStepInput, argument(description="The step.")]
     ) -> InvestigationStepPayload:
@@ -177,7 +178,7 @@ class InvestigationMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def update_investigation_step(
         self,
         info: Info,
@@ -192,7 +193,7 @@ class InvestigationMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def create_task(
         self, info: Info, input: Annotated[CreateTaskInput, argument(description="The task.")]
     ) -> TaskPayload:
@@ -208,7 +209,7 @@ class InvestigationMutations:
             "input",
         )
 
-    @mutation
+    @mutation(INCIDENTS_WRITE)
     async def update_task(
         self, info: Info, input: Annotated[UpdateTaskInput, argument(description="What shall be different.")]
     ) -> TaskPayload:

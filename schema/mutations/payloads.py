@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.context import RequestContext
-from resolvers.mutations import First, Work, Written, cursor_after, write
+from resolvers.mutations import First, Refusal, Work, Written, cursor_after, write
 from schema.errors import MutationError, mutation_error
 from schema.mutations.declarations import payload_type
 
@@ -29,7 +29,12 @@ class Payload:
         outcome = await write(info.context, work, first)
         if isinstance(outcome, Written):
             return cls(row_id=outcome.id, event_seq=outcome.event_seq, errors=[])
-        return cls(row_id=None, event_seq=None, errors=[mutation_error(outcome, inside)])
+        return cls.refused(outcome, *inside)
+
+    @classmethod
+    def refused(cls, refusal: Refusal, *inside: str) -> Self:
+        """Nothing was written, and why."""
+        return cls(row_id=None, event_seq=None, errors=[mutation_error(refusal, inside)])
 
     @strawberry.field(
         description="Where the event log includes this change: `after` it comes what happened later. Null when nothing "

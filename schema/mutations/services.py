@@ -8,6 +8,7 @@ from strawberry import UNSET, argument
 from actions import deployments, services
 from actions.deployments import NewDeployment
 from actions.services import NewService, ServiceChanges
+from domain.permissions import CATALOG_WRITE
 from domain.references import required_id
 from domain.services import DeploymentOutcome
 from resolvers import sql
@@ -124,7 +125,7 @@ class RecordDeploymentInput:
 class ServiceMutations:
     """Writes about the catalog."""
 
-    @mutation
+    @mutation(CATALOG_WRITE)
     async def create_service(
         self, info: Info, input: Annotated[CreateServiceInput, argument(description="What is declared of it.")]
     ) -> ServicePayload:
@@ -141,7 +142,7 @@ class ServiceMutations:
             "input",
         )
 
-    @mutation
+    @mutation(CATALOG_WRITE)
     async def update_service(
         self, info: Info, input: Annotated[UpdateServiceInput, argument(description="What shall be different.")]
     ) -> ServicePayload:
@@ -158,7 +159,7 @@ class ServiceMutations:
             "input",
         )
 
-    @mutation
+    @mutation(CATALOG_WRITE)
     async def delete_service(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The service's id.")]
     ) -> DeletePayload:
@@ -169,7 +170,7 @@ class ServiceMutations:
             info, lambda tx, actor: services.delete(tx, required_id(id, "service", "id"), actor=actor)
         )
 
-    @mutation
+    @mutation(CATALOG_WRITE)
     async def record_deployment(
         self, info: Info, input: Annotated[RecordDeploymentInput, argument(description="What is known of it.")]
     ) -> DeploymentPayload:
@@ -185,7 +186,7 @@ class ServiceMutations:
             "input",
         )
 
-    @mutation
+    @mutation(CATALOG_WRITE)
     async def finish_deployment(
         self,
         info: Info,

@@ -5,9 +5,9 @@ from typing import Annotated, Self
 import strawberry
 from strawberry import UNSET, argument
 
+from domain.permissions import ALERTS_WRITE
 from resolvers.mutations import Refusal, Written, or_none
 from resolvers.silences import NewSilence, create_silence, expire_silence
-from schema.errors import mutation_error
 from schema.mutations.declarations import IDEMPOTENCY_KEY, input_type, mutation, optional, required
 from schema.mutations.payloads import Info, Payload
 from schema.silences import Silence, silence_type
@@ -19,13 +19,15 @@ from telemetry_clients.alertmanager import Matcher
 class SilencePayload(Payload):
     """What came of a write to a silence."""
 
-    silence: Silence | None = strawberry.field(description="The silence as it is now. Null when nothing was changed.")
+    silence: Silence | None = strawberry.field(
+        default=None, description="The silence as it is now. Null when nothing was changed."
+    )
 
     @classmethod
     def about(cls, outcome: Written | Refusal, silence: alertmanager.Silence | None, *inside: str) -> Self:
         """The payload of a write that Alertmanager and the database have both seen, or of one that was refused."""
         if not isinstance(outcome, Written):
-            return cls(row_id=None, event_seq=None, errors=[mutation_error(outcome, inside)], silence=None)
+            return cls.refused(outcome, *inside)
         shown = None if silence is None else silence_type(silence)
         return cls(row_id=outcome.id, event_seq=outcome.event_seq, errors=[], silence=shown)
 
@@ -59,7 +61,7 @@ class CreateSilenceInput:
 class SilenceMutations:
     """Writes about silences."""
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def create_silence(
         self, info: Info, input: Annotated[CreateSilenceInput, argument(description="Which alerts, and how long.")]
     ) -> SilencePayload:
@@ -75,7 +77,7 @@ class SilenceMutations:
         )
         return SilencePayload.about(*await create_silence(info.context, wanted), "input")
 
-    @mutation
+    @mutation(ALERTS_WRITE)
     async def expire_silence(
         self,
         info: Info,

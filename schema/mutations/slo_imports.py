@@ -7,11 +7,12 @@ import strawberry
 from strawberry import argument
 
 from actions.slo_imports import Difference, Import, Outcome, SLOImportOutcomeKind
-from domain.errors import Forbidden, ValidationFailed
+from domain.errors import ValidationFailed
+from domain.permissions import SLOS_WRITE
 from engines.slo.formats.reader import SpecificationFormat
 from engines.slo.formats.specifications import Remark
 from resolvers import sql
-from resolvers.mutations import cursor_after, or_none
+from resolvers.mutations import Refusal, cursor_after, or_none
 from resolvers.slo_formats import adopt_running, import_text
 from schema.errors import MutationError, mutation_error
 from schema.mutations.declarations import input_type, mutation, optional, required
@@ -102,11 +103,8 @@ class ImportPayload:
     )
 
     @classmethod
-    def of(cls, came: Import | Forbidden, *, dry_run: bool, path: tuple[str, ...]) -> Self:
+    def of(cls, came: Import, *, dry_run: bool, path: tuple[str, ...]) -> Self:
         """What came of an import, as clients see it. `path` leads to the argument that holds the text."""
-        if isinstance(came, Forbidden):
-            errors = [mutation_error(came, ())]
-            return cls(event_seq=None, written=False, outcomes=[], problems=[], notices=[], errors=errors)
         return cls(
             event_seq=came.event_seq,
             written=came.is_written,
@@ -115,6 +113,12 @@ class ImportPayload:
             notices=[SpecificationRemark.of(notice) for notice in came.notices],
             errors=[] if dry_run else [mutation_error(refusal, path) for refusal in _refusals(came)],
         )
+
+    @classmethod
+    def refused(cls, refusal: Refusal, *inside: str) -> Self:
+        """Nothing was written, and why."""
+        errors = [mutation_error(refusal, inside)]
+        return cls(event_seq=None, written=False, outcomes=[], problems=[], notices=[], errors=errors)
 
     @strawberry.field(
         description="Where the event log includes this change: `after` it comes what happened later. Null when nothing "
@@ -141,7 +145,7 @@ class ImportSLOsInput:
 class SLOImportMutations:
     """SLOs from elsewhere."""
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def import_open_slo(
         self,
         info: Info,
@@ -154,7 +158,7 @@ class SLOImportMutations:
         )
         return ImportPayload.of(came, dry_run=dry_run, path=("yaml",))
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def import_slos(
         self, info: Info, input: Annotated[ImportSLOsInput, argument(description="The text.")]
     ) -> ImportPayload:
@@ -163,9 +167,9 @@ class SLOImportMutations:
         """
         days, dry_run = or_none(input.window_days), bool(or_none(input.dry_run))
         if days is not None and not 1 <= days <= 366:
-            refusal = ValidationFailed("Window days must be from 1 to 366", ("windowDays",))
-            errors = [mutation_error(refusal, ("input",))]
-            return ImportPayload(event_seq=None, written=False, outcomes=[], problems=[], notices=[], errors=errors)
+            return ImportPayload.refused(
+                ValidationFailed("Window days must be from 1 to 366", ("windowDays",)), "input"
+            )
         came = await import_text(
             info.context,
             input.text,
@@ -175,7 +179,7 @@ class SLOImportMutations:
         )
         return ImportPayload.of(came, dry_run=dry_run, path=("input", "text"))
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def adopt_slos(
         self,
         info: Info,

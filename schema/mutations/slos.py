@@ -12,6 +12,7 @@ from actions.slo_checks import check
 from db.database import Transaction
 from domain.access import Actor
 from domain.objectives import ObjectiveDefinition
+from domain.permissions import SLOS_WRITE
 from domain.references import required_id
 from domain.slos import AdjustmentKind
 from resolvers import sql
@@ -63,7 +64,7 @@ class AdjustSLOInput:
 class SLOMutations:
     """Writes to SLOs."""
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def create_slo(
         self, info: Info, input: Annotated[CreateSLOInput, argument(description="What is promised.")]
     ) -> SLOPayload:
@@ -91,7 +92,7 @@ class SLOMutations:
         payload.warnings = warnings
         return payload
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def update_slo(
         self, info: Info, input: Annotated[UpdateSLOInput, argument(description="What shall be different.")]
     ) -> SLOPayload:
@@ -112,7 +113,7 @@ class SLOMutations:
         payload.warnings = warnings
         return payload
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def delete_slo(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The SLO's id.")]
     ) -> DeletePayload:
@@ -121,7 +122,7 @@ class SLOMutations:
             info, lambda tx, actor: slos.delete(tx, required_id(id, "SLO", "id"), actor=actor)
         )
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def evaluate_slo(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The SLO's id.")]
     ) -> SLOPayload:
@@ -131,10 +132,10 @@ class SLOMutations:
             await evaluate_now(info.context, required_id(id, "SLO", "id"))
 
         return await SLOPayload.of(
-            info, lambda tx, actor: slos.present(tx, required_id(id, "SLO", "id")), first=evaluated
+            info, lambda tx, actor: slos.note_evaluation(tx, required_id(id, "SLO", "id"), actor=actor), first=evaluated
         )
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def adjust_slo(
         self, info: Info, input: Annotated[AdjustSLOInput, argument(description="What does not count, and why.")]
     ) -> SLOAdjustmentPayload:
@@ -147,7 +148,7 @@ class SLOMutations:
             "input",
         )
 
-    @mutation
+    @mutation(SLOS_WRITE)
     async def remove_slo_adjustment(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="The adjustment's id.")]
     ) -> DeletePayload:

@@ -19,6 +19,7 @@ from telemetry_clients.errors import (
 )
 from telemetry_clients.prometheus import promql, samples
 from telemetry_clients.prometheus.inventory import Exemplar, MetricMetadata, Target, exemplars, metric_metadata, target
+from telemetry_clients.prometheus.matrices import loads
 from telemetry_clients.prometheus.rules import ActiveAlert, RuleGroup, active_alert, rule_group
 from telemetry_clients.prometheus.samples import Point, Series
 from telemetry_clients.transport import Answer, Transport
@@ -212,7 +213,7 @@ class Prometheus:
         """The `data` of a successful answer and its warnings."""
         if not answer.succeeded:
             raise self._failure(answer)
-        match self._transport.decode(answer):
+        match self._transport.decode(answer, loads):
             case {"status": "success", "data": data, **rest}:
                 return data, (*_texts(rest.get("warnings")), *_texts(rest.get("infos")))
             case {"status": "error"}:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from domain.telemetry import GoldenSignal
 from domain.time import Deadline
@@ -33,8 +33,7 @@ _NO_NAMES: Final = STATUS_LABELS | {"__name__"}
 _SERVICES_PER_QUERY: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a signal of a service is found: the values of these labels, on the series of these sources.
 
     There are several `values` where a label names the service several times, as `job` does once a namespace.

@@ -7,8 +7,7 @@ The answer has one series for each combination of the selector's labels.
 
 import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from domain.telemetry import GoldenSignal
 from telemetry_clients.errors import TelemetryBadQuery
@@ -35,8 +34,7 @@ _RESERVED_LABELS = {"__name__", "le"}
 _INSTANCE_LABELS = ("instance", "pod", "container")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A metric that counts a service's requests, the form that it has, and the labels that hold a status there."""
 
     metric: RequestMetric
@@ -44,8 +42,7 @@ class Source:
     status_labels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """Where the signals of a service are found, the preferred first."""
 
     requests: tuple[Source, ...] = ()

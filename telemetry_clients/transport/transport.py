@@ -166,10 +166,10 @@ class Transport:
         """What a WebSocket to `path` below the endpoint's URL needs: URL, credentials and TLS as for calls."""
         return self._http.websocket_target(path, self._pairs(parameters))
 
-    def decode(self, answer: Answer) -> object:
+    def decode(self, answer: Answer, loads: Callable[[bytes], object] = orjson.loads) -> object:
         """The answer's JSON. Raises TelemetryBadResponse, for example for a proxy's HTML or a document cut short."""
         try:
-            return orjson.loads(answer.body)
+            return loads(answer.body)
         except orjson.JSONDecodeError as error:
             kind = answer.content_type or "no content type"
             raise TelemetryBadResponse(

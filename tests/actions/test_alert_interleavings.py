@@ -48,7 +48,7 @@ GROUPED = """
 select count(distinct incident_id) filter (where incident_id is not null), count(incident_id) from alerts
 group by service_id
 """
-RESET = "truncate alert_deliveries, alerts, incidents, services, outbox, alert_groups, audit_log cascade"
+RESET = "truncate alert_deliveries, alerts, incidents, services, outbox, alert_groups cascade"
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,8 @@ async def test_a_port_in_use_is_said_before_anything_is_started(database_url: st
     [("no-such-host.invalid", "is not an address of this machine"), ("192.0.2.1", "is not an address of this machine")],
 )
 async def test_an_address_that_is_not_ours_is_said(host: str, complaint: str) -> None:
-    code, _, err = await run_command("serve", "--host", host, "--port", "0")
+    settings = {"AUTH_ENABLED": "true"}  # or else the address itself is refused
+    code, _, err = await run_command("serve", "--host", host, "--port", "0", settings=settings)
 
     assert code == 1
     assert complaint in err

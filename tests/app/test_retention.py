@@ -35,7 +35,7 @@ async def forget(database: Database, recorded_before: datetime, most: int = 100)
 
 
 def retention(database: Database, *, at: datetime) -> Retention:
-    return Retention(database, events_days=30, now=lambda: at)
+    return Retention(database, events_days=30, audit_days=400, now=lambda: at)
 
 
 async def test_events_are_kept_for_as_long_as_promised(database: Database, database_url: str) -> None:

@@ -13,10 +13,29 @@ def awkward_rows() -> Rows:
     """The rows of every table that the schema reads, by table, each table after those it points to."""
     made: Rows = {}
     chance = random.Random(31415)  # noqa: S311  # the same rows in every run
-    makers = (_people, _catalog, _incidents, _work, _signals, firings, deliveries, objectives, findings, events)
+    makers = (_people, _catalog, _incidents, _work, _signals, firings, deliveries, objectives, findings, events, _audit)
     for maker in makers:
         maker(made, chance)
     return made
+
+
+def _audit(made: Rows, chance: random.Random) -> None:
+    entries = (
+        {
+            "occurred_at": at(TIMES, n // 2),
+            "actor_id": at((None, *ids_of(made, "users")), n),
+            "actor_name": TEXTS[1 + n],
+            "action": at(("incident.create", "incident.resolve", TEXTS[1]), n),
+            "subject_type": at(("incident", TEXTS[2]), n),
+            "subject_id": at((None, *ids_of(made, "incidents")), n),
+            "before": at((None, *OBJECTS), n),
+            "after": at((*OBJECTS, None), n),
+            "request_id": at((None, *TEXTS), n),
+            "address": at((None, "192.0.2.7"), n),
+        }
+        for n in range(6)
+    )
+    add(made, chance, "audit_log", entries)
 
 
 def _people(made: Rows, chance: random.Random) -> None:

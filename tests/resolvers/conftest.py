@@ -73,6 +73,7 @@ _LISTS = (
     ("Query", "maintenanceWindows"),
     ("Query", "detectionRules"),
     ("Query", "events"),
+    ("Query", "auditLog"),
     ("Service", "deployments"),
     ("Incident", "correlations"),
     ("Incident", "analyses"),

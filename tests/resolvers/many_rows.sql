@@ -157,6 +157,11 @@ select n, '1', n, (select enum_range(null::event_type))[1 + n % 14], pg_temp.id(
        (select enum_range(null::severity))[1 + n % 4], pg_temp.id('i', n), pg_temp.at(n * 5), pg_temp.at(n * 5)
 from generate_series(1, 100000) n;
 
+insert into audit_log (id, occurred_at, actor_id, actor_name, action, subject_type, subject_id, after)
+select pg_temp.id('A', n), pg_temp.at(n * 5), pg_temp.id('U', n % 100), 'user ' || n % 100, 'incident.action' || n % 30,
+       'incident', pg_temp.id('i', n), '{}'
+from generate_series(1, 100000) n;
+
 update event_log_head set position = 100000;
 
 reset session_replication_role;

@@ -16,6 +16,7 @@ from db.tables import (
     alert_suppressions,
     alerts,
     analyses,
+    audit_log,
     correlations,
     deployments,
     detection_rules,
@@ -75,6 +76,7 @@ TABLES: dict[str, Table] = {
         recommendations,
         detection_rules,
         event_log,
+        audit_log,
     )
 }
 

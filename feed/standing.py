@@ -1,0 +1,47 @@
+"""Whether somebody may still be told what they have subscribed to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+RECHECK_SECONDS: Final = 1.0
+
+FindOut = Callable[[], Awaitable[Exception | None]]
+
+
+class Standing:
+    """Asked before every delivery to a subscriber, and shared by all subscriptions of theirs to the same.
+
+    `find_out` says why nothing more is told, or None. What it says is believed for `recheck_seconds`, so that asking
+    costs next to nothing; for as long, a right that was taken away is still there.
+    """
+
+    __slots__ = ("__weakref__", "_asking", "_find_out", "_fresh_until", "_recheck_seconds", "_refusal")
+
+    def __init__(self, find_out: FindOut, recheck_seconds: float = RECHECK_SECONDS) -> None:
+        self._find_out = find_out
+        self._recheck_seconds = recheck_seconds
+        self._fresh_until = asyncio.get_running_loop().time() + recheck_seconds
+        self._refusal: Exception | None = None
+        self._asking: asyncio.Lock | None = None
+
+    @property
+    def latest(self) -> Exception | None:
+        """What was found out last."""
+        return self._refusal
+
+    @property
+    def is_known(self) -> bool:
+        """Whether that is believed still."""
+        return asyncio.get_running_loop().time() < self._fresh_until
+
+    async def refusal(self) -> Exception | None:
+        """Why nothing more is told, or None while it is. Raises DatabaseUnavailable, DeadlineExceeded."""
+        if self.is_known:
+            return self._refusal
+        self._asking = self._asking or asyncio.Lock()
+        async with self._asking:
+            if not self.is_known:
+                self._refusal = await self._find_out()
+                self._fresh_until = asyncio.get_running_loop().time() + self._recheck_seconds
+        return self._refusal

@@ -1,0 +1,132 @@
+"""Nobody gets in without a proof that holds."""
+
+import time
+
+import httpx
+import pytest
+
+from tests.security.signing import SECRET, bearer, claims, forged, token
+from tests.servers import run_command
+
+VIEWER = {"query": "{ viewer { name role } }"}
+NOW = int(time.time())
+
+ROUTES = [
+    ("GET", "/api/incidents"),
+    ("POST", "/api/incidents"),
+    ("GET", "/api/incidents/active"),
+    ("GET", "/api/incidents/018f0000-0000-7000-8000-000000000000"),
+    ("PATCH", "/api/incidents/018f0000-0000-7000-8000-000000000000"),
+    ("GET", "/api/incidents/018f0000-0000-7000-8000-000000000000/timeline"),
+    ("POST", "/api/incidents/018f0000-0000-7000-8000-000000000000/timeline"),
+    ("GET", "/api/services"),
+    ("GET", "/api/services/"),
+    ("GET", "/api/slos"),
+    ("GET", "/api/nothing"),
+    ("GET", "/nothing"),
+]
+
+BAD_TOKENS = {
+    "expired": (token(iat=NOW - 120, exp=NOW - 60), "The token has expired"),
+    "not valid yet": (token(nbf=NOW + 600), "The token is not valid yet"),
+    "made in the future": (token(iat=NOW + 600), "The token is not valid yet"),
+    "of another secret": (token(SECRET + "x"), "The token's signature does not hold"),
+    "without exp": (token(exp=None), "The token has no exp"),
+    "without iat": (token(iat=None), "The token has no iat"),
+    "without sub": (token(sub=None), "The token has no sub"),
+    "with an empty sub": (token(sub=""), "The token's sub must be a text of 1 to 200 characters"),
+    "not signed": (forged({"alg": "none"}, claims(), None), "The token is signed in a way that its key is not for"),
+    "not signed, in capitals": (
+        forged({"alg": "NONE"}, claims(), None),
+        "The token is signed in a way that its key is not for",
+    ),
+    "signed with nothing": (forged({"alg": "HS256"}, claims(), b""), "The token's signature does not hold"),
+    "another algorithm": (token(SECRET * 2, "HS512"), "The token is signed in a way that its key is not for"),
+    "with an unknown extension": (
+        token(headers={"crit": ["b64"], "b64": False}),
+        "The token's header asks for an extension that is not known here",
+    ),
+    "garbage": ("abc.def.ghi", "The token is not a JSON Web Token"),
+    "one part": ("abc", "The token is not a JSON Web Token"),
+    "too long": ("a" * 9000, "The token has more than 8192 characters"),
+}
+
+
+async def test_a_token_that_holds_says_who_asks(closed: httpx.AsyncClient):
+    answer = await closed.post("/graphql", json=VIEWER, headers=bearer(token()))
+    assert (answer.status_code, answer.json()) == (200, {"data": {"viewer": {"name": "Ada", "role": "ADMIN"}}})
+    assert (await closed.get("/api/services", headers=bearer(token()))).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_every_route_asks_for_a_token(closed: httpx.AsyncClient, method: str, path: str):
+    answer = await closed.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHENTICATED")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="Reliability Studio"'
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/graphql-response+json", "text/event-stream", "multipart/mixed"]
+)
+async def test_graphql_asks_for_a_token_however_it_is_answered(closed: httpx.AsyncClient, accept: str):
+    for query in ("{ __typename }", "{ nonsense", "subscription { events { cursor } }", "mutation { resolveIncident }"):
+        answer = await closed.post("/graphql", json={"query": query}, headers={"accept": accept})
+        assert answer.status_code == 401
+        assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert (await closed.get("/graphql", params=VIEWER, headers={"accept": accept})).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/health", "/metrics"])
+async def test_probes_need_no_token(closed: httpx.AsyncClient, path: str):
+    assert (await closed.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+async def test_a_token_that_does_not_hold_is_refused(closed: httpx.AsyncClient, kind: str):
+    bad, reason = BAD_TOKENS[kind]
+    answer = await closed.post("/graphql", json=VIEWER, headers=bearer(bad))
+    assert answer.status_code == 401
+    assert answer.json()["errors"] == [{"message": reason, "extensions": {"code": "UNAUTHENTICATED"}}]
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert (await closed.get("/api/services", headers=bearer(bad))).json() == {
+        "error": reason,
+        "code": "UNAUTHENTICATED",
+    }
+
+
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "token", ""])
+async def test_other_schemes_are_no_proof(closed: httpx.AsyncClient, header: str):
+    answer = await closed.post("/graphql", json=VIEWER, headers={"authorization": header})
+    assert answer.status_code == 401
+
+
+async def test_two_tokens_are_none(closed: httpx.AsyncClient):
+    headers = [("authorization", f"Bearer {token()}"), ("authorization", f"Bearer {token(sub='eve@example.com')}")]
+    answer = await closed.post("/graphql", json=VIEWER, headers=headers)
+    assert answer.status_code == 401
+
+
+async def test_webhooks_are_closed_where_no_token_is_configured(closed: httpx.AsyncClient):
+    said = {"name": "Backup failed", "service": "orders", "status": "firing"}
+    for path in ("alertmanager", "grafana", "cloudevents", "generic"):
+        answer = await closed.post(f"/api/webhooks/{path}", json=said)
+        assert answer.status_code == 401, path
+    event = {"routing_key": "any", "event_action": "resolve", "dedup_key": "x"}
+    assert (await closed.post("/v2/enqueue", json=event)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"JWT_SECRET": "hunter2"}, "it is shorter than 32 bytes. Make one with: openssl rand -base64 48"),
+        ({"JWT_SECRET": "dev-secret-change-this-to-something-else"}, "it is a placeholder that everybody knows"),
+        ({"AUTH_ENABLED": "false", "HOST": "::"}, "AUTH_DISABLED_ALLOW_REMOTE=true"),
+        ({"AUTH_ENABLED": "false", "HOST": "studio.example"}, "AUTH_DISABLED_ALLOW_REMOTE=true"),
+    ],
+)
+async def test_a_server_that_would_be_open_does_not_start(settings: dict[str, str], complaint: str):
+    code, _, err = await run_command("serve", settings={"PORT": "0", **settings})
+    assert code == 2
+    assert complaint in err
+    assert settings.get("JWT_SECRET", "-") not in err
