@@ -155,7 +155,7 @@ def create_app(
             deadline=deadline,
             request_id=id,
             now=now(),
-            read_after=marks.of(scope),
+            read_after=marks.position,
             health=health.report,
             log_tails=log_tails,
         )

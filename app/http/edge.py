@@ -80,6 +80,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket."""
+        self._marks.begin(scope)
         if scope["type"] != "http":
             await self._sockets.serve(scope, receive, send)
             return
@@ -131,7 +132,7 @@ class Edge:
             raise
         else:
             if operation == "mutation":
-                ours += await self._marks.after_write(scope)
+                ours += await self._marks.after_write()
             status = await send_whole_or_in_parts(scope, receive, send, answer, *ours)
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
@@ -170,7 +171,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                marks = await self._marks.after_write(scope) if status < 300 and scope["method"] in _WRITING else ()
+                marks = await self._marks.after_write() if status < 300 and scope["method"] in _WRITING else ()
                 message["headers"] = [*message["headers"], *ours, *marks]
             await send(message)
 

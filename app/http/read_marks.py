@@ -7,6 +7,8 @@ a WebSocket nobody has to send anything. "primary" is a mark as well: that of so
 
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import Scope
@@ -20,9 +22,19 @@ _PRIMARY: Final = b"primary"
 _COOKIE: Final = re.compile(rb"(?:^|;)\s*read_after=([0-9A-Za-z/]{1,20})\s*(?:;|$)")
 _POSITION: Final = re.compile(rb"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _COOKIE_SECONDS: Final = 60  # Far longer than a replica may be behind.
-_KEY: Final = "reliability_studio.read_after"
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class Mark:
+    """What the reads of one request, or of one socket, have to see: the primary's log up to a position."""
+
+    position: int
+
+
+_mark: ContextVar[Mark | None] = ContextVar("read_mark", default=None)
+"""That of the request or the socket which is being served."""
 
 
 class ReadMarks:
@@ -31,27 +43,30 @@ class ReadMarks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, scope: Scope) -> int:
-        """The position that reads of a request, or of a socket, have to see."""
-        if self._database.replica is None:
-            return 0
-        known = scope.get(_KEY)
-        if known is None:
-            known = scope[_KEY] = _brought(dict(scope["headers"]))
-        return int(known)
+    def begin(self, scope: Scope) -> None:
+        """Take the mark that a request, or the request for a socket, has brought."""
+        if self._database.replica is not None:
+            _mark.set(Mark(_brought(dict(scope["headers"]))))
 
-    async def after_write(self, scope: Scope) -> Headers:
+    @property
+    def position(self) -> int:
+        """The position that reads have to see, 0 for whatever there is."""
+        mark = _mark.get()
+        return 0 if mark is None else mark.position
+
+    async def after_write(self) -> Headers:
         """Remember that a write was made, and give the headers that tell its client."""
-        if self._database.replica is None:
+        if (mark := _mark.get()) is None:
             return ()
-        position = scope[_KEY] = await self._database.position()
-        mark = _PRIMARY if position == ALWAYS_PRIMARY else b"%X/%X" % (position >> 32, position & 0xFFFF_FFFF)
-        cookie = b"read_after=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (mark, _COOKIE_SECONDS)
-        return (HEADER, mark), (b"set-cookie", cookie)
+        mark.position = position = await self._database.position()
+        text = _PRIMARY if position == ALWAYS_PRIMARY else b"%X/%X" % (position >> 32, position & 0xFFFF_FFFF)
+        cookie = b"read_after=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (text, _COOKIE_SECONDS)
+        return (HEADER, text), (b"set-cookie", cookie)
 
-    def follow_events(self, scope: Scope) -> None:
+    def follow_events(self) -> None:
         """From now on read from the primary: who is told of events asks about them, sooner than a replica has them."""
-        scope[_KEY] = ALWAYS_PRIMARY
+        if (mark := _mark.get()) is not None:
+            mark.position = ALWAYS_PRIMARY
 
 
 def _brought(headers: Mapping[bytes, bytes]) -> int:

@@ -100,7 +100,7 @@ class Runner:
                 else:
                     answer = await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
                 if prepared.kind == "mutation":
-                    await self._marks.after_write(scope)
+                    await self._marks.after_write()
                 return answer
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
@@ -119,7 +119,7 @@ class Runner:
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
-        self._marks.follow_events(scope)
+        self._marks.follow_events()
         while True:
             context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             try:
