@@ -247,6 +247,7 @@ async def studio(workers: int, database_url: str, prometheus_url: str) -> AsyncI
         "PORT": "0",
         "WORKERS": str(workers),
         "PATH": "/usr/bin:/bin",
+        "AUTH_ENABLED": "false",
     }
     process = await asyncio.create_subprocess_exec(
         COMMAND, "serve", env=settings, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 
 QUERY = "{ incidents(first: 5) { nodes { id title services { name } } } }"
 CREATE = """mutation Create($title: String!) {

@@ -113,6 +113,7 @@ async def test_what_the_program_before_writes_and_reads_goes_through(
             columns = ", ".join(f'"{name}"' for name in tables.written(table))
             same = ", ".join(f'"{name}" = "{name}"' for name in tables.changed(table))
             await connection.execute(f"create temporary table kept as select {columns} from {table}")
+            await connection.execute(f"alter table {table} disable trigger user")  # Some may only be added to.
             await connection.execute(f"delete from {table}")
             await connection.execute(
                 f"insert into {table} ({columns}) overriding system value select {columns} from kept"
