@@ -71,8 +71,9 @@ stack: setup ## Start the whole stack without Docker, with a demo shop to break 
 dashboards: setup ## Write grafana/dashboards/*.json anew
 	@$(BIN)/python -m grafana.write
 
-schema: setup ## Print the GraphQL schema into schema.graphql
+schema: setup ## Print the GraphQL schema into schema.graphql, and who may do what into tests/security/rights.md
 	@$(BIN)/reliability-studio schema > schema.graphql
+	@$(BIN)/python -m tests.security.rights
 
 migration: $(VENV)/.development ## Write a migration from the difference between tables and database (MESSAGE="add a column")
 	@$(BIN)/python -m migrations.write "$(MESSAGE)"

@@ -36,6 +36,7 @@ from domain.grouping import GroupingRules
 from domain.incidents import Severity
 from domain.limits import TEXT_CHARACTERS
 from domain.text import clipped
+from domain.tracing import origin
 from domain.webhooks import alertmanager, cloud_events, generic, pagerduty
 from domain.webhooks.bodies import json_body
 from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
@@ -104,6 +105,7 @@ async def accept(tx: Transaction, received: Received, delivery: Delivery) -> Non
             headers=dict(received.headers),
             alert_count=len(delivery.alerts),
             left_out=delivery.left_out,
+            traceparent=origin(),
         )
     )
 
@@ -136,6 +138,7 @@ async def tell_internal(
             received_at=tx.now,
             body=orjson.dumps({"alerts": [generic.written(alert) for alert in alerts]}),
             alert_count=len(alerts),
+            traceparent=origin(),
         )
     )
     return id

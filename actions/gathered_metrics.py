@@ -24,7 +24,7 @@ from telemetry_clients.services import Service
 
 _SHORTEST_STEP_SECONDS: Final = 15
 # Several series of a service (one a namespace) are seen as one: rates add up, of anything else the worst counts.
-_ADDED: Final = {Signal.REQUEST_RATE, *(Signal(resource.value) for resource in Resource)}
+_ADDED: Final = {Signal.REQUEST_RATE, *(Signal(resource.value) for resource in Resource)} - {Signal.UP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _together(one: Floats, other: Floats, signal: Signal) -> Floats:
         both: Floats = np.nansum([one, other], axis=0)
         both[np.isnan(one) & np.isnan(other)] = np.nan
         return both
-    worst: Floats = np.fmax(one, other)
+    worst: Floats = np.fmin(one, other) if signal is Signal.UP else np.fmax(one, other)
     return worst
 
 

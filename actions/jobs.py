@@ -22,6 +22,7 @@ from domain.errors import Conflict
 from domain.jobs import JobStatus
 from domain.limits import TEXT_CHARACTERS
 from domain.text import clipped
+from domain.tracing import origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Job:
     payload: Mapping[str, Any]
     attempt: int
     worker: str
+    traceparent: str | None = None
+    """The span that asked for it, where that was recorded."""
+    was_left: bool = False
+    """Whether another server died over it."""
 
 
 async def enqueue(
@@ -55,6 +60,7 @@ async def enqueue(
         "payload": dict(payload or {}),
         "run_at": run_at or tx.now,
         "created_at": tx.now,
+        "traceparent": origin(),
     }
     statement = insert(jobs).values(row)
     sooner = text("least(jobs.run_at, excluded.run_at)")
@@ -62,7 +68,11 @@ async def enqueue(
         statement.on_conflict_do_update(
             index_elements=["kind", "subject"],
             index_where=text("status = 'QUEUED'"),
-            set_={"payload": statement.excluded.payload, "run_at": sooner},
+            set_={
+                "payload": statement.excluded.payload,
+                "run_at": sooner,
+                "traceparent": statement.excluded.traceparent,
+            },
         )
     )
 
@@ -93,7 +103,10 @@ async def claim(tx: Transaction, kinds: Sequence[str], *, worker: str, lease_sec
             "most": most,
         },
     )
-    return [Job(row.id, row.kind, row.subject, row.payload, row.attempts, worker) for row in rows]
+    return [
+        Job(row.id, row.kind, row.subject, row.payload, row.attempts, worker, row.traceparent, row.was_left)
+        for row in rows
+    ]
 
 
 async def renew(tx: Transaction, job: Job, *, lease_seconds: float) -> bool:

@@ -31,7 +31,7 @@ _TITLES: Final[Mapping[RootCauseKind, str]] = {
     RootCauseKind.LATENCY: "{service} has become slow",
     RootCauseKind.ERRORS: "{service} fails",
     RootCauseKind.DEPLOYMENT: "A deployment of {service} broke it",
-    RootCauseKind.DEPENDENCY: "Something that {service} depends on is down",
+    RootCauseKind.DEPENDENCY: "{service}, which services depend on, is down or slow",
     RootCauseKind.TRAFFIC: "{service} gets traffic that is out of the ordinary",
     RootCauseKind.UNKNOWN: "Something is wrong with {service}",
 }

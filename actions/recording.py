@@ -28,6 +28,7 @@ from domain.incidents import Severity
 from domain.limits import NAME_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.text import clipped
 from domain.timeline import Entry
+from domain.tracing import origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,14 @@ async def record(
         events.append(_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], incident, actor, {}))
     before = deleted if deleted is not None else {change.column: change.before for change in changes}
     after = created if created is not None else {change.column: change.after for change in changes}
-    audit = _audit_row(tx, action, subject_id, actor)
-    # Left out rather than None, which would be stored as JSON's null.
-    if created is None:
-        audit["before"] = without_secrets(as_json(before))
-    if deleted is None:
-        audit["after"] = without_secrets(as_json(after))
-    await tx.execute(insert(audit_log).values(audit))
+    await audit(
+        tx,
+        actor=actor,
+        action=action,
+        subject_id=subject_id,
+        before=before if created is None else None,
+        after=after if deleted is None else None,
+    )
     if written:
         # Whoever acts need not be a user: then the source alone says who it was.
         known = select(users.c.id).where(users.c.id == actor.id).scalar_subquery()
@@ -119,6 +121,26 @@ async def record(
     if events:
         places = (await tx.execute(insert(outbox).returning(outbox.c.seq), events)).scalars()
         tx.last_event_seq = max(places)
+
+
+async def audit(
+    tx: Transaction,
+    *,
+    actor: Actor,
+    action: str,
+    subject_id: UUID | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what nobody but admins is told of, such as who signed in. `subject_id` is None for nobody known.
+
+    Secrets are hidden, wherever they are.
+    """
+    row = _audit_row(tx, action, subject_id, actor)
+    given = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
+    # Left out rather than None, which would be stored as JSON's null.
+    row |= {name: without_secrets(as_json(value)) for name, value in given.items()}
+    await tx.execute(insert(audit_log).values(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +203,11 @@ def _event_row(
         "payload": payload,
         "actor_id": actor.id,
         "occurred_at": tx.now,
+        "traceparent": origin(),
     }
 
 
-def _audit_row(tx: Transaction, action: str, subject_id: UUID, actor: Actor) -> dict[str, Any]:
+def _audit_row(tx: Transaction, action: str, subject_id: UUID | None, actor: Actor) -> dict[str, Any]:
     return {
         "id": new_id(),
         "occurred_at": tx.now,

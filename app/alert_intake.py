@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -9,20 +10,24 @@ from secrets import token_hex
 from typing import Final
 from uuid import UUID
 
+import orjson
 import structlog
 
 from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from db.alert_statements import WAITING_TRACES_SQL
 from db.database import Database
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
 from domain.grouping import GroupingRules
+from domain.tracing import SpanKind, Tracer
 from domain.webhooks.incoming import Delivery
 
 log = structlog.get_logger("reliability_studio.alerts")
 
 MOST_AT_ONCE: Final = 100
 POLL_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 5.0
 _USUAL_RULES: Final = GroupingRules()
 
 
@@ -49,7 +54,9 @@ class AlertIntake:
         rules: GroupingRules = _USUAL_RULES,
         most_at_once: int = MOST_AT_ONCE,
         poll_seconds: float = POLL_SECONDS,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._database = database
         self._now = now
         self._rules = rules
@@ -84,11 +91,20 @@ class AlertIntake:
         while True:
             self._arrived.clear()
             try:
-                await self._work_off()
+                with await self._traced():
+                    await self._work_off()
             except DomainError as error:
                 log.warning("alerts could not be processed, trying again", reason=error.code)
                 await asyncio.sleep(self._poll_seconds)
             await self._wait()
+
+    async def _traced(self) -> AbstractContextManager[object]:
+        """A trace of its own, where what brought one of the deliveries was recorded."""
+        if self._tracer is None:
+            return nullcontext()
+        found = await self._database.reads.fetch_text(WAITING_TRACES_SQL, (), timeout_seconds=_LOOK_SECONDS)
+        origins = orjson.loads(found or b"[]")
+        return self._tracer.work("alerts process", SpanKind.CONSUMER, origins=origins) if origins else nullcontext()
 
     async def _work_off(self) -> None:
         most = BATCH_DELIVERIES

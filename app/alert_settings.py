@@ -34,8 +34,8 @@ class AlertVariables(BaseSettings):
 
     webhook_tokens: Annotated[SecretStr | None, AfterValidator(_webhook_tokens)] = setting(
         None,
-        "Who may post alerts: `name=token` for each source, separated by commas. Without it nobody may, "
-        "but where `AUTH_ENABLED=false` everybody.",
+        "Who may post alerts: `name=token` for each source, separated by commas. Beside them, whoever has a token with "
+        "the scope `alerts:write`; where `AUTH_ENABLED=false`, everybody, unless this is set.",
         "names of sources and their tokens, as in `alertmanager=s3cret,grafana=t0ken`",
     )
     max_webhook_bytes: int = setting(

@@ -35,18 +35,22 @@ from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.observability.exporters import Exporters
+from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
 from app.observability.metrics import Metrics
 from app.observability.replica import ReplicaMetrics
-from app.processes.worker import Colleagues, Place
+from app.processes.worker import Colleagues
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
 from db.database import Database
+from db.observing import Observer
 from domain.access import Actor
 from domain.errors import DomainError
 from domain.time import Deadline
+from domain.tracing import Tracer
 from feed.hub import Hub
 from feed.log import EventLog
 from feed.relay import Relay, RelayState
@@ -68,20 +72,26 @@ async def application(
     *,
     with_workers: bool = True,
     log_request: RequestLog | None = None,
-    place: Place | None = None,
     colleagues: Colleagues | None = None,
+    exporters: Exporters | None = None,
+    fleet: Fleet | None = None,
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
     Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
-    processes. `place` and `colleagues` are those of one of several processes on the same port. Raises
-    DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
+    processes. `fleet` and `colleagues` are its place among the processes that listen on the same port, and what it
+    knows of them. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
-    database = await open_database(settings, database_url)
+    exporters = exporters or Exporters()
+    metrics = Metrics(VERSION, operation_names=settings.metrics_operation_names, fleet=fleet)
+    exporters.show(metrics.registry)
+    tracer = exporters.tracer(settings)
+    database = await open_database(settings, database_url, observer=metrics.database)
     try:
-        operations = Operations(build_schema())
+        operations = Operations(build_schema(), metrics.operations)
         await check_catalog(database, operations.schema, operations.sources, may_be_newer=True)
-        metrics = Metrics(VERSION)
+        metrics.operations.watch(operations.documents)
+        metrics.database.watch(database)
         async with open_backends(settings, metrics.telemetry) as backends:
             dependencies = [database_dependency(database), *backends.dependencies]
             if database.replica is not None:
@@ -93,9 +103,9 @@ async def application(
                 dependencies.append(colleagues.dependency())
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
-            hub = Hub(event_log)
+            hub = Hub(event_log, tracer=tracer)
             relay = Relay(database_url, event_log) if with_workers else None
-            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now)
+            alerts = AlertIntake(database, rules=grouping_rules(settings), now=now, tracer=tracer)
             app = create_app(
                 settings,
                 operations,
@@ -108,16 +118,24 @@ async def application(
                 alerts=alerts,
                 authenticator=_authenticator(settings),
                 log_request=log_request,
+                tracer=tracer,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
             if database.replica is not None:
                 works["read replica"] = database.replica.run
             if relay is not None:
                 works |= workers(
-                    settings, database, database_url, backends=backends, metrics=metrics, relay=relay, alerts=alerts
+                    settings,
+                    database,
+                    database_url,
+                    backends=backends,
+                    metrics=metrics,
+                    relay=relay,
+                    alerts=alerts,
+                    tracer=tracer,
                 )
             try:
-                async with in_background(works):
+                async with in_background(works), metrics.told_to_others():
                     yield app
             finally:
                 await health.close()
@@ -138,6 +156,7 @@ def create_app(
     authenticator: Authenticator,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
+    tracer: Tracer | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
     log_tails = LogTails()
@@ -175,7 +194,9 @@ def create_app(
         Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
         marks,
+        authenticator.current,
         timeout_seconds=settings.operation_timeout_seconds,
+        tracer=tracer,
     )
     admission = Admission(
         most=settings.max_streams,
@@ -228,10 +249,11 @@ def create_app(
         marks=marks,
         durations=metrics.request_durations,
         log_request=log_request,
+        tracer=tracer,
     )
 
 
-async def open_database(settings: Settings, url: str) -> Database:
+async def open_database(settings: Settings, url: str, *, observer: Observer | None = None) -> Database:
     """Connect as the settings say. Raises DatabaseUnavailable."""
     return await Database.connect(
         url,
@@ -242,6 +264,7 @@ async def open_database(settings: Settings, url: str) -> Database:
         read_connections=settings.db_read_connections,
         connection_lifetime_seconds=settings.db_connection_lifetime_seconds,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        observer=observer,
     )
 
 

@@ -20,6 +20,7 @@ from app.version import VERSION
 
 if TYPE_CHECKING:
     from app.check import Finding, Report
+    from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
@@ -96,23 +97,26 @@ def serve(
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
     settings = _settings(env_file, host=host, port=port, workers=workers, data_dir=data_dir)
+    from app.observability.exporters import Exporters
     from app.processes.supervisor import command_of
     from app.serve import serve as run_server
     from app.serve import supervise
 
-    log_request = _configure_logs(settings)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
         show_error(str(error))
         raise typer.Exit(1) from None
+    exporters = Exporters.open(settings)
+    log_request = _configure_logs(settings, exporters)
     try:
         if settings.workers > 1:
             read_from = () if env_file is None else ("--env-file", str(env_file.absolute()))
             _run(supervise(settings, sockets, command_of("worker", *read_from), with_demo=demo))
         else:
-            _run(run_server(settings, sockets, log_request, with_demo=demo))
+            _run(run_server(settings, sockets, log_request, exporters, with_demo=demo))
     finally:
+        exporters.close()
         for listener in sockets:
             listener.close()
 
@@ -134,17 +138,22 @@ def worker(
       reliability-studio serve --workers 4
     """
     settings = _settings(env_file)
-    from app.processes.worker import Place
+    from app.observability.exporters import Exporters
+    from app.observability.fleet import Fleet
     from app.serve import work
 
-    log_request = _configure_logs(settings)
     url = database_url or settings.postgres_url()
     if url is None:
         show_error("A worker needs a database. Start it by `serve --workers`.")
         raise typer.Exit(SETTINGS_ARE_WRONG)
     listeners = [socket(fileno=descriptor) for descriptor in sockets]
-    place = Place(number, folder)
-    _run(work(settings, listeners, socket(fileno=channel), log_request, count=count, place=place, database_url=url))
+    exporters = Exporters.open(settings)
+    log_request = _configure_logs(settings, exporters)
+    fleet, supervisor = Fleet(folder, number), socket(fileno=channel)
+    try:
+        _run(work(settings, listeners, supervisor, log_request, exporters, count=count, fleet=fleet, database_url=url))
+    finally:
+        exporters.close()
 
 
 @cli.command()
@@ -278,12 +287,12 @@ def _show_signals(report: "Report") -> None:
         console.print(f"{report.services_left_out} more services were not looked for.")
 
 
-def _configure_logs(settings: Settings) -> "RequestLog":
+def _configure_logs(settings: Settings, exporters: "Exporters") -> "RequestLog":
     from app.observability.logs import RequestLog, configure_logs
 
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json)
-    return RequestLog(level=settings.log_level, json=json)
+    configure_logs(level=settings.log_level, json=json, export=exporters.export_log)
+    return RequestLog(level=settings.log_level, json=json, export=exporters.export_log)
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from time import perf_counter
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from actions.detection_questions import Measured, Measuring, WatchedService, gri
 from actions.jobs import Job
 from app.detection_logs import LogNovelty
 from app.jobs import Work
+from app.observability.detection import DetectionMetrics
 from db.database import Database, Transaction
 from domain.alerts import DetectionKind
 from domain.detection import Rule
@@ -44,8 +46,15 @@ class Detection:
     """Evaluates every enabled rule for all services, each with one query; a rule that fails stops no other."""
 
     def __init__(
-        self, database: Database, telemetry: Telemetry, *, now: Callable[[], datetime], interval_seconds: float
+        self,
+        database: Database,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], datetime],
+        interval_seconds: float,
+        metrics: DetectionMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._database = database
         self._measuring = Measuring(telemetry)
         self._history = History(self._measuring)
@@ -78,10 +87,13 @@ class Detection:
     async def _evaluate_one(
         self, job: Job, stored: StoredRule, catalog: Sequence[WatchedService], at: datetime
     ) -> None:
+        began_seconds = perf_counter()
         watched = [each for each in catalog if stored.service_id in (None, each.id)]
         seen, error = await self._seen(stored, watched, at)
         record = partial(record_evaluation, job=job, stored=stored, seen=seen, error=error)
         evaluation = await self._database.transact(record, now=at)
+        if self._metrics is not None:
+            self._metrics.rule_evaluated(perf_counter() - began_seconds, failed=error is not None)
         if error is not None:
             log.warning("a detection rule could not be evaluated", rule=stored.name, reason=error)
         if evaluation.fired or evaluation.ended:

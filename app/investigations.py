@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from time import perf_counter
 from typing import Final
+
+import structlog
 
 from actions.analyses import KIND
 from actions.investigate import Investigation
+from actions.jobs import Job
 from app.jobs import Work
 from app.settings import Settings
 from db.database import Database
 from domain.explore import Explore
 from domain.telemetry import TelemetryBackend
 from telemetry_clients.instances import Telemetry
+
+log = structlog.get_logger("reliability_studio.correlation")
 
 # For arithmetic and writing, after everybody has answered or is late.
 _AFTER_DEADLINE_SECONDS: Final = 60.0
@@ -38,4 +44,10 @@ def investigation_works(
         deadline_seconds=settings.analysis_deadline_seconds,
     )
     timeout_seconds = settings.analysis_deadline_seconds + _AFTER_DEADLINE_SECONDS
-    return {KIND: Work(run=investigation.run, timeout_seconds=timeout_seconds, most_attempts=_MOST_ATTEMPTS)}
+
+    async def run(job: Job) -> None:
+        began_seconds = perf_counter()
+        await investigation.run(job)
+        log.info("analysis", incident_id=job.subject, duration_seconds=round(perf_counter() - began_seconds, 3))
+
+    return {KIND: Work(run=run, timeout_seconds=timeout_seconds, most_attempts=_MOST_ATTEMPTS)}

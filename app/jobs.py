@@ -16,6 +16,7 @@ from actions import jobs
 from actions.jobs import Job
 from db.database import Database, Transaction
 from domain.errors import Conflict, DomainError
+from domain.tracing import SpanKind, Tracer, Value, recording
 from telemetry_clients.errors import TelemetryError
 
 log = structlog.get_logger("reliability_studio.jobs")
@@ -45,7 +46,15 @@ class Work:
 
 
 class Observer(Protocol):
-    """Whoever wants to know how jobs end."""
+    """Whoever wants to know what becomes of jobs."""
+
+    def job_started(self, kind: str) -> None:
+        """A job of this kind is worked on."""
+        ...
+
+    def job_taken_over(self, kind: str) -> None:
+        """It was left by a server that died."""
+        ...
 
     def job_ended(self, kind: str, outcome: str, seconds: float) -> None:
         """A job of this kind is "done", "failed", "retried" or "lost", after so many seconds."""
@@ -63,6 +72,7 @@ class Workers:
         name: str,
         now: Callable[[], datetime],
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
         concurrency: int = CONCURRENT_JOBS,
         lease_seconds: float = LEASE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
@@ -73,6 +83,7 @@ class Workers:
         self._name = name
         self._now = now
         self._observer = observer
+        self._tracer = tracer
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
@@ -110,7 +121,7 @@ class Workers:
             jobs.claim, kinds=list(self._works), worker=self._name, lease_seconds=self._lease_seconds, most=free
         )
         for job in await self._database.transact(claim, now=self._now()):
-            task = asyncio.create_task(self._work_on(job), name=f"job {job.kind} {job.subject}")
+            task = asyncio.create_task(self._traced(job), name=f"job {job.kind} {job.subject}")
             self._running.add(task)
             task.add_done_callback(self._end)
 
@@ -133,9 +144,22 @@ class Workers:
         except TimeoutError:
             return
 
+    async def _traced(self, job: Job) -> None:
+        if self._tracer is None:
+            await self._work_on(job)
+            return
+        attributes: dict[str, Value] = {"job.kind": job.kind, "job.subject": job.subject, "job.attempt": job.attempt}
+        origins = [job.traceparent]
+        with self._tracer.work(f"job {job.kind}", SpanKind.CONSUMER, origins=origins, attributes=attributes):
+            await self._work_on(job)
+
     async def _work_on(self, job: Job) -> None:
         work = self._works[job.kind]
         started = perf_counter()
+        if self._observer is not None:
+            self._observer.job_started(job.kind)
+            if job.was_left:
+                self._observer.job_taken_over(job.kind)
         error: str | None = None
         doing = asyncio.create_task(_within(work, job))
         keeping = asyncio.create_task(self._keep(job))
@@ -149,12 +173,16 @@ class Workers:
         except asyncio.CancelledError:
             # Shutting down: the next server need not wait for the claim to run out.
             await _settle(doing, keeping)
+            self._observe(job, "lost", started)
             await self._patiently(partial(jobs.postpone, job=job, run_at=self._now(), attempts=job.attempt - 1))
             raise
         finally:
             await _settle(doing, keeping)
-        outcome = await self._record(job, work, error)
-        self._observe(job, outcome, started)
+        outcome = "lost"
+        try:
+            outcome = await self._record(job, work, error)
+        finally:
+            self._observe(job, outcome, started)
 
     async def _record(self, job: Job, work: Work, error: str | None) -> str:
         now = self._now()
@@ -189,6 +217,8 @@ class Workers:
                 log.warning("a claim could not be renewed", kind=job.kind, reason=error.code)
 
     def _observe(self, job: Job, outcome: str, started: float) -> None:
+        if outcome != "done" and (span := recording()) is not None:
+            span.error = outcome
         if self._observer is not None:
             self._observer.job_ended(job.kind, outcome, perf_counter() - started)
 

@@ -12,12 +12,14 @@ from rich.table import Table
 
 from app.asgi import application
 from app.http import graphql
+from app.observability.exporters import Exporters
+from app.observability.fleet import Fleet
 from app.observability.logs import RequestLog
 from app.postgres import Postgres, load_demo, migrate, postgres
 from app.processes.channel import Staffing
 from app.processes.listeners import Listeners
 from app.processes.supervisor import Supervisor
-from app.processes.worker import Colleagues, Place, supervised
+from app.processes.worker import Colleagues, supervised
 from app.server import Server, allow_many_connections, on_signal
 from app.settings import Settings
 from app.terminal import console
@@ -26,13 +28,16 @@ from app.version import VERSION
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, sockets: list[socket], log_request: RequestLog, *, with_demo: bool) -> None:
+async def serve(
+    settings: Settings, sockets: list[socket], log_request: RequestLog, exporters: Exporters, *, with_demo: bool
+) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
     await _run(
         settings,
         _prepared(settings, with_demo=with_demo),
         sockets,
         log_request,
+        exporters,
         on_started=lambda found: _announce(sockets, found.description),
     )
 
@@ -86,9 +91,10 @@ async def work(
     sockets: list[socket],
     channel: socket,
     log_request: RequestLog,
+    exporters: Exporters,
     *,
     count: int,
-    place: Place,
+    fleet: Fleet,
     database_url: str,
 ) -> None:
     """Serve as one of several processes, whose supervisor has brought up what they share. Raises as `serve` does."""
@@ -99,8 +105,9 @@ async def work(
             nullcontext(Postgres(database_url, "")),
             sockets,
             log_request,
+            exporters,
             on_started=lambda _: supervisor.tell_ready(),
-            place=place,
+            fleet=fleet,
             colleagues=colleagues,
         )
 
@@ -120,9 +127,10 @@ async def _run(
     database: AbstractAsyncContextManager[Postgres],
     sockets: list[socket],
     log_request: RequestLog,
+    exporters: Exporters,
     *,
     on_started: Callable[[Postgres], None],
-    place: Place | None = None,
+    fleet: Fleet | None = None,
     colleagues: Colleagues | None = None,
 ) -> None:
     """Serve in this process, until told to stop."""
@@ -143,7 +151,14 @@ async def _run(
         try:
             async with (
                 database as found,
-                application(settings, found.url, log_request=log_request, place=place, colleagues=colleagues) as app,
+                application(
+                    settings,
+                    found.url,
+                    log_request=log_request,
+                    exporters=exporters,
+                    fleet=fleet,
+                    colleagues=colleagues,
+                ) as app,
             ):
                 server = Server(
                     app,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from db.database import Database
 from db.slos import EVALUATION_LOCK
 from domain.errors import DomainError
 from domain.time import Deadline
+from domain.tracing import SpanKind, Tracer
 from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 
@@ -66,7 +67,9 @@ class SLOEvaluation:
         query_timeout_seconds: float,
         metrics: EvaluationMetrics,
         now: Callable[[], datetime],
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._database = database
         self._url = driver_url(database_url)
         self._prometheus = prometheus
@@ -100,7 +103,8 @@ class SLOEvaluation:
         while True:
             began = loop.time()
             deadline = Deadline.after(max(self._query_timeout_seconds, _CYCLES_OF_A_DEADLINE * self._interval_seconds))
-            cycle = await evaluator.cycle(self._now(), deadline)
+            with nullcontext() if self._tracer is None else self._tracer.work("slo evaluation", SpanKind.INTERNAL):
+                cycle = await evaluator.cycle(self._now(), deadline)
             self._metrics.observe(cycle)
             if cycle.failure is not None:
                 log.warning("SLOs could not be evaluated, trying again", reason=cycle.failure)

@@ -13,6 +13,8 @@ from app.detection import KIND as DETECTION
 from app.detection import Detection
 from app.investigations import investigation_works
 from app.jobs import Work, Workers
+from app.observability.detection import DetectionLag, DetectionMetrics
+from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
 from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
@@ -22,6 +24,7 @@ from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
 from db.database import Database
 from db.identifiers import new_id
 from domain.grouping import GroupingRules
+from domain.tracing import Tracer
 from feed.relay import Relay
 
 Running = Callable[[], Awaitable[None]]
@@ -36,8 +39,13 @@ def workers(
     metrics: Metrics,
     relay: Relay,
     alerts: AlertIntake,
+    tracer: Tracer | None = None,
 ) -> dict[str, Running]:
     """What runs for as long as the process does, by name: some of it in one process of the fleet at a time."""
+    works = jobs(settings, database, backends, metrics)
+    metrics.jobs.opened([*works])
+    queue = JobQueue(database, [*works])
+    metrics.add(queue, sample=queue.sample)
     running: dict[str, Running] = {
         "relay": relay.run,
         "alerts": alerts.run,
@@ -47,7 +55,7 @@ def workers(
             audit_days=settings.audit_log_retention_days,
             now=now,
         ).run,
-        "jobs": Workers(database, jobs(settings, database, backends, metrics), name=str(new_id()), now=now).run,
+        "jobs": Workers(database, works, name=str(new_id()), now=now, observer=metrics.jobs, tracer=tracer).run,
     }
     if backends.telemetry.prometheus:
         running["SLO evaluation"] = SLOEvaluation(
@@ -59,6 +67,7 @@ def workers(
             query_timeout_seconds=settings.slo_query_timeout_seconds,
             metrics=EvaluationMetrics(metrics.registry),
             now=now,
+            tracer=tracer,
         ).run
     return running
 
@@ -87,8 +96,14 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         ).work
     if settings.detection_interval_seconds > 0 and (telemetry.prometheus or telemetry.loki):
         found[DETECTION] = Detection(
-            database, telemetry, now=now, interval_seconds=settings.detection_interval_seconds
+            database,
+            telemetry,
+            now=now,
+            interval_seconds=settings.detection_interval_seconds,
+            metrics=DetectionMetrics(metrics.registry),
         ).work
+        lag = DetectionLag(database)
+        metrics.add(lag, sample=lag.sample)
     found |= investigation_works(settings, database, telemetry, now=now)
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(

@@ -15,6 +15,14 @@ order by received_at, id
 """
 """The oldest deliveries that nobody has looked at: a batch of them, and always at least one."""
 
+WAITING_TRACES_SQL = """
+select coalesce(json_agg(distinct traceparent), '[]')::text from (
+  select traceparent from alert_deliveries where processed_at is null order by received_at, id limit 200
+) waiting
+where traceparent is not null
+"""
+"""The spans that brought the oldest deliveries that nobody has looked at, as far as they were recorded."""
+
 KNOWN_ALERTS_SQL = """
 select alerts.id, alerts.source, alerts.fingerprint, alerts.occurrences, alerts.name, alerts.severity::text,
   alerts.labels, alerts.annotations, alerts.generator_url, alerts.group_key,

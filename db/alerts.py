@@ -30,6 +30,7 @@ from db.columns import (
     reference,
     timestamp,
     title,
+    traceparent,
     url,
 )
 from db.metadata import metadata
@@ -106,6 +107,7 @@ alert_deliveries = Table(
     Column("left_out", Integer, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("alert_count", Integer, nullable=False),
+    traceparent(),
     CheckConstraint("alert_count >= 0", name="alert_count_counted"),
     Index(None, "received_at", "id"),
     Index(None, "source", "received_at", "id"),

@@ -53,6 +53,11 @@ def enum(name: str, labels: type[StrEnum], *, nullable: bool = False, default: S
     return Column(name, enum_type(labels), nullable=nullable, server_default=server_default)
 
 
+def traceparent() -> Column[Any]:
+    """The span that caused the row, where that was recorded (W3C Trace Context)."""
+    return Column("traceparent", Text)
+
+
 def timestamp(name: str, *, nullable: bool = False) -> Column[Any]:
     """A point in time, `timestamptz`."""
     return Column(name, DateTime(timezone=True), nullable=nullable)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from db.connecting import OLDEST_MAJOR_VERSION, driver_url, is_lost, milliseconds, open_connection
 from db.identifiers import new_id
 from db.nouns import noun
+from db.observing import Nobody, Observer, watch
 from db.read_pool import ReadPool
 from db.replica import ALWAYS_PRIMARY, ANSWER_SECONDS, POSITION_SQL, NotHere, Replica
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, NotFound
@@ -108,10 +109,13 @@ class Transaction:
 class Database:
     """The connections to one Postgres: SQLAlchemy's pool for writes, a lean asyncpg pool for compiled reads."""
 
-    def __init__(self, engine: AsyncEngine, reads: ReadPool, replica: Replica | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, reads: ReadPool, replica: Replica | None = None, observer: Observer | None = None
+    ) -> None:
         self.engine = engine
         self.reads = reads
         self.replica = replica
+        self._observer = observer or Nobody()
 
     @classmethod
     async def connect(
@@ -126,6 +130,7 @@ class Database:
         statement_timeout_seconds: float = 30,
         read_connections: int = 10,
         acquire_timeout_seconds: float = 10,
+        observer: Observer | None = None,
     ) -> Self:
         """Open the pools, and make sure that Postgres answers and is new enough.
 
@@ -152,17 +157,20 @@ class Database:
             json_deserializer=orjson.loads,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        if observer is not None:
+            watch(engine.sync_engine, observer)
         reads, others = (
             ReadPool(
                 driver_url(each),
                 connections=read_connections,
                 connection_lifetime_seconds=connection_lifetime_seconds,
                 statement_timeout_seconds=statement_timeout_seconds,
+                observer=observer,
             )
             for each in (url, read_url or url)
         )
         replica = Replica(others, reads, most_lag_seconds=replica_most_lag_seconds) if read_url else None
-        database = cls(engine, reads, replica)
+        database = cls(engine, reads, replica, observer)
         try:
             await database._require_version()
         except BaseException:
@@ -201,6 +209,7 @@ class Database:
                 except DBAPIError as error:
                     if _state(error) not in _REPEATABLE:
                         raise
+                self._observer.transaction_retried()
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
             async with self._begin(now) as transaction:
                 return await work(transaction)

@@ -55,3 +55,8 @@ detection_states = Table(
     *number("baseline_deviation", nullable=True),
     Index(None, "service_id"),
 )
+
+LAG_SQL = """
+select extract(epoch from clock_timestamp() - min(last_evaluated_at))::text from detection_rules where is_enabled
+"""
+"""For how many seconds the enabled rule has not been evaluated that was evaluated longest ago."""

@@ -49,7 +49,7 @@ CHANNEL = "event_log"
 RELAY_LOCK = 0x5253_0001  # The session-level advisory lock of whoever relays.
 RETENTION_LOCK = 0x5253_0003  # That of the transaction that forgets.
 
-_COPIED = "xid, seq, type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at"
+_COPIED = "xid, seq, type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at, traceparent"
 MOVE_SQL = f"""
 with head as (select position from event_log_head for update),
 moving as (
@@ -118,7 +118,7 @@ REMEMBER_SQL = "update event_log_head set cluster = $1"
 
 TAIL_SQL = """
 select (select epoch from event_log_head) as epoch, position, xid::text::bigint as xid, seq, type::text, incident_id,
-  service_ids, severity::text
+  service_ids, severity::text, traceparent
 from event_log where position > $1 order by position limit $2
 """
 """What comes after a position, and of which log that is."""

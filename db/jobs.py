@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, Table, Text, text
 
-from db.columns import enum, id_column, json_object, name, prose, timestamp
+from db.columns import enum, id_column, json_object, name, prose, timestamp, traceparent
 from db.metadata import metadata
 from domain.jobs import JobStatus
 
@@ -21,11 +21,14 @@ jobs = Table(
     *prose("last_error", nullable=True),
     timestamp("created_at"),
     timestamp("finished_at", nullable=True),
+    traceparent(),
     Index("ix_jobs_waiting", "run_at", "id", postgresql_where=text("status = 'QUEUED'")),
     Index("ix_jobs_claimed", "claimed_until", postgresql_where=text("status = 'RUNNING'")),
     Index("uq_jobs_waiting", "kind", "subject", unique=True, postgresql_where=text("status = 'QUEUED'")),
     Index("uq_jobs_running", "kind", "subject", unique=True, postgresql_where=text("status = 'RUNNING'")),
 )
+
+_LEFT = "The server that worked on it has died"
 
 SCHEDULE_SQL = """
 insert into jobs (id, kind, subject, run_at, created_at)
@@ -35,7 +38,7 @@ on conflict do nothing
 """
 """Lets work wait on a subject, unless it waits or runs already."""
 
-EXPIRE_SQL = """
+EXPIRE_SQL = f"""
 with expired as (
   select id, kind, subject from jobs
   where status = 'RUNNING' and claimed_until < clock_timestamp()
@@ -49,13 +52,13 @@ superseded as (
   returning jobs.id
 )
 update jobs set status = 'QUEUED', claimed_by = null, claimed_until = null,
-  last_error = 'The server that worked on it has died'
+  last_error = '{_LEFT}'
 from expired
 where jobs.id = expired.id and not exists (select from superseded where superseded.id = jobs.id)
 """
 """Lets jobs wait again whose claims have run out, unless the same waits already."""
 
-CLAIM_SQL = """
+CLAIM_SQL = f"""
 update jobs set status = 'RUNNING', attempts = attempts + 1, claimed_by = :worker,
   claimed_until = clock_timestamp() + :lease
 where id in (
@@ -66,7 +69,7 @@ where id in (
   )
   order by run_at, id limit :most for update skip locked
 )
-returning id, kind, subject, payload, attempts
+returning id, kind, subject, payload, attempts, traceparent, coalesce(last_error = '{_LEFT}', false) as was_left
 """
 """Takes jobs that are due and whose subject nobody works on."""
 
@@ -98,6 +101,14 @@ postponed as (
 select id from superseded union all select id from postponed
 """
 """Lets a job of ours wait again, or go where the same waits already."""
+
+WAITING_SQL = """
+select coalesce(json_agg(json_build_array(kind, count, seconds)), '[]')::text from (
+  select kind, count(*), extract(epoch from clock_timestamp() - min(run_at)) as seconds
+  from jobs where status = 'QUEUED' and run_at <= clock_timestamp() group by kind
+) due
+"""
+"""How many jobs of each kind are due that nobody works on, and for how many seconds the first of them has been."""
 
 FORGET_SQL = """
 delete from jobs where id in (

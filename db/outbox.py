@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Identity, Table, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
-from db.columns import enum, json_object, timestamp
+from db.columns import enum, json_object, timestamp, traceparent
 from db.metadata import metadata
 from domain.feed import EventType
 from domain.incidents import Severity
@@ -33,6 +33,7 @@ def event_columns() -> list[Any]:
         *json_object("payload"),
         Column("actor_id", Uuid),
         timestamp("occurred_at"),
+        traceparent(),
     ]
 
 

@@ -10,12 +10,15 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 import asyncpg
 from asyncpg.protocol import NO_TIMEOUT
 
 from db.connecting import CONNECT_TIMEOUT_SECONDS, DRIVER_ERRORS, is_lost, milliseconds, open_connection
+from db.observing import READS, Nobody, Observer, tell_of
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 
 _WATCH_SECONDS = 0.05
@@ -36,6 +39,7 @@ class ReadConnection(asyncpg.Connection):
         "deadline",
         "is_overdue",
         "is_retired",
+        "observer",
         "prepared",
         "replayed",
         "retirement",
@@ -62,6 +66,7 @@ class ReadConnection(asyncpg.Connection):
         self.is_retired = False
         """To be closed rather than used again."""
         self.retirement: asyncio.TimerHandle | None = None
+        self.observer: Observer = Nobody()
         self.replayed = 0
         """How far the standby had replayed the primary's log when it was asked last: it never goes back."""
 
@@ -76,13 +81,19 @@ class ReadConnection(asyncpg.Connection):
 
     async def fetch_text(self, sql: str, arguments: Sequence[object]) -> bytes | None:
         """The single text value of the single row, as UTF-8, or None for no row or NULL."""
-        statement = self.statements.get(sql)
-        if statement is None:
-            statement = await self.prepare_text(sql)
-        else:
-            self.statements.move_to_end(sql)
-        # The driver's inner call: its public wrappers cost a fifth of the whole read.
-        rows = await self._protocol.bind_execute(statement._state, arguments, "", 0, False, NO_TIMEOUT)
+        began = perf_counter()
+        try:
+            statement = self.statements.get(sql)
+            if statement is None:
+                statement = await self.prepare_text(sql)
+            else:
+                self.statements.move_to_end(sql)
+            # The driver's inner call: its public wrappers cost a fifth of the whole read.
+            rows = await self._protocol.bind_execute(statement._state, arguments, "", 0, False, NO_TIMEOUT)
+        except BaseException as error:
+            self.observer.statement_ended(READS, sql, perf_counter() - began, error)
+            raise
+        self.observer.statement_ended(READS, sql, perf_counter() - began, None)
         return rows[0][0] if rows else None
 
     def is_spoilt_by(self, error: BaseException) -> bool:
@@ -115,9 +126,11 @@ class ReadPool:
         statement_limit: int = 200,
         connection_lifetime_seconds: float = 1800,
         statement_timeout_seconds: float = 30,
+        observer: Observer | None = None,
     ) -> None:
         """`url` as the driver wants it. No connection is opened before it is needed."""
         self._url = url
+        self._observer = observer or Nobody()
         self._limit = connections
         self._waiting_limit = waiting_limit
         self._statement_limit = statement_limit
@@ -139,6 +152,11 @@ class ReadPool:
         self._watch: asyncio.TimerHandle | None = None
         self._recoveries: set[asyncio.Task[None]] = set()
         self._is_closed = False
+
+    @property
+    def limit(self) -> int:
+        """How many connections there may be."""
+        return self._limit
 
     @property
     def in_use(self) -> int:
@@ -278,6 +296,8 @@ class ReadPool:
                 kind, schema="pg_catalog", encoder=str.encode, decoder=bytes, format="binary"
             )
         connection.statement_limit = self._statement_limit
+        connection.observer = self._observer
+        connection.add_query_logger(partial(tell_of, self._observer, READS))
         connection.retirement = self._loop.call_later(self._lifetime_seconds, self._retire, connection)
         connection.add_termination_listener(lambda _: self._retire(connection))
         self._connections.add(connection)

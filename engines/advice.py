@@ -135,8 +135,8 @@ _QUESTIONS: Final[Mapping[RootCauseKind, tuple[str, str]]] = {
         "Group the errors of {service} by version.",
     ),
     RootCauseKind.DEPENDENCY: (
-        "Is something that {service} depends on down?",
-        "Try the external dependencies of {service} by hand, and look at their status pages.",
+        "Is {service} down or slow for others too?",
+        "Try {service} by hand from where its callers run, and look at its status page, quotas and connections.",
     ),
     RootCauseKind.TRAFFIC: (
         "Who sends {service} the traffic?",
@@ -222,7 +222,10 @@ def _restart(cause: RootCause, _evidence: Evidence) -> Advice:
 
 
 def _open_circuit(cause: RootCause, evidence: Evidence) -> Advice:
-    callers = sorted({call.caller for call in evidence.calls if call.callee == cause.service})
+    called = {(call.caller, call.callee) for call in evidence.calls}
+    if evidence.traces is not None:
+        called |= {(entry.caller, entry.service) for entry in evidence.traces.entries if entry.caller is not None}
+    callers = sorted(caller for caller, callee in called if callee == cause.service)
     who = ", ".join(callers[:5]) if callers else "its callers"
     return Advice(
         RecommendationKind.OPEN_CIRCUIT,

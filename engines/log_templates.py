@@ -2,7 +2,8 @@
 
 Drain (He, Zhu, Zheng, Lyu: "Drain: An Online Log Parsing Approach with Fixed Depth Tree", ICWS 2017): lines are masked
 and cut into tokens, a tree of fixed depth leads by their number and the first of them to a few candidates, and the most
-similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one.
+similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one;
+so are the places in the code that lines name, because each statement there says its own thing however alike two are.
 """
 
 import re
@@ -34,9 +35,21 @@ _VARIABLE = re.compile(
     """,
     re.VERBOSE,
 )
+_LOCATION = re.compile(
+    r"""
+    (?<![\w.$/-])(?:
+        [A-Za-z_$][\w$]*(?:\.[\w$\[\]]+)+\#\d{1,5}                          # a logger and a line: o.s.OrderService#42
+      | [\w$./-]*\w\.                                                       # a file and a line: pay/card.go:42
+        (?:java|kt|scala|groovy|py|go|rs|js|ts|rb|php|cs|cc|cpp|c|ex):\d{1,5}
+    )(?![\w.])
+    """,
+    re.VERBOSE,
+)
 _TOKEN = re.compile(r"[^\s,;&=:|]*(?:[,;&=:|]+\s*|\s+|$)")
 _SPACE = re.compile(r"\s+")
 _DIGIT = re.compile(r"\d")
+_LOCATED_WITHIN = 200
+"""How many characters at the beginning of a line are looked through for the place in the code."""
 _END = re.compile(r"[\s,;&=:|]*$")
 
 
@@ -65,9 +78,14 @@ class LogTemplate:
         return "".join(self.tokens).strip()
 
     def similarity(self, tokens: list[str]) -> float:
-        """How many of the tokens are the same, 0 to 1 (Drain, section III.E). Both have as many."""
-        same: int = sum(map(eq, self.tokens, tokens))
-        return same / len(tokens)
+        """How many of the tokens are the same, 0 to 1 (Drain, section III.E).
+
+        Of two that differ in number, as lists in a statement make them, those at both ends, as a share of the shorter.
+        """
+        if len(self.tokens) == len(tokens):
+            same: int = sum(map(eq, self.tokens, tokens))
+            return same / len(tokens)
+        return sum(self._ends(tokens)) / min(len(self.tokens), len(tokens))
 
     def take_over(self, same: "LogTemplate") -> None:
         """Count the lines of another template as its own."""
@@ -79,10 +97,25 @@ class LogTemplate:
 
     def generalise(self, tokens: list[str]) -> None:
         """Give up the tokens that differ, and keep what separates them from the next."""
+        if len(self.tokens) != len(tokens):
+            first, last = self._ends(tokens)
+            self.tokens = [*self.tokens[:first], ANYTHING, *self.tokens[len(self.tokens) - last :]]
+            return
         for i, (mine, other) in enumerate(zip(self.tokens, tokens, strict=True)):
             if mine != other:
                 end = _END.search(mine)
                 self.tokens[i] = ANYTHING + (end[0] if end else "")
+
+    def _ends(self, tokens: list[str]) -> tuple[int, int]:
+        """How many tokens are the same from the beginning on, and how many of the others up to the end."""
+        most = min(len(self.tokens), len(tokens))
+        first = 0
+        while first < most and self.tokens[first] == tokens[first]:
+            first += 1
+        last = 0
+        while last < most - first and self.tokens[-1 - last] == tokens[-1 - last]:
+            last += 1
+        return first, last
 
 
 class LogTemplates:
@@ -157,7 +190,7 @@ class LogTemplates:
 
     def _find(self, time: datetime, line: str, level: LogLevel, masked: str) -> LogTemplate:
         tokens = tokenise(masked, self._most_tokens)
-        path = self._path(level, tokens)
+        path = self._path(level, location_of(masked), tokens)
         candidates = self._leaves.setdefault(path, [])
         best = max(candidates, key=lambda candidate: candidate.similarity(tokens), default=None)
         is_full = len(candidates) >= self._most_candidates
@@ -182,8 +215,10 @@ class LogTemplates:
             del self._templates[same.id]
             template.take_over(same)
 
-    def _path(self, level: LogLevel, tokens: list[str]) -> tuple[object, ...]:
+    def _path(self, level: LogLevel, location: str, tokens: list[str]) -> tuple[object, ...]:
         """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""
+        if location:  # one statement, however many items it lists
+            return level, location
         path: tuple[object, ...] = (level, len(tokens))
         for token in tokens[: self._depth]:
             step = ANYTHING if ANYTHING in token or _DIGIT.search(token) else token
@@ -219,9 +254,22 @@ class LogTemplates:
 
 
 def mask(line: str, most_characters: int = 1_000) -> str:
-    """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes."""
+    """The first line of a text with ANYTHING for numbers, ids, addresses, dates, durations and sizes.
+
+    The line of code that wrote it is none of these, where it is named among the first words.
+    """
     head = line[:most_characters].lstrip().partition("\n")[0].rstrip()
-    return _VARIABLE.sub(ANYTHING, head)
+    location = _LOCATION.search(head, 0, _LOCATED_WITHIN)
+    if location is None:
+        return _VARIABLE.sub(ANYTHING, head)
+    before, after = head[: location.start()], head[location.end() :]
+    return _VARIABLE.sub(ANYTHING, before) + location[0] + _VARIABLE.sub(ANYTHING, after)
+
+
+def location_of(masked: str) -> str:
+    """The line of code that a line says it was written by, empty where it does not say."""
+    location = _LOCATION.search(masked, 0, _LOCATED_WITHIN)
+    return "" if location is None else location[0]
 
 
 def tokenise(masked: str, most_tokens: int = 100) -> list[str]:

@@ -76,16 +76,97 @@ class TraceTree:
         return max(node.end_ns for node in self.nodes) - self.start_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """Spans in the order of a waterfall: a parent before its children, children by their start.
+
+    Of each span: the position of its parent, None of a root; when it began by the clock of the root's host, as far as
+    `skews_ns` could be told. `roots` are the positions of those without a parent here, the trace's own root first.
+    """
+
+    spans: list[Span]
+    parents: list[int | None]
+    starts_ns: list[int]
+    skews_ns: list[int]
+    roots: list[int]
+
+
 def trace_tree(spans: Sequence[Span]) -> TraceTree | None:
     """The tree of a trace's spans, given in any order; None of no spans."""
     if not spans:
         return None
-    kept, parents = _linked(spans)
-    nodes, roots = _placed(kept, parents)
+    placed = waterfall(spans)
+    nodes = _nodes(placed)
     for node in nodes:
         node.self_ns = _self_time(node, nodes)
-    critical_path = _mark_critical_path(nodes, roots[0])
-    return TraceTree(tuple(nodes), tuple(roots), critical_path, _error_origins(nodes, roots[0]))
+    root = placed.roots[0]
+    critical_path = _mark_critical_path(nodes, root)
+    return TraceTree(tuple(nodes), tuple(placed.roots), critical_path, _error_origins(nodes, root))
+
+
+def waterfall(spans: Sequence[Span]) -> Waterfall:
+    """The spans of a trace, given in any order, each once and in its place."""
+    kept, parents = _linked(spans)
+    children: list[list[int] | None] = [None] * len(kept)
+    tops: list[int] = []
+    for index, parent in enumerate(parents):
+        if parent is None or parent == index:
+            tops.append(index)
+        elif (known := children[parent]) is None:
+            children[parent] = [index]
+        else:
+            known.append(index)
+    # A root that misses its parent is less of a root than one that has none.
+    tops.sort(key=lambda index: (kept[index].parent_span_id is not None, index))
+    placed = Waterfall([], [], [], [], [])
+    is_placed = [False] * len(kept)
+    # What no root leads to goes round in circles: each is cut where its first span began.
+    for top in (*tops, *range(len(kept))):
+        if not is_placed[top]:
+            placed.roots.append(len(placed.spans))
+            _place_below(top, kept, children, is_placed, placed)
+    return placed
+
+
+def _place_below(
+    top: int,
+    kept: Sequence[Span],
+    children: Sequence[list[int] | None],
+    is_placed: list[bool],
+    placed: Waterfall,
+) -> None:
+    """Add the spans below a root. Without recursion: chains of calls can be longer than Python's stack."""
+    waiting: list[tuple[int, int | None]] = [(top, None)]
+    while waiting:
+        index, parent = waiting.pop()
+        if is_placed[index]:
+            continue
+        is_placed[index] = True
+        span = kept[index]
+        skew_ns = 0 if parent is None else _skew(span, placed, parent)
+        position = len(placed.spans)
+        placed.spans.append(span)
+        placed.parents.append(parent)
+        placed.starts_ns.append(span.start_ns - skew_ns)
+        placed.skews_ns.append(skew_ns)
+        # `kept` is in the order of starts; the first child has to come off the stack first.
+        if (below := children[index]) is not None:
+            waiting += [(child, position) for child in reversed(below)]
+
+
+def _nodes(placed: Waterfall) -> list[SpanNode]:
+    nodes: list[SpanNode] = []
+    below: dict[int, list[int]] = {}
+    for position, (span, parent) in enumerate(zip(placed.spans, placed.parents, strict=True)):
+        start_ns = placed.starts_ns[position]
+        depth = 0 if parent is None else nodes[parent].depth + 1
+        end_ns = start_ns + span.duration_ns
+        nodes.append(SpanNode(span, position, parent, depth, start_ns, end_ns, placed.skews_ns[position]))
+        if parent is not None:
+            below.setdefault(parent, []).append(position)
+    for parent, positions in below.items():
+        nodes[parent].children = tuple(sorted(positions, key=lambda child: (nodes[child].start_ns, child)))
+    return nodes
 
 
 def _order(span: Span) -> tuple[object, ...]:
@@ -121,73 +202,23 @@ def _linked(spans: Sequence[Span]) -> tuple[list[Span], list[int | None]]:
     return kept, parents
 
 
-def _placed(kept: Sequence[Span], parents: Sequence[int | None]) -> tuple[list[SpanNode], list[int]]:
-    """The nodes in the order of a waterfall, and the positions of the roots."""
-    children: list[list[int]] = [[] for _ in kept]
-    starts: list[int] = []
-    for position, parent in enumerate(parents):
-        if parent is None or parent == position:
-            starts.append(position)
-        else:
-            children[parent].append(position)
-    # A root that misses its parent is less of a root than one that has none.
-    starts.sort(key=lambda position: (kept[position].parent_span_id is not None, _order(kept[position])))
-    nodes: list[SpanNode] = []
-    placed: list[int | None] = [None] * len(kept)
-    roots: list[int] = []
-    # What no root leads to goes round in circles: each is cut where its first span began.
-    for start in (*starts, *sorted(range(len(kept)), key=lambda position: _order(kept[position]))):
-        if placed[start] is None:
-            roots.append(len(nodes))
-            _place_below(start, kept, children, nodes, placed)
-    return nodes, roots
-
-
-def _place_below(
-    start: int, kept: Sequence[Span], children: Sequence[list[int]], nodes: list[SpanNode], placed: list[int | None]
-) -> None:
-    """Add the tree below a root. Without recursion: chains of calls can be longer than Python's stack."""
-    below: dict[int, list[int]] = {}
-    waiting: list[tuple[int, SpanNode | None]] = [(start, None)]
-    while waiting:
-        index, parent = waiting.pop()
-        if placed[index] is not None:
-            continue
-        span = kept[index]
-        skew_ns = 0 if parent is None else _skew(span, parent)
-        node = SpanNode(
-            span,
-            len(nodes),
-            None if parent is None else parent.position,
-            0 if parent is None else parent.depth + 1,
-            span.start_ns - skew_ns,
-            span.start_ns - skew_ns + span.duration_ns,
-            skew_ns,
-        )
-        placed[index] = node.position
-        nodes.append(node)
-        if parent is not None:
-            below.setdefault(parent.position, []).append(node.position)
-        # `kept` is in the order of starts; the first child has to come off the stack first.
-        waiting.extend((child, node) for child in reversed(children[index]))
-    for position, positions in below.items():
-        nodes[position].children = tuple(sorted(positions, key=lambda child: (nodes[child].start_ns, child)))
-
-
-def _skew(span: Span, parent: SpanNode) -> int:
+def _skew(span: Span, placed: Waterfall, parent: int) -> int:
     """How far the clock of a span's host is ahead of the root's, as far as the span itself proves it.
 
     Within one service clocks agree. A call to another service begins neither before its caller does nor after the
     caller has ended: where it seems to, it is moved into the middle of its caller, as if the network took the same time
     both ways (as Jaeger does it).
     """
-    if span.service == parent.span.service:
-        return parent.skew_ns
-    begins_too_late = span.kind is SpanKind.SERVER and span.start_ns >= parent.end_ns > parent.start_ns
-    if span.start_ns >= parent.start_ns and not begins_too_late:
+    caller = placed.spans[parent]
+    if span.service == caller.service:
+        return placed.skews_ns[parent]
+    caller_start_ns = placed.starts_ns[parent]
+    caller_end_ns = caller_start_ns + caller.duration_ns
+    begins_too_late = span.kind is SpanKind.SERVER and span.start_ns >= caller_end_ns > caller_start_ns
+    if span.start_ns >= caller_start_ns and not begins_too_late:
         return 0
-    slack_ns = max(0, parent.duration_ns - span.duration_ns) // 2
-    return span.start_ns - (parent.start_ns + slack_ns)
+    slack_ns = max(0, caller.duration_ns - span.duration_ns) // 2
+    return span.start_ns - (caller_start_ns + slack_ns)
 
 
 def _self_time(node: SpanNode, nodes: Sequence[SpanNode]) -> int:

@@ -21,6 +21,8 @@ class LoggedEvent:
     incident_id: UUID | None
     service_ids: tuple[UUID, ...]
     severity: str | None
+    traceparent: str | None = None
+    """The span that the event happened in, where that was recorded."""
 
     @property
     def reach(self) -> Reach:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import aclosing
 
+from domain.tracing import Tracer
 from feed.cursor import Cursor
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
@@ -38,10 +39,12 @@ class Hub:
         *,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         waiting_events: int = WAITING_EVENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         """A stream that has more than `waiting_events` to render is left to the log: its subscribers read that."""
         self.log = event_log
         self._waiting_events = waiting_events
+        self._tracer = tracer
         self._checkpoint_seconds = checkpoint_seconds
         self._streams: dict[Hashable, Stream] = {}
         self._of_incident: dict[object, dict[Hashable, Stream]] = {}
@@ -104,7 +107,7 @@ class Hub:
     def _enter(self, key: Hashable, filter_: EventFilter, renderer: Renderer) -> Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = Stream(self.log, key, filter_, renderer, waiting_events=self._waiting_events)
+            stream = Stream(self.log, key, filter_, renderer, waiting_events=self._waiting_events, tracer=self._tracer)
             self._streams[key] = stream
             self._of_incident.setdefault(filter_.incident_id, {})[key] = stream
         stream.subscribers += 1

@@ -30,18 +30,18 @@ class Standing:
         """What was found out last."""
         return self._refusal
 
-    @property
-    def is_known(self) -> bool:
-        """Whether that is believed still."""
-        return asyncio.get_running_loop().time() < self._fresh_until
+    def is_known_at(self, now: float) -> bool:
+        """Whether that is believed still, at a time of the event loop."""
+        return now < self._fresh_until
 
     async def refusal(self) -> Exception | None:
         """Why nothing more is told, or None while it is. Raises DatabaseUnavailable, DeadlineExceeded."""
-        if self.is_known:
+        clock = asyncio.get_running_loop().time
+        if clock() < self._fresh_until:
             return self._refusal
         self._asking = self._asking or asyncio.Lock()
         async with self._asking:
-            if not self.is_known:
+            if clock() >= self._fresh_until:
                 self._refusal = await self._find_out()
-                self._fresh_until = asyncio.get_running_loop().time() + self._recheck_seconds
+                self._fresh_until = clock() + self._recheck_seconds
         return self._refusal

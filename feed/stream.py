@@ -7,12 +7,14 @@ bounded: a member whose queue overflows is left to the log.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, InvalidCursor
+from domain.tracing import SpanKind, Tracer
 from feed.cursor import Cursor, Reach, encode
 from feed.filter import EventFilter, LoggedEvent
 from feed.log import EventLog
@@ -22,6 +24,7 @@ log = structlog.get_logger("reliability_studio.stream")
 
 QUEUE_FRAMES = 256
 MEMBERS_AT_A_TIME = 100
+QUESTIONS_AT_A_TIME = 10
 BATCH_EVENTS = 100
 WAITING_EVENTS = 10_000
 RETRY_SECONDS = 0.5
@@ -148,6 +151,7 @@ class Stream:
         renderer: Renderer,
         *,
         waiting_events: int = WAITING_EVENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         self.key = key
         self.filter = filter_
@@ -156,6 +160,7 @@ class Stream:
         self.subscribers = 0
         self.last_frame_at = asyncio.get_running_loop().time()
         self._log = event_log
+        self._tracer = tracer
         self._waiting: deque[LoggedEvent] = deque()
         self._waiting_events = waiting_events
         self._has_overflowed = False
@@ -273,23 +278,32 @@ class Stream:
             return
         reached = members[0].reached
         places = [reached := reached.at(event.reach) for event in events]
-        frames = await render(self.renderer, places, members[0].previous)
-        async for member in _in_turns(members):
-            if member in self.members:
-                for frame in frames:
-                    member.push(frame)
+        with self._traced(events, members):
+            frames = await render(self.renderer, places, members[0].previous)
+            async for member in _in_turns(members):
+                if member in self.members:
+                    for frame in frames:
+                        member.push(frame)
+
+    def _traced(self, events: Sequence[LoggedEvent], members: Sequence[Member]) -> AbstractContextManager[object]:
+        """A trace of its own, where what caused one of the events was recorded."""
+        origins = [event.traceparent for event in events if event.traceparent is not None]
+        if self._tracer is None or not origins:
+            return nullcontext()
+        counts = {"messaging.batch.message_count": len(events), "subscription.subscribers": len(members)}
+        return self._tracer.work("events deliver", SpanKind.CONSUMER, origins=origins, attributes=counts)
 
     async def _dismiss(self) -> None:
         """End the subscriptions of members who may not be told any more."""
-        standings = {member.standing for member in self.members} - {None}
-        unknown = [standing for standing in standings if standing is not None and not standing.is_known]
-        for first in range(0, len(unknown), MEMBERS_AT_A_TIME):
-            asked = unknown[first : first + MEMBERS_AT_A_TIME]
-            await asyncio.gather(*(patiently(standing.refusal) for standing in asked))
-        for member in [member for member in self.members if member.standing is not None]:
-            if member.standing is not None and (error := member.standing.latest) is not None:
-                member.dismiss(error)
-                self.members.discard(member)
+        standings = {member.standing for member in self.members if member.standing is not None}
+        now = asyncio.get_running_loop().time()
+        if unknown := [standing for standing in standings if not standing.is_known_at(now)]:
+            parts = (unknown[first::QUESTIONS_AT_A_TIME] for first in range(QUESTIONS_AT_A_TIME))
+            await asyncio.gather(*(_find_out(part) for part in parts if part))
+        refusals = {standing: error for standing in standings if (error := standing.latest) is not None}
+        for member in [member for member in self.members if member.standing in refusals] if refusals else ():
+            member.dismiss(refusals[member.standing])  # type: ignore[index] # it was found by that
+            self.members.discard(member)
 
     def _drop_behind(self) -> None:
         for member in [member for member in self.members if member.is_behind]:
@@ -306,6 +320,11 @@ def _in_step(members: Iterable[Member], position: int) -> list[list[Member]]:
         key = member.previous, member.reached.seen, max(member.reached.position, position)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
+
+
+async def _find_out(standings: Iterable[Standing]) -> None:
+    for standing in standings:
+        await patiently(standing.refusal)
 
 
 async def _in_turns(members: Iterable[Member]) -> AsyncGenerator[Member]:

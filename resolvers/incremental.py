@@ -23,6 +23,7 @@ from graphql.execution import CompletedResult, PendingResult
 from domain.errors import DeadlineExceeded
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, warnings
+from resolvers.observing import Outcome
 
 
 class IncrementalForm(StrEnum):
@@ -51,6 +52,8 @@ class IncrementalAnswer:
         resources: AsyncExitStack,
     ) -> None:
         self.operation = operation
+        self.outcome = Outcome.OK
+        """How it began: what becomes of later parts, they say themselves."""
         self.form = form
         self._results = results
         self._context = context

@@ -1,11 +1,12 @@
 """One operation from its request to its answer."""
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeVar
 
 import asyncpg
 import orjson
@@ -19,6 +20,7 @@ from graphql import (
     experimental_execute_incrementally,
 )
 
+from domain import tracing
 from domain.errors import DeadlineExceeded, DomainError
 from resolvers.binding import bind
 from resolvers.compile.arguments import Uncompilable
@@ -29,9 +31,13 @@ from resolvers.context import RequestContext, Running, Snapshot
 from resolvers.errors import field_error, request_error, warnings
 from resolvers.execution import Executor
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
+from resolvers.observing import Nobody, Observer, Outcome
 from resolvers.prefetched import Prefetched
 
 log = structlog.get_logger("reliability_studio.graphql")
+
+
+Given = TypeVar("Given", "OperationAnswer", "OperationAnswer | IncrementalAnswer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,13 @@ class OperationAnswer:
     has_errors: bool
     operation: str | None
 
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        if not self.executed:
+            return Outcome.REFUSED
+        return Outcome.ERRORS if self.has_errors else Outcome.OK
+
 
 class OperationNotAllowed(Exception):
     """The transport cannot carry this kind of operation."""
@@ -65,8 +78,9 @@ class OperationNotAllowed(Exception):
 class Operations:
     """Executes the operations of one schema."""
 
-    def __init__(self, schema: strawberry.Schema) -> None:
+    def __init__(self, schema: strawberry.Schema, observer: Observer | None = None) -> None:
         self.schema = schema._schema
+        self.observer = observer or Nobody()
         self.sources = bind(schema)
         self.documents = Documents(self.schema, self.sources)
 
@@ -74,9 +88,13 @@ class Operations:
         self, request: OperationRequest, context: RequestContext, *, allowed: Set[str]
     ) -> OperationAnswer:
         """The answer to a request. Raises OperationNotAllowed for a kind of operation that is not `allowed`."""
+        began_seconds = perf_counter()
         prepared = self._prepare(request, context, allowed)
-        if isinstance(prepared, OperationAnswer):
-            return prepared
+        return await self._observed(prepared, began_seconds, lambda it: self._whole(it, request, context))
+
+    async def _whole(
+        self, prepared: PreparedOperation, request: OperationRequest, context: RequestContext
+    ) -> OperationAnswer:
         if prepared.kind != "query":
             return await self._execute(prepared, request, context, None)
         read = await _read(prepared, request.variables, context)
@@ -92,9 +110,23 @@ class Operations:
 
         Raises likewise.
         """
+        began_seconds = perf_counter()
         prepared = self._prepare(request, context, allowed)
         if isinstance(prepared, OperationAnswer) or prepared.deferring is None:
-            return await self.execute(request, context, allowed=allowed)
+            return await self._observed(prepared, began_seconds, lambda it: self._whole(it, request, context))
+        document = prepared.deferring
+        return await self._observed(
+            prepared, began_seconds, lambda it: self._in_parts(it, document, request, context, form)
+        )
+
+    async def _in_parts(
+        self,
+        prepared: PreparedOperation,
+        document: DocumentNode,
+        request: OperationRequest,
+        context: RequestContext,
+        form: IncrementalForm,
+    ) -> OperationAnswer | IncrementalAnswer:
         root = None
         async with AsyncExitStack() as resources:
             if prepared.kind == "query":
@@ -105,10 +137,36 @@ class Operations:
                 snapshot = await resources.enter_async_context(Snapshot(context.database))
                 context = replace(context, reading=snapshot)
             context = replace(context, running=_running(prepared, request.variables))
-            results = await self._result(prepared, prepared.deferring, request, context, root)
+            results = await self._result(prepared, document, request, context, root)
             if isinstance(results, ExecutionResult):
                 return _completed(results, prepared, context)
             return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
+
+    async def _observed(
+        self,
+        prepared: PreparedOperation | OperationAnswer,
+        began_seconds: float,
+        work: Callable[[PreparedOperation], Awaitable[Given]],
+    ) -> Given | OperationAnswer:
+        """Execute what was prepared, and tell how it went."""
+        outcome, name, kind = Outcome.FAILED, None, None
+        try:
+            if isinstance(prepared, OperationAnswer):
+                outcome = Outcome.REFUSED
+                return prepared
+            name, kind = prepared.name, prepared.kind
+            request = tracing.recording()
+            if request is None:
+                answer = await work(prepared)
+            else:
+                about = {"graphql.operation.type": kind, **({"graphql.operation.name": name} if name else {})}
+                request.attributes = {**request.attributes, **about}
+                with tracing.span("graphql.execute", attributes=about):
+                    answer = await work(prepared)
+            outcome = answer.outcome
+            return answer
+        finally:
+            self.observer.operation_ended(name, kind, outcome, perf_counter() - began_seconds)
 
     def _prepare(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]

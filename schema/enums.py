@@ -289,7 +289,7 @@ describe(
     LATENCY="Something became slow.",
     ERRORS="Something fails.",
     DEPLOYMENT="Something was changed.",
-    DEPENDENCY="Something that it depends on.",
+    DEPENDENCY="Something outside of the catalog that services depend on: a database, a broker, the API of others.",
     TRAFFIC="More, or fewer, requests than usual.",
     UNKNOWN="None of the others.",
 )

@@ -27,10 +27,12 @@ from app.http.negotiation import takes_events, wants_page
 from app.http.read_marks import ReadMarks
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
+from app.http.tracing import begin_request, end_request
 from app.http.websocket import WebSocketEndpoint
 from app.observability import logs
-from app.observability.metrics import RequestDurations
+from app.observability.metrics import METHODS, RequestDurations
 from domain.errors import DomainError
+from domain.tracing import Tracer
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -65,6 +67,7 @@ class Edge:
         marks: ReadMarks,
         durations: RequestDurations,
         log_request: RequestLog | None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._sockets = sockets
@@ -76,6 +79,7 @@ class Edge:
         self._origins = origins
         self._marks = marks
         self._durations = durations
+        self._tracer = tracer
         self._log_request = log_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,6 +92,8 @@ class Edge:
         headers = _headers(scope)
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
+        if self._tracer is not None:
+            begin_request(self._tracer, scope, headers)
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)
@@ -209,6 +215,8 @@ class Edge:
             self._durations.observe(scope["method"], route, status, seconds)
         if self._log_request is not None:
             self._log_request(scope, route, status, seconds, operation)
+        if self._tracer is not None:
+            end_request(scope, route, status, scope["method"] if scope["method"] in METHODS else "_OTHER")
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:

@@ -2,24 +2,30 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final, overload
 
 import orjson
 import uuid_utils
 from graphql import GraphQLError
+from starlette.types import Scope
 
 from app.http.read_marks import ReadMarks
+from app.http.tracing import socket_operation
 from app.observability import logs
+from domain import tracing
 from domain.access import Actor
-from domain.errors import DatabaseUnavailable, DeadlineExceeded
+from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 from domain.time import Deadline
+from domain.tracing import Tracer
 from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
 from resolvers.errors import field_error, request_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
+from resolvers.observing import Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
-from resolvers.subscriptions import Subscription, Subscriptions
+from resolvers.subscriptions import Current, Subscription, Subscriptions
 
 ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 
@@ -38,13 +44,18 @@ class Runner:
         subscriptions: Subscriptions,
         make_context: ContextFactory,
         marks: ReadMarks,
+        current: Current,
         *,
         timeout_seconds: float,
+        tracer: Tracer | None = None,
     ) -> None:
+        """`current` says which rights somebody has now: a connection may have been open for long."""
+        self._tracer = tracer
         self._operations = operations
         self._subscriptions = subscriptions
         self._make_context = make_context
         self._marks = marks
+        self._current = current
         self._timeout_seconds = timeout_seconds
 
     def kind(self, request: OperationRequest) -> str | None:
@@ -54,7 +65,7 @@ class Runner:
 
     @overload
     async def start(
-        self, request: OperationRequest, actor: Actor, *, sink: Sink | None = None
+        self, request: OperationRequest, actor: Actor, *, socket: Scope, sink: Sink | None = None
     ) -> OperationAnswer | Subscription: ...
 
     @overload
@@ -75,20 +86,39 @@ class Runner:
         *,
         request_id: str | None = None,
         resume_after: str | None = None,
+        socket: Scope | None = None,
         sink: Sink | None = None,
         form: IncrementalForm | None = None,
     ) -> OperationAnswer | IncrementalAnswer | Subscription:
         """The answer to a query or mutation, an open subscription, or an answer that was not executed and says why.
 
-        `resume_after` and `sink` are for `Subscriptions.open`. The answer comes in parts only where a `form` is given.
+        `socket` is what the request came by, where that is no HTTP request. `resume_after` and `sink` are for
+        `Subscriptions.open`. The answer comes in parts only where a `form` is given.
         """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
+        if self._tracer is None or socket is None:
+            return await self._start(request, actor, id, resume_after, sink, form)
+        with socket_operation(self._tracer, socket):
+            return await self._start(request, actor, id, resume_after, sink, form)
+
+    async def _start(
+        self,
+        request: OperationRequest,
+        actor: Actor,
+        id: str,
+        resume_after: str | None,
+        sink: Sink | None,
+        form: IncrementalForm | None,
+    ) -> OperationAnswer | IncrementalAnswer | Subscription:
+        observer = self._operations.observer
         try:
             prepared = self._prepare(request)
             if isinstance(prepared, Refused):
+                observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
                 body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
                 return OperationAnswer(body, False, True, None)
+            actor = await self._still(actor)
             if prepared.kind == "subscription":
                 return await self._open(prepared, request, actor, id, resume_after, sink)
             context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
@@ -105,6 +135,13 @@ class Runner:
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
+    async def _still(self, actor: Actor) -> Actor:
+        """Whoever opened the connection, with the rights that they have now. Raises Unauthenticated."""
+        now = await self._current(actor)
+        if now is None:
+            raise Unauthenticated("What proved who you are does not hold any more: sign in, and connect again")
+        return now
+
     def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
         return self._operations.documents.prepare(request.query or "", request.operation_name)
 
@@ -120,16 +157,35 @@ class Runner:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
         self._marks.follow_events()
-        while True:
-            context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
-            try:
-                return await self._subscriptions.open(
-                    prepared, request.query or "", request.variables, context, resume_after=resume_after, sink=sink
-                )
-            except GraphQLError as error:
-                if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
-                    raise
-            await asyncio.sleep(_RETRY_SECONDS)
+        began_seconds = perf_counter()
+        outcome = Outcome.REFUSED
+        try:
+            while True:
+                context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
+                try:
+                    with tracing.span("graphql.subscribe", attributes=_about(prepared)):
+                        opened = await self._subscriptions.open(
+                            prepared,
+                            request.query or "",
+                            request.variables,
+                            context,
+                            resume_after=resume_after,
+                            sink=sink,
+                        )
+                    outcome = Outcome.OK
+                    return opened
+                except GraphQLError as error:
+                    if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
+                        raise
+                await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            seconds = perf_counter() - began_seconds
+            self._operations.observer.operation_ended(prepared.name, "subscription", outcome, seconds)
+
+
+def _about(prepared: PreparedOperation) -> tracing.Attributes:
+    about = {"graphql.operation.type": prepared.kind}
+    return about if prepared.name is None else {**about, "graphql.operation.name": prepared.name}
 
 
 def failure(error: Exception, request_id: str) -> dict[str, object]:

@@ -57,6 +57,7 @@ class Senders:
     """Knows who may post alerts, and as what source their alerts count."""
 
     permission: Final = ALERTS_WRITE
+    """What a token of ours takes."""
 
     def __init__(self, tokens: Mapping[str, str], identify: Identify | None) -> None:
         self._tokens = tokens

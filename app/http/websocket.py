@@ -329,7 +329,7 @@ class Socket:
             return False
 
         try:
-            started = await self._runner.start(request, actor, sink=sink)
+            started = await self._runner.start(request, actor, socket=self._scope, sink=sink)
             del request  # A subscription may last for days.
             if isinstance(started, Subscription):
                 await self._stream(id, started, before, after)

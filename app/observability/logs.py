@@ -1,18 +1,29 @@
-"""Log lines: structured, one per event, each with the id of the request that it belongs to.
+"""Log lines: structured, one per event, each with the request and the span that it belongs to.
 
-The lines of libraries (the standard library's `logging`) take the same way out as ours.
+The lines of libraries (the standard library's `logging`) take the same way out as ours. A collector gets them as well,
+where there is one (`export`).
 """
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 import structlog
 from starlette.types import Scope
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from app.observability.log_records import LogRecord
+from domain import tracing
+
+BACKEND: Final = "reliability_studio.backend"
+"""The logger of what no part of the server says by itself."""
+
+Export = Callable[[LogRecord], None]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being answered, where there is one."""
@@ -20,9 +31,13 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout) -> None:
-    """Write log lines of `level` ("debug" to "error") and above to `stream`, as JSON or for people to read."""
+def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout, export: Export | None = None) -> None:
+    """Write log lines of `level` ("debug" to "error") and above to `stream`, as JSON or for people to read.
+
+    `export` gets them too, and has to be quick.
+    """
     least = logging.getLevelNamesMapping()[level.upper()]
+    complete: list[Processor] = [_complete] if export is None else [_complete, _Exporting(export)]
     finish: list[Processor]
     if json:
         finish = [structlog.processors.format_exc_info, _to_json]
@@ -34,15 +49,15 @@ def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout) -> No
             structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, timestamp_key="time"),
         ]
     structlog.configure(
-        processors=[_complete, *finish],
+        processors=[*complete, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *names: _Logger(stream, *names),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_complete, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *complete],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
         )
     )
@@ -60,9 +75,10 @@ class RequestLog:
     As JSON it is written without structlog's pipeline, which costs more than answering a compiled query does.
     """
 
-    def __init__(self, *, level: str, json: bool, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, *, level: str, json: bool, stream: TextIO = sys.stdout, export: Export | None = None) -> None:
         self._least = logging.getLevelNamesMapping()[level.upper()]
         self._bytes = stream.buffer if json else None
+        self._export = export
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, route: str, status: int, seconds: float, operation: str | None) -> None:
@@ -89,17 +105,64 @@ class RequestLog:
                 del line[known]
             getattr(self._log, level)(**line)
             return
+        if self._export is not None:
+            self._export(_record(BACKEND, line))
+        if (span := tracing.context()) is not None:
+            line |= _ids(span)
         self._bytes.write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
         self._bytes.flush()
 
 
-def _complete(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """When, how bad, what, for whom; then everything else."""
+class _Logger(structlog.WriteLogger):
+    """Writes lines, and knows whose they are."""
+
+    def __init__(self, stream: TextIO, name: str = BACKEND) -> None:
+        super().__init__(stream)
+        self.name = name
+
+
+class _Exporting:
+    """Hands each line to a collector's exporter before it is written."""
+
+    def __init__(self, export: Export) -> None:
+        self._export = export
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The line as it came."""
+        line = structlog.processors.format_exc_info(logger, method, {**event})
+        self._export(_record(line.pop("logger", BACKEND), line))
+        return event
+
+
+def _record(logger: str, line: EventDict) -> LogRecord:
+    """A line as it is exported, with its span instead of the ids of that."""
+    details = {name: value for name, value in line.items() if name not in _TOLD_APART}
+    return LogRecord(time.time_ns(), logger, line["level"], str(line["event"]), details, tracing.context())
+
+
+_TOLD_APART: Final = frozenset({"time", "level", "event", "trace_id", "span_id"})
+
+
+def _ids(span: tracing.SpanContext) -> dict[str, str]:
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+
+
+def _complete(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """When, how bad, what, who says it, for whom; then everything else."""
     level = {"exception": "error", "warn": "warning"}.get(method, method)
     complete: EventDict = {"time": datetime.now(UTC), "level": level, "event": event.pop("event", "")}
+    complete["logger"] = _name_of(logger, event)
     if (current := request_id.get()) is not None:
         complete["request_id"] = current
+    if (span := tracing.context()) is not None:
+        complete.update(_ids(span))
     return {**complete, **event}
+
+
+def _name_of(logger: WrappedLogger, event: EventDict) -> str:
+    record: logging.LogRecord | None = event.get("_record")
+    name: str = logger.name if record is None else record.name
+    return name
 
 
 def _time_as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

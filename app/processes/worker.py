@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from socket import socket
 
 import structlog
@@ -16,14 +15,6 @@ from app.processes.channel import Channel, Staffing
 from domain.time import Deadline
 
 log = structlog.get_logger("reliability_studio.worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A worker's place among the others: its number from 1 on, and a folder that they share and nobody else has."""
-
-    number: int
-    folder: Path
 
 
 @dataclass(slots=True)

@@ -141,9 +141,14 @@ def _settings(program: Program, place: Place, up: Mapping[str, Process]) -> dict
         if name in up
     }
     database = {"DATABASE_URL": place.database_url} if place.database_url else {}
+    sinks = {
+        "tempo": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://{HOST}:{place.ports['otlp']}/v1/traces"},
+        "loki": {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"http://{HOST}:{place.ports['loki']}/otlp/v1/logs"},
+    }
     return {
         **urls,
         **database,
+        **{name: value for service, sink in sinks.items() if service in up for name, value in sink.items()},
         "PROMETHEUS_SCRAPE_INTERVAL_SECONDS": str(SCRAPE_INTERVAL_SECONDS),
         "SERVICE_GRAPH_INTERVAL_SECONDS": "60",
         "WEBHOOK_TOKENS": f"alertmanager={TOKEN}",

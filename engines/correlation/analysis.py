@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from domain.correlation import RootCauseKind
-from engines.correlation.changes import alert_findings, deployment_findings
+from engines.correlation.absence import absence_findings
+from engines.correlation.changes import alert_findings, deployment_findings, incident_findings
 from engines.correlation.confidence import confidences
 from engines.correlation.evidence import Evidence
 from engines.correlation.findings import Analysis, Finding, RootCause, ScoreComponent
@@ -19,11 +20,11 @@ from engines.correlation.trace_shapes import change_findings
 from engines.correlation.trace_times import time_findings
 from engines.correlation.visits import Visits
 
-ENGINE_VERSION: Final = "1.0.0"
+ENGINE_VERSION: Final = "1.1.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
 MOST_CAUSES: Final = 20
-UNCONFIRMED: Final = 0.5
+UNCONFIRMED: Final = 0.25
 DIGITS: Final = 6
 """Numbers of the answer are rounded, so that a sum in another order is the same answer."""
 
@@ -54,12 +55,14 @@ def analyse(evidence: Evidence) -> Analysis:
 def findings(evidence: Evidence, graph: Graph) -> list[Finding]:
     """Everything out of the ordinary, in the order of ids."""
     traced = _trace_findings(evidence)
-    symptoms = [*_against_traces(metric_findings(evidence, graph), traced, evidence), *log_findings(evidence), *traced]
+    measured = [*_against_traces(metric_findings(evidence, graph), traced, evidence), *absence_findings(evidence)]
+    symptoms = [*measured, *log_findings(evidence), *traced]
     onsets: dict[str, float] = {}
     for finding in symptoms:
         if finding.onset is not None:
             onsets[finding.service] = min(finding.onset, onsets.get(finding.service, finding.onset))
-    every = [*symptoms, *deployment_findings(evidence, onsets), *alert_findings(evidence)]
+    told = [*deployment_findings(evidence, onsets), *alert_findings(evidence), *incident_findings(evidence)]
+    every = [*symptoms, *told]
     return sorted(every, key=lambda finding: finding.id)
 
 
@@ -135,8 +138,10 @@ def _explanation(candidate: Candidate, own: Sequence[Finding]) -> str:
 
 
 def _summary(cause: RootCause) -> str:
-    if cause.kind is RootCauseKind.UNKNOWN:
+    if not cause.score:
         return cause.explanation
+    if cause.kind is RootCauseKind.UNKNOWN:
+        return f"Probably something at {cause.service}: {cause.explanation}"
     return f"Probably {cause.kind.lower()} at {cause.service}: {cause.explanation}"
 
 

@@ -30,7 +30,8 @@ class Direction(StrEnum):
 class Signal(StrEnum):
     """What a series measures of a service: the golden signals, the mean latency, and its resources.
 
-    The mean, times the requests, says how much waiting there is in total, which quantiles cannot.
+    `UP` is the share of its instances that answer whoever measures them. The mean, times the requests, says how much
+    waiting there is in total, which quantiles cannot.
     Resources count whatever unit they come in: only their own past is compared with.
     """
 
@@ -46,6 +47,7 @@ class Signal(StrEnum):
     NETWORK = "NETWORK"
     DISK = "DISK"
     RESTARTS = "RESTARTS"
+    UP = "UP"
 
     @property
     def kind(self) -> RootCauseKind:
@@ -55,7 +57,7 @@ class Signal(StrEnum):
     @property
     def direction(self) -> Direction:
         """Which way it goes when something is wrong. A dependency that fails fast is quick and idle."""
-        return Direction.BOTH if self is Signal.REQUEST_RATE else Direction.UP
+        return _DIRECTIONS.get(self, Direction.UP)
 
 
 _KINDS: Final = {
@@ -71,7 +73,9 @@ _KINDS: Final = {
     Signal.NETWORK: RootCauseKind.RESOURCE,
     Signal.DISK: RootCauseKind.RESOURCE,
     Signal.RESTARTS: RootCauseKind.RESOURCE,
+    Signal.UP: RootCauseKind.ERRORS,
 }
+_DIRECTIONS: Final = {Signal.REQUEST_RATE: Direction.BOTH, Signal.UP: Direction.DOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,8 @@ class TraceSet:
     services. Traces ascend by their start. Of each visit: the positions of its trace and entry, when it began, how long
     it took, the part of that in which it waited for no other service, how much longer its caller waited for it than it
     took (the network, queues, whatever comes before its instrumentation), whether any of its spans failed, and whether
-    a failure of the trace began in it. `event_*` count what happened in visits.
+    a failure of the trace began in it. `event_*` count what happened in visits, and say how long after a visit began it
+    first did. `externals` are those that write no spans: all that is known of visits to them is what their callers saw.
     """
 
     ids: tuple[str, ...]
@@ -172,6 +177,8 @@ class TraceSet:
     event_event: Integers
     event_count: Integers
     source: Source = NO_SOURCE
+    externals: tuple[str, ...] = ()
+    event_offset: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from domain.correlation import CorrelationKind, RootCauseKind
 from engines.correlation.evidence import EventKind, Evidence, LogPattern
 from engines.correlation.findings import Finding
 from engines.correlation.statistics import ORDINARY, count_change, strength
-from engines.correlation.visits import ERROR_LEVELS
+from engines.correlation.visits import COMPLAINING_LEVELS, ERROR_LEVELS
 
 LEAST_LINES: Final = 3
 LEFT_OVER: Final = 0.25
@@ -44,11 +44,13 @@ def _findings(patterns: list[LogPattern], evidence: Evidence) -> list[Finding]:
     found = []
     for pattern in patterns:
         before, after = float(pattern.counts[is_before].sum()), float(pattern.counts[~is_before].sum())
-        deviations = count_change(before, after, exposure_before, exposure_after, CLUMPING)
+        deviations = float(count_change(before, after, exposure_before, exposure_after, CLUMPING))
         is_error = pattern.level in ERROR_LEVELS
         rate_before, rate_after = before / exposure_before, after / exposure_after
         has_burst = is_error and deviations > ORDINARY and after >= LEAST_LINES
-        has_vanished = not is_error and deviations < -ORDINARY and rate_after <= LEFT_OVER * rate_before
+        has_vanished = (
+            pattern.level not in COMPLAINING_LEVELS and deviations < -ORDINARY and rate_after <= LEFT_OVER * rate_before
+        )
         if has_burst or has_vanished:
             found.append(_finding(pattern, deviations, before, after, evidence))
     return found

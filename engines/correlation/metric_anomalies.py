@@ -33,19 +33,30 @@ LEAST_NOISE: Final = {
     Signal.SATURATION: 0.02,
     Signal.CPU: 0.02,
     Signal.MEMORY: 0.02,
+    Signal.UP: 0.1,
 }
 """What a signal may do at any time: an error in 500 requests, a request in ten seconds, a fiftieth of a core."""
 
 
+KNOWN_NORMAL: Final = {Signal.ERROR_RATIO: 0.0, Signal.UP: 1.0}
+"""What is normal for any service, whose past nobody knows."""
+LONG_HISTORY: Final = 10
+"""With fewer values before the fault than this, what is normal is not known well, and an anomaly convinces less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """A series that left its normal: by how many deviations, from when, and by how much in its own unit."""
+    """A series that left its normal: by how many deviations, from when, and by how much in its own unit.
+
+    `support` is how well its normal is known, 0 to 1.
+    """
 
     series: Series
     deviations: float
     onset: float
     normal: float
     level: float
+    support: float = 1.0
 
     @property
     def change(self) -> float:
@@ -71,12 +82,19 @@ def anomaly_of(series: Series, evidence: Evidence) -> Anomaly | None:
 
     Normal is the same time of other days where there are any, and what it has been like just before: what was there
     already when it began is no symptom of it. Two values have to be beyond the ordinary where there are three or more.
+    Of a short history, the first values there are count as normal.
     """
     known = np.isfinite(series.values)
     times, values = series.times[known], series.values[known]
     boundary = evidence.noticed_at - evidence.lead_seconds
+    is_known = series.signal in KNOWN_NORMAL and int((times < boundary).sum()) < LEAST_POINTS
+    if not is_known:
+        boundary = _boundary(times, evidence)
     is_before, is_after = times < boundary, (times >= boundary) & (times <= evidence.end)
     normal = _season(times[is_before], values[is_before], evidence.noticed_at)
+    if is_known:
+        normal = np.full(LEAST_POINTS, KNOWN_NORMAL[series.signal])
+    support = min(1.0, len(normal) / LONG_HISTORY)
     if len(normal) < LEAST_POINTS or not is_after.any():
         return None
     recent = values[is_before & (times >= boundary - RECENT_SECONDS)]
@@ -94,7 +112,15 @@ def anomaly_of(series: Series, evidence: Evidence) -> Anomaly | None:
     after = values[is_after]
     level = float(np.median(after[np.abs(deviations) > max(ORDINARY, peak / 2)]))
     nearest = centre if abs(level - centre) < abs(level - now_centre) else now_centre
-    return Anomaly(series, peak, float(times[is_after][first]), nearest, level)
+    return Anomaly(series, peak, float(times[is_after][first]), nearest, level, support)
+
+
+def _boundary(times: Floats, evidence: Evidence) -> float:
+    """Until when values are taken for normal: the lead-up, or later where there would be too few."""
+    boundary = evidence.noticed_at - evidence.lead_seconds
+    if len(times) <= LEAST_POINTS or times[LEAST_POINTS - 1] < boundary or times[LEAST_POINTS] > evidence.noticed_at:
+        return boundary
+    return float(times[LEAST_POINTS])
 
 
 def _nearby(times: Floats) -> float:
@@ -118,6 +144,8 @@ def _deviations(values: Floats, centre: float, recent: float, noise: float, dire
     up, down = np.maximum(0.0, values - high), np.maximum(0.0, low - values)
     if direction is Direction.UP:
         down = np.zeros_like(down)
+    if direction is Direction.DOWN:
+        up = np.zeros_like(up)
     return (up - down) / noise
 
 
@@ -147,6 +175,8 @@ def _share(
     anomaly: Anomaly, amounts: dict[tuple[str, RootCauseKind], float], whole: dict[RootCauseKind, float]
 ) -> float:
     kind = anomaly.series.signal.kind
+    if anomaly.series.signal is Signal.UP:
+        return 1.0
     amount = amounts.get((anomaly.series.service, kind))
     of = whole.get(kind, 0.0)
     return 1.0 if amount is None or of <= 0 else min(1.0, amount / of)
@@ -163,7 +193,7 @@ def _amounts(
     amounts: dict[tuple[str, RootCauseKind], float] = {}
     for anomaly in found:
         service, signal = anomaly.series.service, anomaly.series.signal
-        if signal.kind in (RootCauseKind.ERRORS, RootCauseKind.LATENCY):
+        if signal.kind in (RootCauseKind.ERRORS, RootCauseKind.LATENCY) and signal is not Signal.UP:
             counts = signal.kind is RootCauseKind.ERRORS or service not in with_mean or signal is Signal.LATENCY_MEAN
             amount = max(0.0, anomaly.change) * rates.get(service, 1.0) if counts else 0.0
             amounts[service, signal.kind] = max(amount, amounts.get((service, signal.kind), 0.0))
@@ -189,6 +219,7 @@ def _finding(anomaly: Anomaly, share: float, evidence: Evidence) -> Finding:
         for i in near[-SAMPLE_POINTS:]
     ]
     went = "rose" if anomaly.change > 0 else "fell"
+    relevance = (LEAST_SHARE + (1 - LEAST_SHARE) * share) * anomaly.support
     return Finding(
         id=f"metric/{series.service}/{series.signal}",
         kind=CorrelationKind.METRIC,
@@ -196,7 +227,7 @@ def _finding(anomaly: Anomaly, share: float, evidence: Evidence) -> Finding:
         cause=series.signal.kind,
         name=str(series.signal),
         summary=f"{series.signal} of {series.service} {went} from {anomaly.normal:.4g} to {anomaly.level:.4g}",
-        strength=strength(anomaly.deviations) * (LEAST_SHARE + (1 - LEAST_SHARE) * share),
+        strength=strength(anomaly.deviations) * relevance,
         severity=anomaly.deviations,
         onset=anomaly.onset,
         lag_seconds=anomaly.onset - evidence.noticed_at,

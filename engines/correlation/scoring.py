@@ -25,6 +25,9 @@ FAMILY_WEIGHTS: Final = {
     "error ratio": 1.0,
     "latency": 0.5,  # of a service is also that of all it calls
     "traffic": 0.25,  # goes where callers send it
+    "availability": 2.0,  # whoever does not answer cannot do anything
+    "alerts": 0.5,  # somebody has thought about what to watch
+    "incidents": 0.25,
 }
 """How directly a family of signals speaks about the service it is measured at."""
 SYMPTOMS_WEIGHT: Final = 0.1
@@ -32,7 +35,6 @@ ORIGIN_WEIGHT: Final = 1.0
 EXPLAINS_WEIGHT: Final = 1.0
 REACHES_WEIGHT: Final = 0.25
 OTHER_KINDS_WEIGHT: Final = 0.5
-ALERT_WEIGHT: Final = 0.25
 DEPLOYMENT_WEIGHT: Final = 1.0
 HALF_EXPLAINED: Final = 0.25
 """How much a callee has to show to explain half of what its callers show."""
@@ -40,14 +42,34 @@ HALF_EXPLAINED: Final = 0.25
 _EXPLAINING: Final = {
     RootCauseKind.ERRORS: (RootCauseKind.ERRORS, RootCauseKind.RESOURCE),
     RootCauseKind.LATENCY: (RootCauseKind.LATENCY, RootCauseKind.RESOURCE),
+    RootCauseKind.UNKNOWN: (
+        RootCauseKind.ERRORS,
+        RootCauseKind.LATENCY,
+        RootCauseKind.RESOURCE,
+        RootCauseKind.UNKNOWN,
+    ),
 }
 """What a callee must show to explain what its callers show. Their resources and their own traffic it never explains."""
-_OWN_KINDS: Final = (RootCauseKind.ERRORS, RootCauseKind.LATENCY, RootCauseKind.RESOURCE, RootCauseKind.TRAFFIC)
+_OWN_KINDS: Final = (
+    RootCauseKind.ERRORS,
+    RootCauseKind.LATENCY,
+    RootCauseKind.RESOURCE,
+    RootCauseKind.TRAFFIC,
+    RootCauseKind.UNKNOWN,
+)
+_AVAILABILITY: Final = ("UP", "ABSENT")
+_SYMPTOMS: Final = frozenset(CorrelationKind) - {CorrelationKind.DEPLOYMENT}
 
 
 def family_of(finding: Finding) -> str:
     """Which family of signals a finding belongs to."""
     match finding.kind, finding.cause:
+        case CorrelationKind.ALERT, _:
+            return "alerts"
+        case CorrelationKind.INCIDENT, _:
+            return "incidents"
+        case CorrelationKind.METRIC, RootCauseKind.ERRORS if finding.name in _AVAILABILITY:
+            return "availability"
         case CorrelationKind.LOG, _:
             return "error lines" if finding.name.endswith("NEW") else "missing lines"
         case CorrelationKind.TRACE, RootCauseKind.LATENCY:
@@ -101,10 +123,10 @@ class Symptoms:
 
 
 def symptoms_of(findings: Iterable[Finding]) -> Symptoms:
-    """The findings that are symptoms: metrics, logs and traces."""
+    """The findings that are symptoms: all but changes."""
     grouped: dict[str, dict[RootCauseKind, dict[str, list[Finding]]]] = {}
     for finding in findings:
-        if finding.kind in (CorrelationKind.METRIC, CorrelationKind.LOG, CorrelationKind.TRACE):
+        if finding.kind in _SYMPTOMS:
             of = grouped.setdefault(finding.service, {}).setdefault(finding.cause, defaultdict(list))
             of[family_of(finding)].append(finding)
     return Symptoms(grouped)
@@ -113,19 +135,31 @@ def symptoms_of(findings: Iterable[Finding]) -> Symptoms:
 def candidates(evidence: Evidence, findings: Sequence[Finding], graph: Graph) -> list[Candidate]:
     """Every service and kind for which anything speaks, the highest score first."""
     symptoms = symptoms_of(findings)
+    externals = externals_of(evidence)
     found = []
     for service in sorted(symptoms.findings):
-        own = [_candidate(service, kind, symptoms, findings, evidence, graph) for kind in symptoms.findings[service]]
+        own = [_candidate(service, kind, symptoms, evidence, graph) for kind in symptoms.findings[service]]
+        if service in externals:
+            # Nobody but its callers knows what is wrong with it.
+            best = max(own, key=lambda candidate: candidate.score)
+            own = [Candidate(service, RootCauseKind.DEPENDENCY, best.components)]
         found += own
         found += _deployed(max(own, key=lambda candidate: candidate.score), findings)
     return sorted(found, key=lambda candidate: (-round(candidate.score, 9), candidate.service, candidate.kind))
+
+
+def externals_of(evidence: Evidence) -> frozenset[str]:
+    """What services depend on that says nothing of itself: databases, brokers, others' APIs."""
+    if evidence.traces is None:
+        return frozenset()
+    speaking = {series.service for series in evidence.series} | {pattern.service for pattern in evidence.patterns}
+    return frozenset(evidence.traces.externals) - speaking
 
 
 def _candidate(
     service: str,
     kind: RootCauseKind,
     symptoms: Symptoms,
-    findings: Sequence[Finding],
     evidence: Evidence,
     graph: Graph,
 ) -> Candidate:
@@ -162,7 +196,6 @@ def _candidate(
                 symptoms.of(service, *others),
             )
         )
-    components += _alerted(service, kind, findings)
     return Candidate(service, kind, tuple(component for component in components if component.value > 0))
 
 
@@ -209,20 +242,6 @@ def _explains(service: str, kind: RootCauseKind, symptoms: Symptoms, graph: Grap
                 )
             )
     return found
-
-
-def _alerted(service: str, kind: RootCauseKind, findings: Sequence[Finding]) -> list[ScoreComponent]:
-    found = [
-        finding
-        for finding in findings
-        if finding.kind is CorrelationKind.ALERT
-        and finding.service == service
-        and finding.cause in (kind, RootCauseKind.UNKNOWN)
-    ]
-    if not found:
-        return []
-    value = either([finding.strength for finding in found])
-    return [ScoreComponent("alerts", ALERT_WEIGHT, value, "Alerts fired on it", tuple(finding.id for finding in found))]
 
 
 def _deployed(best: Candidate, findings: Sequence[Finding]) -> list[Candidate]:

@@ -1,10 +1,12 @@
 """Tests that hold with few, noisy and missing numbers. All take and give plain floats and arrays."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from engines.correlation.evidence import Floats
+
+Number: TypeAlias = float | Floats
 
 ORDINARY: Final = 3.0
 """Robust standard deviations within which a value is ordinary: among a few hundred looked at, hardly one is beyond."""
@@ -16,6 +18,7 @@ _MAD_TO_DEVIATION: Final = 1.4826  # of a normal distribution
 _QUANTILE: Final = 0.95
 _QUANTILE_TO_DEVIATION: Final = 1 / 1.645
 _LEAST_RELATIVE_NOISE: Final = 0.1
+_ALMOST_NOTHING: Final = 1e-9
 
 
 def strength(deviations: float, ordinary: float = ORDINARY) -> float:
@@ -46,38 +49,44 @@ def centre_and_noise(values: Floats, least_noise: float) -> tuple[float, float]:
     return centre, max(deviation, outer, _LEAST_RELATIVE_NOISE * abs(centre), least_noise)
 
 
-def count_change(before: float, after: float, exposure_before: float, exposure_after: float, clumping: float) -> float:
-    """How many deviations more (or, negative, fewer) events there were than before, per exposure.
+def count_change(
+    before: Number, after: Number, exposure_before: Number, exposure_after: Number, clumping: Number
+) -> Floats:
+    """How many deviations more (or, negative, fewer) events there were than before, per exposure; 0 without any.
 
     The signed root of the Poisson deviance against one rate for both, divided by what events that come in clumps of
     `clumping` add to the noise.
     """
-    rate = (before + after) / (exposure_before + exposure_after)
-    if rate <= 0:
-        return 0.0
+    exposure = np.maximum(np.asarray(exposure_before, dtype=np.float64) + exposure_after, _ALMOST_NOTHING)
+    rate = (np.asarray(before, dtype=np.float64) + after) / exposure
     deviance = _part(before, rate * exposure_before) + _part(after, rate * exposure_after)
-    sign = 1.0 if after > rate * exposure_after else -1.0
-    return sign * float(np.sqrt(max(0.0, 2.0 * deviance) / max(1.0, clumping)))
+    changed: Floats = np.sqrt(np.maximum(0.0, 2.0 * deviance) / np.maximum(1.0, clumping))
+    return np.where(after > rate * exposure_after, changed, -changed) * (rate > 0)
 
 
-def share_change(before: float, after: float, of_before: float, of_after: float, factor: float) -> float:
+def share_change(before: Number, after: Number, of_before: Number, of_after: Number, factor: Number) -> Floats:
     """How many deviations larger a share is than before, where `factor` times as much was to be expected.
 
-    The signed root of the binomial deviance against one share for both.
+    The signed root of the binomial deviance against one share for both; 0 where there is none.
     """
-    share = (before + after) / (of_before + factor * of_after)
-    if share <= 0:
-        return 0.0
-    expected_before = min(share, MOST_SHARE) * of_before
-    expected_after = min(share * factor, MOST_SHARE) * of_after
+    of = np.maximum(np.asarray(of_before, dtype=np.float64) + np.asarray(factor) * of_after, _ALMOST_NOTHING)
+    share = (np.asarray(before, dtype=np.float64) + after) / of
+    expected_before = np.minimum(share, MOST_SHARE) * of_before
+    expected_after = np.minimum(share * factor, MOST_SHARE) * of_after
     deviance = _part(before, expected_before) + _part(of_before - before, of_before - expected_before)
     deviance += _part(after, expected_after) + _part(of_after - after, of_after - expected_after)
-    sign = 1.0 if after > expected_after else -1.0
-    return sign * float(np.sqrt(max(0.0, 2.0 * deviance)))
+    changed: Floats = np.sqrt(np.maximum(0.0, 2.0 * deviance))
+    # More than the most that is expected on both sides is no difference between them.
+    differs = (share > 0) & ((before > expected_before) != (after > expected_after))
+    signed: Floats = np.where(after > expected_after, changed, -changed) * differs
+    return signed
 
 
-def _part(seen: float, expected: float) -> float:
-    return seen * float(np.log(seen / max(expected, 0.5))) if seen > 0 else 0.0
+def _part(seen: Number, expected: Number) -> Floats:
+    of = np.asarray(seen, dtype=np.float64)
+    ratio = np.where(of > 0, of, 1.0) / np.maximum(expected, 0.5)
+    part: Floats = np.where(of > 0, of * np.log(ratio), 0.0)
+    return part
 
 
 def rank_change(before: Floats, after: Floats) -> float:

@@ -76,7 +76,7 @@ def _failing(visits: Visits, group: Group, is_origin: Integers) -> list[Finding]
         before, after = is_origin[starts < split], is_origin[starts >= split]
         if len(before) < LEAST_VISITS or len(after) < LEAST_VISITS:
             continue
-        deviations = count_change(float(before.sum()), float(after.sum()), len(before), len(after), 1.0)
+        deviations = float(count_change(float(before.sum()), float(after.sum()), len(before), len(after), 1.0))
         if best is None or deviations > best[0]:
             best = deviations, float(split), float(before.mean()), float(after.mean())
     if best is None or best[0] <= VISITS_ORDINARY:

@@ -1,6 +1,5 @@
 """Visits: what services do for requests, in groups that should be alike."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from domain.telemetry import LogLevel
 from engines.correlation.evidence import Event, EventKind, Evidence, Floats, Integers, TraceSet
+from engines.correlation.line_sampling import kept_lines
 from engines.correlation.statistics import strength
 
 Booleans: TypeAlias = NDArray[np.bool_]
@@ -18,9 +18,12 @@ SPLIT_SECONDS: Final = 30.0
 LEAST_VISITS: Final = 3
 VISITS_ORDINARY: Final = 2.0
 """Counts of few visits need less to be convincing than continuous series: most of them do not vary at all."""
-LEAST_LASTING: Final = 0.3
+LINES_ORDINARY: Final = 2.0
+"""Lines vary more: what one request says depends on what it is about."""
+LEAST_LASTING: Final = 0.1
 """What was over in the minute before somebody noticed keeps so much of its strength: it may come and go."""
 ERROR_LEVELS: Final = (LogLevel.ERROR, LogLevel.FATAL)
+COMPLAINING_LEVELS: Final = (LogLevel.WARN, *ERROR_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Visits:
         self.place_of = of_entry[traces.visit_entry] if len(traces.entries) else np.zeros(0, dtype=np.int64)
         self.places = [Place(*place) for place in places]
         self.groups = [Group(place, np.flatnonzero(self.place_of == i)) for i, place in enumerate(self.places)]
+        self.bin_of = np.searchsorted(self.splits, traces.visit_start, side="right")
+        self.kept_lines = self._kept_lines(boundary)
         self.callers = self._by_caller()
         self.paths = self._paths()
 
@@ -61,6 +66,18 @@ class Visits:
         """Whether an event is a line about an error."""
         pattern = self.patterns.get((event.service, event.name)) if event.kind is EventKind.LOG else None
         return pattern is not None and pattern.level in ERROR_LEVELS
+
+    def is_usual(self, event: Event) -> bool:
+        """Whether an event is a line that belongs to work that goes well: one that complains is no loss."""
+        pattern = self.patterns.get((event.service, event.name)) if event.kind is EventKind.LOG else None
+        return event.kind is EventKind.LOG and (pattern is None or pattern.level not in COMPLAINING_LEVELS)
+
+    def _kept_lines(self, boundary: float) -> Floats:
+        traces = self.traces
+        is_line = np.array([event.kind is EventKind.LOG for event in traces.events], dtype=np.bool_)
+        rows = np.flatnonzero(is_line[traces.event_event]) if len(is_line) else np.zeros(0, dtype=np.int64)
+        lines = traces.event_visit[rows], traces.event_event[rows], traces.event_count[rows]
+        return kept_lines(self.place_of, traces.visit_start, boundary, *lines)
 
     def _by_caller(self) -> list[Group]:
         """The visits of each place from each caller."""
@@ -71,36 +88,20 @@ class Visits:
         ]
 
     def _paths(self) -> list[Group]:
-        """The visits of each place by the set of services that they call."""
-        called: dict[int, set[int]] = defaultdict(set)
-        for visit, event in zip(self.traces.event_visit.tolist(), self.traces.event_event.tolist(), strict=True):
-            if self.traces.events[event].kind is EventKind.CALL:
-                called[visit].add(event)
-        by_path: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
-        for visit, place in enumerate(self.place_of.tolist()):
-            by_path[place, tuple(sorted(called[visit]))].append(visit)
-        return [Group(self.places[key[0]], np.array(by_path[key], dtype=np.int64)) for key in sorted(by_path)]
-
-    def counts(self, groups: list[Group]) -> list[tuple[Group, Event, Floats]]:
-        """For each group and event that happens in it: how often it did in each of the group's visits."""
+        """The visits of each place by the set of services that they call, told apart by a sum of random numbers."""
         traces = self.traces
-        group_of = np.full(len(traces.visit_entry), -1, dtype=np.int64)
-        place = np.zeros(len(traces.visit_entry), dtype=np.int64)
-        for index, group in enumerate(groups):
-            group_of[group.visits] = index
-            place[group.visits] = np.arange(len(group.visits))
-        keys = group_of[traces.event_visit] * max(1, len(traces.events)) + traces.event_event
-        order = np.argsort(keys, kind="stable")
-        unique, starts = np.unique(keys[order], return_index=True)
-        counted = []
-        for key, rows in zip(unique.tolist(), np.split(order, starts[1:]), strict=False):
-            index, event = divmod(key, max(1, len(traces.events)))
-            happened = np.zeros(len(groups[index].visits))
-            np.add.at(happened, place[traces.event_visit[rows]], traces.event_count[rows])
-            counted.append((groups[index], traces.events[event], happened))
-        return counted
+        is_call = np.array([event.kind is EventKind.CALL for event in traces.events], dtype=np.bool_)
+        marks = np.random.default_rng(0).integers(1, 2**62, len(traces.events), dtype=np.uint64)
+        called = np.zeros(len(traces.visit_entry), dtype=np.uint64)
+        rows = np.flatnonzero(is_call[traces.event_event]) if len(is_call) else np.zeros(0, dtype=np.int64)
+        np.add.at(called, traces.event_visit[rows], marks[traces.event_event[rows]])
+        order = np.lexsort((called, self.place_of))
+        place, path = self.place_of[order], called[order]
+        starts = np.flatnonzero((np.diff(place) != 0) | (np.diff(path) != 0)) + 1
+        parts = np.split(order, starts) if len(order) else []
+        return [Group(self.places[self.place_of[part[0]]], part) for part in parts]
 
 
-def visit_strength(deviations: float, lasts: float) -> float:
+def visit_strength(deviations: float, lasts: float, ordinary: float = VISITS_ORDINARY) -> float:
     """How much a change in visits convinces. What did not last until somebody noticed convinces less."""
-    return strength(abs(deviations), VISITS_ORDINARY) * max(LEAST_LASTING, lasts)
+    return strength(abs(deviations), ordinary) * max(LEAST_LASTING, lasts)

@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from domain.access import Actor, Permission, Role, TokenScope, permits
+from domain.tracing import span
 from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.permissions import NOWHERE, Place, requirements
 from resolvers.compile.selection import Document
@@ -69,6 +70,16 @@ class RecentlyUsed(Generic[K, V]):
         self._entries[key] = value
 
 
+@dataclass(slots=True)
+class Lookups:
+    """How often what was looked for was there, and how often it had to be made."""
+
+    documents_found: int = 0
+    documents_made: int = 0
+    statements_found: int = 0
+    statements_made: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A document that is not executed, and why."""
@@ -85,6 +96,7 @@ class PreparedOperation:
     lookup: Document
     variables: Variables
     sources: Sources
+    lookups: Lookups
     deferring: DocumentNode | None = None
     """The document as it came, where it asks for parts to come later; `document` asks for them all at once."""
     statements: RecentlyUsed[Hashable, Statement | str] = field(
@@ -170,11 +182,15 @@ class PreparedOperation:
     ) -> Statement:
         statement = self.statements.get(key)
         if statement is None:
-            try:
-                statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
-            except Uncompilable as reason:
-                statement = str(reason)
+            self.lookups.statements_made += 1
+            with span("graphql.compile"):
+                try:
+                    statement = compile(Compiler(self.lookup, self.sources, variables, self.forbidden))
+                except Uncompilable as reason:
+                    statement = str(reason)
             self.statements.put(key, statement)
+        else:
+            self.lookups.statements_found += 1
         if isinstance(statement, str):
             raise Uncompilable(statement)
         return statement
@@ -186,6 +202,7 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, sources: Sources) -> None:
         self._schema = schema
         self._sources = sources
+        self.lookups = Lookups()
         self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
 
     def __len__(self) -> int:
@@ -196,7 +213,9 @@ class Documents:
         key = (query, operation_name)
         prepared = self._prepared.get(key)
         if prepared is not None:
+            self.lookups.documents_found += 1
             return prepared
+        self.lookups.documents_made += 1
         fresh = self._prepare(query, operation_name)
         if isinstance(fresh, PreparedOperation) and len(query) <= MAXIMUM_CACHED_CHARACTERS:
             self._prepared.put(key, fresh)
@@ -204,8 +223,10 @@ class Documents:
 
     def _prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
         try:
-            document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
-            errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
+            with span("graphql.parse"):
+                document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
+            with span("graphql.validate"):
+                errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
         except GraphQLSyntaxError as error:
             return Refused([error])
         except RecursionError:
@@ -225,6 +246,7 @@ class Documents:
             lookup,
             Variables(self._schema, operation),
             self._sources,
+            self.lookups,
             document if whole is not document else None,
             requirements=requirements(lookup, operation, self._sources.permissions),
         )

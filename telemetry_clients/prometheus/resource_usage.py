@@ -1,4 +1,4 @@
-"""PromQL for what services use: processor, memory, network, disk, and how often they were started anew.
+"""PromQL for what services use: processor, memory, network, disk, how often they were started anew, and who is up.
 
 Only the past of the same service is worth comparing it with, since conventions differ in units. Each expression tries
 metrics one after another (`or`), so that a service answers with the first that it has.
@@ -13,20 +13,25 @@ from telemetry_clients.prometheus import promql
 
 
 class Resource(StrEnum):
-    """What a service uses, or what it lacks when it is started anew."""
+    """What a service uses, what it lacks when it is started anew, and whether it is there at all."""
 
     CPU = "CPU"
     MEMORY = "MEMORY"
     NETWORK = "NETWORK"
     DISK = "DISK"
     RESTARTS = "RESTARTS"
+    UP = "UP"
 
 
 @dataclass(frozen=True, slots=True)
 class _Usage:
-    """Metrics, the preferred first, and what is done to each: `rate`, `increase`, `changes`, or nothing."""
+    """Metrics, the preferred first, and what is done to each: `rate`, `increase`, `changes`, or nothing.
+
+    `over_instances` is how those of a service's instances are put together.
+    """
 
     metrics: Sequence[tuple[str, str]]
+    over_instances: str = "sum"
 
 
 _USAGES: Final[Mapping[Resource, _Usage]] = {
@@ -63,6 +68,7 @@ _USAGES: Final[Mapping[Resource, _Usage]] = {
             ("process_start_time_seconds", "changes"),
         )
     ),
+    Resource.UP: _Usage((("up", ""),), "avg"),
 }
 
 
@@ -74,8 +80,9 @@ def usage(resource: Resource, label: str, values: Sequence[str], *, window_secon
     matcher = promql.any_of(label, values)
     window = promql.duration(window_seconds)
     parts = []
-    for metric, function in _USAGES[resource].metrics:
+    wanted = _USAGES[resource]
+    for metric, function in wanted.metrics:
         series = promql.selector(metric, matcher)
         seen = f"{function}({series}[{window}])" if function else series
-        parts.append(f"sum by ({label}) ({seen})")
+        parts.append(f"{wanted.over_instances} by ({label}) ({seen})")
     return "\nor\n".join(parts)

@@ -4,12 +4,14 @@ import re
 import ssl
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from opentelemetry import propagate, trace
 
+from domain import tracing
+from domain.tracing import Span, SpanKind, Value
 from telemetry_clients.errors import (
     TelemetryBadResponse,
     TelemetryError,
@@ -82,9 +84,15 @@ class HTTPClient:
         headers = {"Accept": call.accept, "Accept-Encoding": "gzip", **self._credentials.headers()}
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
-        if trace.get_current_span().get_span_context().is_valid:
-            propagate.inject(headers)
         url = self._url(call.path, parameters)
+        with self._recorded(call, url) as recorded:
+            answer = await self._exchange(call, url, content, headers | _propagation())
+            if recorded is not None:
+                recorded.set(http__response__status_code=answer.status)
+                recorded.error = str(answer.status) if answer.status >= 400 else None
+            return answer
+
+    async def _exchange(self, call: Call, url: httpx.URL, content: bytes | None, headers: dict[str, str]) -> Answer:
         request = httpx.Request(call.method, url, content=content, headers=headers, extensions=self._extensions)
         try:
             response = await self._connections.handle_async_request(request)
@@ -94,6 +102,18 @@ class HTTPClient:
                 await response.aclose()
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpcore lets alerts after the handshake through as they are
             raise self._translate(error) from error
+
+    def _recorded(self, call: Call, url: httpx.URL) -> AbstractContextManager[Span | None]:
+        if tracing.recording() is None:
+            return tracing.span("")
+        attributes: dict[str, Value] = {
+            "http.request.method": call.method,
+            "server.address": url.host,
+            "server.port": url.port or (443 if url.scheme == "https" else 80),
+            "url.full": str(url.copy_with(query=None)),
+            "peer.service": f"{self.backend}/{self._endpoint.instance}".lower(),
+        }
+        return tracing.span(f"{call.method} {self.backend}", SpanKind.CLIENT, attributes)
 
     def websocket_target(self, path: str, parameters: tuple[tuple[str, str], ...]) -> WebSocketTarget:
         """Where a WebSocket to `path` below the endpoint's URL leads. Raises TelemetryNotConfigured."""
@@ -195,6 +215,15 @@ class HTTPClient:
         if url.scheme != "https":
             return None
         return tls_context(self._endpoint, httpx.create_ssl_context(trust_env=False))
+
+
+def _propagation() -> dict[str, str]:
+    """The headers of W3C Trace Context, within a trace."""
+    context = tracing.context()
+    if context is None:
+        return {}
+    headers = {"traceparent": context.traceparent}
+    return {**headers, "tracestate": context.state} if context.state else headers
 
 
 def _checked_url(endpoint: Endpoint) -> httpx.URL:

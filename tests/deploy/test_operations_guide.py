@@ -5,9 +5,13 @@ import re
 import httpx
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.observability.detection import DetectionMetrics
+from app.observability.telemetry import TelemetryObserver
 from app.settings import Settings
+from app.slo_evaluation import EvaluationMetrics
 from tests.servers import ROOT
 
 
@@ -25,6 +29,36 @@ async def test_every_metric_of_the_server_is_explained(guide: str, http: httpx.A
     }
     assert len(names) > 10
     assert {name for name in names if f"`{name}" not in guide} == set()
+
+
+def test_every_metric_of_what_a_server_does_with_prometheus_is_explained(guide: str):
+    registry = CollectorRegistry()
+    EvaluationMetrics(registry)
+    DetectionMetrics(registry)
+    TelemetryObserver(registry)
+    names = {family.name for family in registry.collect()}
+    assert len(names) > 10
+    assert {name for name in names if f"`{name}" not in guide} == set()
+
+
+async def test_no_metric_is_explained_that_does_not_exist(guide: str, http: httpx.AsyncClient):
+    registry = CollectorRegistry()
+    EvaluationMetrics(registry)
+    DetectionMetrics(registry)
+    TelemetryObserver(registry)
+    existing = {family.name for family in registry.collect()}
+    existing |= {family.name for family in text_string_to_metric_families((await http.get("/metrics")).text)}
+    # From others than a server alone: the Pushgateway, a server of several processes, and evaluations that took place.
+    elsewhere = ("reliability_studio_job_last_", "reliability_studio_job_duration_seconds")
+    existing |= {"reliability_studio_worker_up", "reliability_studio_build_info", "detection_lag_seconds"}
+    table = guide.partition("### Metrics")[2].partition("### ")[0]
+    explained = set(re.findall(r"`([a-z][a-z_]+_[a-z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
+    assert len(explained) > 40
+    assert {
+        name
+        for name in explained
+        if name.removesuffix("_total") not in existing and name not in existing and not name.startswith(elsewhere)
+    } == set()
 
 
 def test_every_alert_is_explained(guide: str):

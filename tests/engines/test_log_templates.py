@@ -35,10 +35,23 @@ def found(lines: list[str], **options: int) -> dict[str, int]:
         ("path=/items/1713 user=3408 processor=pay-3", "path=/items/<_> user=<_> processor=pay-<_>"),
         ("feed the decade v2 utf8 facade", "feed the decade v2 utf8 facade"),
         ("panic: x\ngoroutine 1", "panic: x"),
+        (
+            "12:00:01 INFO s.o.OrderService#42 order shop.Order#1234567",
+            "<_> INFO s.o.OrderService#42 order shop.Order#<_>",
+        ),
+        ("I0112 1 pay/card.go:77] took 5ms from db.local:5432", "I0112 <_> pay/card.go:77] took <_> from db.local:<_>"),
     ],
 )
 def test_what_varies_by_its_nature_is_masked(line, masked):
     assert mask(line) == masked
+
+
+def test_statements_at_different_places_in_the_code_are_kept_apart_however_alike_they_are():
+    lines = [f"INFO t.s.TravelService#{place} [tickets] distance is {i} km" for i in range(5) for place in (451, 457)]
+    assert found(lines) == {
+        "INFO t.s.TravelService#451 [tickets] distance is <_> km": 5,
+        "INFO t.s.TravelService#457 [tickets] distance is <_> km": 5,
+    }
 
 
 def test_lines_of_one_statement_are_one_template():

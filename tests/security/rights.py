@@ -2,16 +2,21 @@
 happens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from graphql import GraphQLInterfaceType, GraphQLObjectType
+from starlette.routing import Route
+from starlette.types import Scope
 
+from app.alert_intake import AlertIntake
 from app.http.rest import rest_routes
 from app.http.routes import GuardedRoute
+from app.http.webhooks import Senders, webhook_routes
 from db.database import Database
-from domain.access import Permission, Role, TokenScope
+from domain.access import Actor, Permission, Role, TokenScope
+from domain.errors import Unauthenticated
 from resolvers.compile.permissions import Permissions
 from resolvers.operations import Operations
 from schema.root import build_schema
@@ -23,7 +28,8 @@ _HEAD = """\
 # Who may do what
 
 Written by `python -m tests.security.rights`. A role includes those before it: VIEWER, RESPONDER, ADMIN. A token that
-has scopes needs the scope as well; one without scopes, and a person, need the role alone.
+has scopes needs the scope as well; one without scopes, and a person, need the role alone. Webhooks take the tokens of
+WEBHOOK_TOKENS beside those.
 
 ## Fields, mutations, subscriptions and routes that take something
 
@@ -74,6 +80,17 @@ def rest_paths(database: Database) -> list[GuardedRoute]:
     return [route for route in routes if isinstance(route, GuardedRoute)]
 
 
+def webhook_paths(intake: AlertIntake, actor: Actor | None) -> list[Route]:
+    """The routes of webhooks, where this actor sends a token, or nobody that is known."""
+
+    async def identify(_scope: Scope, _headers: Mapping[bytes, bytes]) -> Actor:
+        if actor is None:
+            raise Unauthenticated("Nobody is known")
+        return actor
+
+    return webhook_routes(intake, {}, identify=identify, most_body_bytes=10_000)
+
+
 def _right(what: str, role: str, scope: str) -> Right:
     return Right(what, Role(role), None if scope == ANY_SCOPE else TokenScope(scope))
 
@@ -93,6 +110,8 @@ def _routes() -> Iterator[tuple[str, Permission]]:
     for route in rest_paths(cast("Database", None)):  # None of them is called.
         for method, permission in route.permissions.items():
             yield f"{method} {route.path}", permission
+    for webhook in webhook_paths(cast("AlertIntake", None), None):
+        yield f"POST {webhook.path}", Senders.permission
 
 
 def _others(operations: Operations, permissions: Permissions) -> Iterator[str]:

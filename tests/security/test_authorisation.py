@@ -26,6 +26,7 @@ from graphql import get_named_type as named
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
+from app.alert_intake import AlertIntake
 from app.http.errors import answer_domain_error
 from db.database import Database
 from domain.access import Actor, Role, TokenScope
@@ -38,7 +39,7 @@ from resolvers.subscriptions import Subscriptions
 from schema.root import build_schema
 from tests.resolvers.awkward_values import NOW
 from tests.resolvers.client import Client
-from tests.security.rights import MATRIX, Right, matrix, rest_paths, written
+from tests.security.rights import MATRIX, Right, matrix, rest_paths, webhook_paths, written
 
 ID = "00000000-0000-4000-8000-000000000001"
 SCOPE_SETS = (None, frozenset[TokenScope](), *(frozenset({scope}) for scope in TokenScope), frozenset(TokenScope))
@@ -53,6 +54,7 @@ SCALARS = {
     "JSON": "{}",
     "URL": '"https://example.org/"',
 }
+RESOLVED = {"routing_key": "of-somebody", "event_action": "resolve", "dedup_key": "x"}
 WAYS = {
     "AlertDelivery": "{ alertDeliveries { nodes { %s } } }",
     "AuditEntry": "{ auditLog { nodes { %s } } }",
@@ -141,8 +143,10 @@ async def test_every_route_answers_those_who_have_the_right_and_nobody_else(data
         for role, scopes in EVERYBODY:
             actor = Actor(None, "tests", role, scopes=scopes)
             is_permitted = right.permits(role, scopes)
-            async with _rest(database if is_permitted else cast("Database", Untouchable()), actor) as http:
-                response = await http.request(method, path.replace("{id}", ID), json={} if method != "GET" else None)
+            async with _routes(database if is_permitted else cast("Database", Untouchable()), actor) as http:
+                body = RESOLVED if path == "/v2/enqueue" else {}
+                headers = {"authorization": "Bearer of-somebody"}
+                response = await http.request(method, path.replace("{id}", ID), json=body, headers=headers)
             assert (response.status_code == 403) == (not is_permitted), (right, role, scopes, response.text)
 
 
@@ -219,8 +223,10 @@ def _told(answer: dict[str, Any]) -> tuple[str, list[str]]:
     return error["extensions"]["code"], error["path"]
 
 
-def _rest(database: Database, actor: Actor) -> httpx.AsyncClient:
-    routes = Starlette(routes=rest_paths(database), exception_handlers={DomainError: answer_domain_error})
+def _routes(database: Database, actor: Actor) -> httpx.AsyncClient:
+    intake = AlertIntake(database, now=lambda: NOW)
+    paths = [*rest_paths(database), *webhook_paths(intake, actor)]
+    routes = Starlette(routes=paths, exception_handlers={DomainError: answer_domain_error})
 
     async def known(scope: Scope, receive: Receive, send: Send) -> None:
         await routes({**scope, "actor": actor}, receive, send)

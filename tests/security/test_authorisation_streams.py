@@ -7,13 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from graphql import GraphQLError
 
+from app.http.running import Runner
 from domain.access import Actor, Role, TokenScope
 from domain.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from domain.time import Deadline
 from feed.stream import QUEUE_FRAMES
-from resolvers.operations import Operations
+from resolvers.context import RequestContext
+from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Subscription, Subscriptions
 from schema.root import build_schema
 from tests.feed.conftest import Feed, running
@@ -169,6 +173,32 @@ async def test_where_nobody_can_say_which_rights_somebody_has_nothing_is_told_un
         await feed.write()
         assert (await anext(frames)).reached.position == 1
     assert listening.people.asked >= 2
+
+
+async def test_over_an_open_connection_everybody_has_the_rights_of_the_moment(operations, feed, listening):
+    """Whoever connected as somebody that they are no longer does not go on as that."""
+
+    def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
+        return replace(listening.client.context(), actor=actor, request_id=id, deadline=deadline)
+
+    runner = Runner(operations, listening.subscriptions, make_context, listening.people.current, timeout_seconds=10)
+    admin = replace(READER, role=Role.ADMIN, scopes=None)
+
+    async def ask(query: str) -> Any:
+        answer = await runner.start(OperationRequest(query), admin)
+        assert isinstance(answer, OperationAnswer)
+        return orjson.loads(answer.body)
+
+    log = "{ auditLog { totalCount } }"
+    assert "errors" not in await ask(log)
+    listening.people.changed["Ada"] = replace(admin, role=Role.RESPONDER)
+    for query in (log, ADDRESSES):
+        assert (await ask(query))["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    listening.people.changed["Ada"] = None
+    for query in (log, EVENTS, 'mutation { createService(input: {name: "x"}) { errors { code } } }'):
+        answer = await ask(query)
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAUTHENTICATED"]
+        assert "data" not in answer
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
 
 from domain.time import Deadline
+from domain.tracing import Span, SpanContext, SpanKind, Tracer, Within
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryNotConfigured, TelemetryTimeout
 from telemetry_clients.transport import Endpoint, Transport
 from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
@@ -142,16 +142,22 @@ async def test_a_call_within_a_trace_tells_the_backend_which(server, transport):
     await transport.get("/", deadline=soon())
     assert "traceparent" not in server.requests[0].headers
 
-    context = trace.SpanContext(
-        trace_id=0x0AF7651916CD43DD8448EB211C80319C,
-        span_id=0xB7AD6B7169203331,
-        is_remote=False,
-        trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
-    )
-    with trace.use_span(trace.NonRecordingSpan(context)):
+    context = SpanContext(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_sampled=False, state="shop=1")
+    with Within(context):
         await transport.get("/", deadline=soon())
-    expected = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert server.requests[1].headers["traceparent"] == expected
+    passed_on = server.requests[1].headers
+    assert passed_on["traceparent"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    assert passed_on["tracestate"] == "shop=1"
+
+    recorded: list[Span] = []
+    tracer = Tracer(recorded.append, sampler="always_on", ratio=1)
+    with tracer.work("test", SpanKind.INTERNAL):
+        await transport.get("/", deadline=soon())
+    call, test = recorded
+    assert server.requests[2].headers["traceparent"] == call.context.traceparent
+    assert call.parent == test.context
+    assert (call.name, call.kind) == ("GET Alertmanager", SpanKind.CLIENT)
+    assert call.attributes["http.response.status_code"] == 200
 
 
 async def test_a_websocket_without_tls_needs_no_trust(server, transport):

@@ -69,6 +69,50 @@ def with_traces(evidence: Evidence, *, failing: str = "", slow: str = "", traces
     return replace(evidence, traces=digest(spans, lines), patterns=patterns)
 
 
+def short(evidence: Evidence, seconds: float) -> Evidence:
+    """With metrics of so many seconds before the incident only, one value every fifteen."""
+    times = NOTICED_AT + np.arange(-seconds, 61.0, 15.0)
+    return replace(
+        evidence,
+        series=tuple(
+            replace(one, times=times, values=one.values[np.searchsorted(one.times, times, side="right") - 1])
+            for one in evidence.series
+        ),
+    )
+
+
+def with_database(evidence: Evidence, *, failing: bool = False, seconds: float = 0.002, traces: int = 120) -> Evidence:
+    """With traces in which stock asks a database that writes no spans, which fails or is slow for two minutes."""
+    spans: list[tuple[str, Sequence[Span]]] = []
+    for number in range(traces):
+        id = f"{number:032x}"
+        begins = NOTICED_AT - (1800 - 10 * number if number < traces // 2 else 2 * (traces - number))
+        is_faulty = begins >= NOTICED_AT - 120
+        start_ns = int(begins * NANOSECONDS)
+        lasts_ns = int((seconds if is_faulty else 0.002) * NANOSECONDS)
+        status = SpanStatus.ERROR if failing and is_faulty else SpanStatus.UNSET
+        whole_ns = lasts_ns + 3_000_000
+        made = [
+            Span(f"{id[-8:]}a", None, "web", "/web", SpanKind.SERVER, status, start_ns, start_ns + whole_ns),
+            Span(
+                f"{id[-8:]}b", f"{id[-8:]}a", "stock", "/stock", SpanKind.SERVER, status, start_ns, start_ns + whole_ns
+            ),
+            Span(
+                f"{id[-8:]}c",
+                f"{id[-8:]}b",
+                "stock",
+                "SELECT items",
+                SpanKind.CLIENT,
+                status,
+                start_ns + 1_000_000,
+                start_ns + 1_000_000 + lasts_ns,
+                attributes={"db.system": "postgresql", "server.address": "items-db"},
+            ),
+        ]
+        spans.append((id, made))
+    return replace(evidence, traces=digest(spans))
+
+
 def _trace(id: str, begins: float, failing: str, slow: str) -> tuple[list[Span], list[LinkedLine]]:
     spans: list[Span] = []
     lines: list[LinkedLine] = []

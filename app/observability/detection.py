@@ -1,0 +1,67 @@
+"""What becomes of the evaluation of detection rules, in metrics."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.observability.histograms import WORK_BOUNDS, Durations
+from db.database import Database
+from db.detection import LAG_SQL
+from domain.errors import DomainError
+
+log = structlog.get_logger("reliability_studio.metrics")
+
+_PATIENCE_SECONDS: Final = 1.0
+
+
+class DetectionMetrics:
+    """Counts evaluations in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._durations = Durations(
+            "detection_rule_evaluation_duration_seconds",
+            "Time that one evaluation of one detection rule took, for all services.",
+            (),
+            WORK_BOUNDS,
+            registry=registry,
+        ).labels()
+        self._failures = Counter(
+            "detection_rule_failures", "Evaluations of single rules that failed for some or all services.",
+            registry=registry,
+        )  # fmt: skip
+
+    def rule_evaluated(self, seconds: float, *, failed: bool) -> None:
+        """Count one evaluation of one rule."""
+        self._durations.observe(seconds)
+        if failed:
+            self._failures.inc()
+
+
+class DetectionLag(Collector):
+    """How old what detection says is, which only the database knows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seconds: float | None = None
+
+    async def sample(self) -> None:
+        """Ask the database. What it does not tell within a second is not told, nor is what was never evaluated."""
+        try:
+            text = await self._database.reads.fetch_text(LAG_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
+        except DomainError as error:
+            log.warning("how far detection lags is unknown", reason=error.code)
+            text = None
+        self._seconds = None if text is None else max(0.0, float(text))
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus_client asks for on each scrape."""
+        if self._seconds is not None:
+            yield GaugeMetricFamily(
+                "detection_lag_seconds",
+                "Age of the oldest answer of an enabled detection rule, by whichever server evaluated it.",
+                value=self._seconds,
+            )

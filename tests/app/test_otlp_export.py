@@ -1,0 +1,107 @@
+"""How spans and log lines get to a collector that is slow, away, or wants none of them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from app.observability.log_records import LogRecord, encoder
+from app.observability.otlp import BATCH, Exporter
+from tests.app.otlp_collector import Collector, collecting
+from tests.app.test_alerts_live import free_port
+from tests.waiting import until
+
+
+def record(number: int, **details: object) -> LogRecord:
+    return LogRecord(time.time_ns(), "reliability_studio.tests", "info", f"line {number}", details)
+
+
+def exporter(url: str, told: list[str] | None = None, *, capacity: int = 100) -> Exporter[LogRecord]:
+    heard = [] if told is None else told
+    encode = encoder({"service.name": "tests"})
+    return Exporter(f"{url}/v1/logs", encode, headers={}, capacity=capacity, interval_seconds=0.01, told=heard.append)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+async def test_what_is_sent_arrives_whatever_it_holds(collector: Collector):
+    sending = exporter(collector.url)
+    sending.put(record(1, text="ü", whole=1, part=0.5, sure=True, nothing=None, many=[1, {"a": "b"}]))
+    await until(lambda: bool(collector.lines))
+    sending.close(within_seconds=5)
+
+    (line,) = collector.lines
+    assert line.body == "line 1"
+    assert line.attributes == {"text": "ü", "whole": 1, "part": 0.5, "sure": True, "many": '[1,{"a":"b"}]'}
+    assert (sending.exported, sending.dropped) == (1, 0)
+
+
+async def test_what_cannot_be_written_is_dropped_and_said(collector: Collector):
+    told: list[str] = []
+    sending = exporter(collector.url, told)
+    sending.put(record(1, text="\ud800"))
+    await until(lambda: sending.dropped == 1)
+    sending.put(record(2))
+    await until(lambda: sending.exported == 1)
+    sending.close(within_seconds=5)
+
+    assert [line.body for line in collector.lines] == ["line 2"]
+    assert "cannot be written" in told[0]
+
+
+async def test_nobody_waits_for_a_collector_that_is_away_and_the_newest_are_kept():
+    port = free_port()
+    told: list[str] = []
+    sending = exporter(f"http://127.0.0.1:{port}", told, capacity=10)
+    sending.put(record(0))
+    await until(lambda: bool(told))
+    for number in range(1, 101):
+        sending.put(record(number))
+    assert sending.dropped == 90
+
+    with collecting(port) as collector:
+        await until(lambda: sending.exported == 11)
+        sending.close(within_seconds=5)
+    assert [line.body for line in collector.lines] == ["line 0", *(f"line {number}" for number in range(91, 101))]
+    assert told == ["it cannot be reached: ConnectionRefusedError", ""]
+
+
+async def test_a_collector_that_is_overloaded_is_asked_again(collector: Collector):
+    collector.status = 503
+    told: list[str] = []
+    sending = exporter(collector.url, told)
+    sending.put(record(1))
+    await until(lambda: bool(told))
+    collector.status = 200
+    await until(lambda: sending.exported == 1)
+    sending.close(within_seconds=5)
+    assert told == ["it answered HTTP 503", ""]
+
+
+async def test_what_a_collector_refuses_is_dropped(collector: Collector):
+    collector.status = 400
+    sending = exporter(collector.url)
+    sending.put(record(1))
+    await until(lambda: sending.dropped == 1)
+    sending.close(within_seconds=5)
+    assert sending.exported == 0
+
+
+async def test_the_end_sends_what_waits(collector: Collector):
+    sending = exporter(collector.url, capacity=3 * BATCH)
+    for number in range(2 * BATCH + 1):
+        sending.put(record(number))
+    sending.close(within_seconds=5)
+    assert len(collector.lines) == 2 * BATCH + 1
+
+
+async def test_the_end_does_not_wait_for_a_collector_that_is_away():
+    sending = exporter(f"http://127.0.0.1:{free_port()}")
+    for number in range(20):
+        sending.put(record(number))
+    sending.close(within_seconds=0.2)
+    assert sending.dropped == 20

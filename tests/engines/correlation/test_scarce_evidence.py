@@ -1,0 +1,109 @@
+"""What the engine makes of little: short histories, alerts alone, services that are gone, silent dependencies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from domain.correlation import RootCauseKind
+from engines.advice import advise
+from engines.correlation import analyse
+from engines.correlation.evidence import Alert, Call, OpenIncident, Series, Signal
+from tests.engines.correlation.shops import NOTICED_AT, metrics, shop, short, with_database
+
+FAILING = {
+    ("stock", Signal.ERROR_RATIO): 0.4,
+    ("cart", Signal.ERROR_RATIO): 0.3,
+    ("web", Signal.ERROR_RATIO): 0.2,
+}
+
+
+def alert(service: str, name: str, *, at: float = NOTICED_AT - 60) -> Alert:
+    return Alert(f"{service}-{name}", service, name, at)
+
+
+def test_alerts_alone_give_ranked_causes_the_deepest_outage_first():
+    fired = (alert("web", "HighErrorRate"), alert("stock", "ServiceDown"), alert("cart", "SlowRequests"))
+    analysis = analyse(replace(shop(), series=(), alerts=fired))
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.ERRORS)
+    assert set(analysis.ranking) == {"stock", "cart", "web"}
+    assert "ServiceDown fires on stock" in analysis.summary
+    assert {cause.kind for cause in analysis.causes if cause.service == "cart"} == {RootCauseKind.LATENCY}
+
+
+def test_an_alert_whose_name_says_nothing_still_counts_for_its_service():
+    analysis = analyse(replace(shop(), series=(), alerts=(alert("stock", "Pager"),)))
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.UNKNOWN)
+    assert analysis.causes[0].score > 0
+    assert "Pager fires on stock" in analysis.summary
+
+
+def test_an_incident_that_is_open_on_a_dependency_speaks_for_it():
+    other = OpenIncident("00000000-0000-0000-0000-000000000001", "Stock is odd", NOTICED_AT - 300, ("stock",))
+    analysis = analyse(replace(shop(), series=(), incidents=(other,), alerts=(alert("web", "HighErrorRate"),)))
+    assert "stock" in analysis.ranking
+    assert any('"Stock is odd" is open on stock' in finding.summary for finding in analysis.findings)
+
+
+@pytest.mark.parametrize("seconds", [150.0, 240.0, 360.0])
+def test_minutes_of_history_are_enough_to_see_what_changed_and_convince_less_than_an_hour(seconds):
+    analysis = analyse(short(shop(FAILING), seconds))
+    assert analysis.causes[0].service == "stock"
+    assert analysis.causes[0].score <= analyse(shop(FAILING)).causes[0].score
+
+
+def test_failing_requests_are_a_symptom_of_a_service_that_nobody_has_seen_before():
+    times = NOTICED_AT + np.arange(-60.0, 61.0, 15.0)
+    young = Series("stock", Signal.ERROR_RATIO, times, np.full(len(times), 0.6))
+    assert analyse(replace(shop(), series=(young,))).causes[0].service == "stock"
+
+
+def test_a_short_and_quiet_history_is_nothing_out_of_the_ordinary():
+    assert analyse(short(shop(), 240.0)).causes[0].score == 0
+
+
+def test_a_service_that_does_not_answer_its_scrapes_is_down():
+    times = NOTICED_AT + np.arange(-3600.0, 61.0, 15.0)
+    up = [
+        Series(service, Signal.UP, times, np.where((service == "stock") & (times >= NOTICED_AT - 90), 0.0, 1.0))
+        for service in ("web", "cart", "stock")
+    ]
+    shown = metrics({("cart", Signal.ERROR_RATIO): 0.3, ("web", Signal.ERROR_RATIO): 0.2})
+    analysis = analyse(replace(shop(), series=(*shown, *up)))
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.ERRORS)
+    assert "UP of stock fell from 1 to 0" in analysis.causes[0].explanation
+
+
+def test_a_service_of_which_nothing_is_measured_any_more_is_missed():
+    evidence = shop({("cart", Signal.ERROR_RATIO): 0.3, ("web", Signal.ERROR_RATIO): 0.2})
+    ended = tuple(
+        replace(one, values=np.where(one.times > NOTICED_AT - 120, np.nan, one.values))
+        if one.service == "price"
+        else one
+        for one in evidence.series
+    )
+    analysis = analyse(replace(evidence, series=ended))
+    assert analysis.causes[0].service == "price"
+    assert "Nothing of price is measured any more" in analysis.causes[0].explanation
+
+
+def test_metrics_that_end_everywhere_at_once_speak_of_whoever_measures_and_of_no_service():
+    evidence = shop()
+    ended = tuple(
+        replace(one, values=np.where(one.times > NOTICED_AT - 120, np.nan, one.values)) for one in evidence.series
+    )
+    assert analyse(replace(evidence, series=ended)).causes[0].score == 0
+
+
+@pytest.mark.parametrize(("failing", "seconds"), [(True, 0.002), (False, 0.5)])
+def test_a_database_that_only_its_caller_sees_is_a_dependency_that_fails_or_is_slow(failing, seconds):
+    evidence = with_database(replace(shop(), calls=(Call("web", "stock"),)), failing=failing, seconds=seconds)
+    analysis = analyse(evidence)
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("items-db", RootCauseKind.DEPENDENCY)
+    assert [cause.kind for cause in analysis.causes if cause.service == "items-db"] == [RootCauseKind.DEPENDENCY]
+    [advice] = advise(analysis, evidence, {})[:1]
+    assert "Let stock do without items-db" in advice.title
+
+
+def test_a_database_that_does_as_ever_is_no_cause():
+    assert analyse(with_database(replace(shop(), series=()))).causes[0].score == 0
