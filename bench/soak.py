@@ -274,7 +274,8 @@ async def _complaints(lines: asyncio.StreamReader) -> Counter[str]:
     async for line in lines:
         entry = orjson.loads(line)
         if entry["level"] != "info":
-            found[f"{entry['level']}: {entry['event']}"] += 1
+            about = " ".join(str(entry[name]) for name in ("kind", "reason") if name in entry)
+            found[f"{entry['level']}: {entry['event']} {about}"] += 1
     return found
 
 

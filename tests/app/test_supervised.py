@@ -61,6 +61,15 @@ async def test_connections_that_stay_open_are_spread_over_all_of_them(fleet: Ser
         writer.close()
 
 
+async def test_whichever_is_scraped_tells_the_metrics_of_all(fleet: ServerProcess) -> None:
+    async with httpx.AsyncClient(base_url=fleet.url) as http:
+        told = (await http.get("/metrics")).text
+
+    for number in range(1, WORKERS + 1):
+        assert f'reliability_studio_worker_up{{worker="{number}"}} 1.0' in told
+        assert f'process_start_time_seconds{{worker="{number}"}}' in told
+
+
 async def test_on_sighup_they_are_replaced_one_by_one_and_nobody_is_refused(fleet: ServerProcess) -> None:
     before = {worker.pid for worker in workers(fleet)}
     statuses: Counter[int] = Counter()
@@ -115,7 +124,7 @@ async def test_told_to_stop_all_finish_what_runs(database_url: str) -> None:
     blocker = await asyncpg.connect(database_url)
     async with ServerProcess("--workers", "2", DATABASE_URL=database_url) as server:
         children = workers(server)
-        clients = [httpx.AsyncClient(base_url=server.url) for _ in range(8)]
+        clients = [httpx.AsyncClient(base_url=server.url, timeout=60) for _ in range(6)]
         await blocker.execute(LOCK_INCIDENTS)
         running = [asyncio.create_task(client.get("/api/incidents")) for client in clients]
 
