@@ -57,7 +57,7 @@ bench-subscriptions: $(VENV)/.development ## Measure subscriptions beside stock 
 	@$(BIN)/python -m bench.subscriptions $(BENCH_ARGS)
 
 chaos: $(VENV)/.development ## Kill servers, connections and Postgres for a while, and show that no event is lost (CHAOS_SECONDS=180)
-	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) OUTAGE_SECONDS=20 ROLLING_ROUNDS=3 $(BIN)/python -m pytest tests/chaos -s
+	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) OUTAGE_SECONDS=20 ROLLING_ROUNDS=3 $(BIN)/python -m pytest tests/chaos tests/actions/test_alert_interleavings.py -s
 
 soak: $(VENV)/.development ## Use a server for 20 minutes, and show that its memory stays as it is (BENCH_ARGS="--minutes 60 --workers 4")
 	@$(BIN)/python -m bench.soak $(BENCH_ARGS)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from socket import socket
 
 import structlog
@@ -15,7 +16,7 @@ from app.http import graphql
 from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
 from app.observability.logs import RequestLog
-from app.postgres import Postgres, load_demo, migrate, postgres
+from app.postgres import Postgres, add_first_admin, load_demo, migrate, postgres
 from app.processes.channel import Staffing
 from app.processes.listeners import Listeners
 from app.processes.supervisor import Supervisor
@@ -28,6 +29,14 @@ from app.version import VERSION
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A database that is ready, and the address and the password of the admin whom it has just got."""
+
+    database: Postgres
+    admin: tuple[str, str] | None = None
+
+
 async def serve(
     settings: Settings, sockets: list[socket], log_request: RequestLog, exporters: Exporters, *, with_demo: bool
 ) -> None:
@@ -38,7 +47,7 @@ async def serve(
         sockets,
         log_request,
         exporters,
-        on_started=lambda found: _announce(sockets, found.description),
+        on_started=lambda prepared: _announce(settings, sockets, prepared),
     )
 
 
@@ -66,8 +75,8 @@ async def supervise(settings: Settings, sockets: list[socket], command: Sequence
 
     try:
         with on_signal(stop, hang_up=replace_all):
-            async with _prepared(settings, with_demo=with_demo) as found:
-                at = () if settings.postgres_url() else ("--database-url", found.url)
+            async with _prepared(settings, with_demo=with_demo) as prepared:
+                at = () if settings.postgres_url() else ("--database-url", prepared.database.url)
                 supervisor = Supervisor(
                     listeners,
                     (*command, *at),
@@ -76,7 +85,7 @@ async def supervise(settings: Settings, sockets: list[socket], command: Sequence
                 )
                 await supervisor.start()
                 if not is_stopping:
-                    _announce(listeners.sockets, found.description, workers=settings.workers)
+                    _announce(settings, listeners.sockets, prepared)
                 await supervisor.run()
     except asyncio.CancelledError:
         if not is_stopping:
@@ -102,7 +111,7 @@ async def work(
     async with supervised(channel, colleagues) as supervisor:
         await _run(
             settings,
-            nullcontext(Postgres(database_url, "")),
+            nullcontext(Prepared(Postgres(database_url, ""))),
             sockets,
             log_request,
             exporters,
@@ -113,23 +122,23 @@ async def work(
 
 
 @asynccontextmanager
-async def _prepared(settings: Settings, *, with_demo: bool) -> AsyncGenerator[Postgres]:
-    """The database, with the tables of this version."""
+async def _prepared(settings: Settings, *, with_demo: bool) -> AsyncGenerator[Prepared]:
+    """The database, with the tables of this version, and somebody who can sign in."""
     async with postgres(settings) as found:
         await migrate(found.url)
         if with_demo:
             await load_demo(settings, found.url)
-        yield found
+        yield Prepared(found, await add_first_admin(settings, found.url))
 
 
 async def _run(
     settings: Settings,
-    database: AbstractAsyncContextManager[Postgres],
+    database: AbstractAsyncContextManager[Prepared],
     sockets: list[socket],
     log_request: RequestLog,
     exporters: Exporters,
     *,
-    on_started: Callable[[Postgres], None],
+    on_started: Callable[[Prepared], None],
     fleet: Fleet | None = None,
     colleagues: Colleagues | None = None,
 ) -> None:
@@ -150,10 +159,10 @@ async def _run(
     with on_signal(stop):
         try:
             async with (
-                database as found,
+                database as prepared,
                 application(
                     settings,
-                    found.url,
+                    prepared.database.url,
                     log_request=log_request,
                     exporters=exporters,
                     fleet=fleet,
@@ -164,7 +173,7 @@ async def _run(
                     app,
                     header_timeout_seconds=settings.header_timeout_seconds,
                     shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
-                    on_started=lambda: on_started(found),
+                    on_started=lambda: on_started(prepared),
                     on_stopping=app.end_streams,
                 )
                 # What lives as long as the process need not be looked at by every garbage collection.
@@ -178,7 +187,7 @@ async def _run(
     log.info("stopped")
 
 
-def _announce(sockets: list[socket], database: str, *, workers: int = 1) -> None:
+def _announce(settings: Settings, sockets: list[socket], prepared: Prepared) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
     url = f"http://{shown}:{port}"
@@ -188,8 +197,18 @@ def _announce(sockets: list[socket], database: str, *, workers: int = 1) -> None
     table.add_row("  GraphQL", f"{url}{graphql.PATH}")
     table.add_row("  REST", f"{url}/api/incidents")
     table.add_row("  Health", f"{url}/api/health")
-    table.add_row("  Data", escape(database))
-    if workers > 1:
-        table.add_row("  Workers", f"{workers} processes; SIGHUP replaces them one after the other")
+    table.add_row("  Data", escape(prepared.database.description))
+    if settings.workers > 1:
+        table.add_row("  Workers", f"{settings.workers} processes; SIGHUP replaces them one after the other")
     console.print(table)
+    if prepared.admin is not None:
+        email, password = prepared.admin
+        console.print(
+            f"\nSign in as [bold]{escape(email)}[/] with the password [bold]{escape(password)}[/]\n"
+            "It is shown this once. To set another: reliability-studio user set-password " + escape(email)
+        )
+    if not settings.auth_enabled:
+        console.print(
+            "\n[bold red]Authentication is off (AUTH_ENABLED=false): whoever can connect may do everything.[/]"
+        )
     console.print("\nStop with Ctrl-C.")

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.calibration import Answer, answer_of, cross_validated, fit, print_reliability
 from bench.cause_baselines import BASELINES
 from bench.large_incident import large_incident, with_traces
 from bench.recorded_cases import Case, read_cases
@@ -181,19 +182,29 @@ def print_robustness(cases: Sequence[Case]) -> None:
             print(_line(f"{family}, {services} more", group))
 
 
-def print_calibration(results: Sequence[Result]) -> None:
-    """How often answers of each confidence were right."""
-    print(f"\n{'confidence':20} {'answers':>7} {'mean':>7} {'right':>7}")
-    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        within = [
-            (result.analysis.confidence, result.rank == 1)
-            for result in results
-            if result.analysis is not None and low <= result.analysis.confidence < low + 0.2 + 1e-9
-        ]
-        if within:
-            mean = sum(confidence for confidence, _ in within) / len(within)
-            right = sum(is_right for _, is_right in within) / len(within)
-            print(f"{low:.1f} to {low + 0.2:.1f}{'':10} {len(within):7} {mean:7.1%} {right:7.1%}")
+def print_calibration(cases: Sequence[Case], results: Sequence[Result]) -> None:
+    """How often answers of each confidence were right, on the cases and on worsened copies, and what would fit best."""
+    worsened: list[Result] = []
+    for signal in SIGNALS:
+        worsened += measure_engine([replace(case, evidence=without(case.evidence, signal)) for case in cases])
+    for services in (10, 40):
+        worsened += measure_engine(
+            [replace(case, evidence=with_noise(case.evidence, services, seed)) for seed, case in enumerate(cases)]
+        )
+    print_reliability("confidence, the cases as they are", _answers(results))
+    every = _answers([*results, *worsened])
+    print_reliability("confidence, and with a signal less or noise", every)
+    print_reliability("  the same, fitted and cross-validated", cross_validated(every))
+    print(f"  fitted to all: {fit(every)}")
+
+
+def _answers(results: Sequence[Result]) -> list[Answer]:
+    found = [
+        answer_of(result.case.id, result.analysis, result.case.truth.service)
+        for result in results
+        if result.analysis is not None
+    ]
+    return [answer for answer in found if answer is not None]
 
 
 def print_misses(results: Sequence[Result]) -> None:
@@ -252,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     results = print_results(cases)
     if options.calibration:
-        print_calibration(results)
+        print_calibration(cases, results)
     if options.misses:
         print_misses(results)
     if options.robustness:
