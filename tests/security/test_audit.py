@@ -132,6 +132,14 @@ async def test_every_mutation_leaves_an_entry_that_says_who_did_it_and_from_wher
     assert do.done["deleteService"] == "service.delete"
 
 
+async def _tokens(do: Diligent, api: Api) -> None:
+    user_id = await api.database.transact(
+        lambda tx: people.create_user(tx, "pipeline@example.org", "Pipeline", actor=ADMIN), now=NOON
+    )
+    api.actor = replace(PIPELINE, id=user_id)
+    await do("revokeApiToken", id=await do.make("createApiToken", "apiToken", input={"name": "ci", "scopes": ["READ"]}))
+
+
 async def _catalog(do: Diligent) -> None:
     service = await do.make("createService", "service", input={"name": "cart"})
     await do("updateService", input={"id": service, "tier": 2})
