@@ -89,7 +89,7 @@ async def application(
         limits = guard(settings, database)
         operations = Operations(build_schema(), metrics.operations, limits)
         await check_catalog(database, operations.schema, operations.sources)
-        metrics.operations.watch(operations.documents)
+        metrics.operations.watch(operations.documents, limits.trusted.operation_names())
         metrics.database.watch(database)
         async with (
             open_backends(settings, metrics.telemetry) as backends,

@@ -13,6 +13,7 @@ from app.detection import KIND as DETECTION
 from app.detection import Detection
 from app.investigations import investigation_works
 from app.jobs import Work, Workers
+from app.observability.analyses import AnalysisMetrics
 from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
@@ -103,7 +104,7 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         ).work
         lag = DetectionLag(database)
         metrics.add(lag, sample=lag.sample)
-    found |= investigation_works(settings, database, telemetry, now=now)
+    found |= investigation_works(settings, database, telemetry, now=now, metrics=AnalysisMetrics(metrics.registry))
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(
             database,

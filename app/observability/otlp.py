@@ -79,12 +79,15 @@ class Exporter(Generic[Item]):
         if waiting == BATCH:
             self._awake.set()
 
-    def close(self, *, within_seconds: float) -> None:
-        """Send what waits, for so long and no longer; what is left then is dropped."""
+    def stop(self, *, within_seconds: float) -> None:
+        """Begin to end: send what waits, for so long and no longer; what is left then is dropped."""
         self._closes_at = time.monotonic() + within_seconds
         self._closing.set()
         self._awake.set()
-        self._thread.join(within_seconds + TIMEOUT_SECONDS)
+
+    def join(self) -> None:
+        """Wait for the end, which `stop` has begun."""
+        self._thread.join(max(0.0, self._remaining_seconds()) + TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         while not self._closing.is_set():

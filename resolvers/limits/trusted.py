@@ -1,12 +1,14 @@
 """Documents that the operator trusts, asked for by their ids (GraphQL over HTTP, appendix A: persisted documents)."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
 import orjson
+from graphql import GraphQLSyntaxError, OperationDefinitionNode, parse
 
 from domain.access import Role
 from domain.errors import DocumentNotTrusted, ValidationFailed
@@ -56,6 +58,16 @@ class TrustedDocuments:
                 "(TRUSTED_DOCUMENTS_FILE), and start the server anew"
             )
         return text
+
+    def operation_names(self) -> frozenset[str]:
+        """What the operations of these documents are called. One that is no GraphQL has none."""
+        found: set[str] = set()
+        for text in set(self.documents.values()):
+            with suppress(GraphQLSyntaxError):
+                for node in parse(text, no_location=True).definitions:
+                    if isinstance(node, OperationDefinitionNode) and node.name is not None:
+                        found.add(node.name.value)
+        return frozenset(found)
 
 
 def document_id(text: str) -> str:

@@ -69,6 +69,12 @@ async def test_a_trusted_document_is_asked_for_by_its_id(http: httpx.AsyncClient
     assert got.json() == ANSWER
 
 
+async def test_metrics_tell_trusted_operations_apart(http: httpx.AsyncClient) -> None:
+    await http.post("/graphql", json={"documentId": "viewer-1"})
+    metrics = (await http.get("/metrics")).text
+    assert 'graphql_operation_name="Viewer",graphql_operation_type="query",outcome="ok"' in metrics
+
+
 async def test_it_takes_variables_and_its_limits_hold(http: httpx.AsyncClient) -> None:
     body = {"documentId": document_id(PAGE), "operationName": "Page"}
 
