@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, text, tuple_
 
 from actions.idempotency import REMEMBERED_FOR
+from actions.sign_in import forget_sign_ins
 from db.audit import KEPT_SINCE, audit_log
 from db.database import Transaction
 from db.event_log import FORGET_SQL, RETENTION_LOCK
@@ -42,6 +43,14 @@ async def forget_keys(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = select(stored.scope, stored.key).where(stored.created_at <= tx.now - REMEMBERED_FOR)
     old = old.order_by(stored.created_at).limit(most)
     return (await tx.execute(delete(idempotency_keys).where(tuple_(stored.scope, stored.key).in_(old)))).rowcount
+
+
+async def forget_proofs(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` attempts to sign in, and refresh tokens, that say nothing any more; return how many.
+
+    Does nothing while another process is at it.
+    """
+    return await forget_sign_ins(tx, most=most) if await _is_alone(tx) else 0
 
 
 async def forget_slices(tx: Transaction, *, most: int = BATCH_ROWS) -> int:

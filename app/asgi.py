@@ -12,9 +12,7 @@ from starlette.routing import Route
 
 from app.alert_intake import AlertIntake
 from app.alert_settings import tokens_of
-from app.auth.authenticator import Authenticator, Everybody, TokenAuthenticator
-from app.auth.proofs import Proofs
-from app.auth.tokens import Expectations
+from app.auth.opening import SignIn, open_sign_in
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
@@ -23,17 +21,21 @@ from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
-from app.http.explorer import explorer_assets, explorer_page
+from app.http.explorer import explorer_assets, explorer_route
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.open_paths import is_open
 from app.http.outlet import Admission
 from app.http.rest import rest_routes
 from app.http.running import Runner
+from app.http.sign_in import sign_in_routes
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
+from app.limit_settings import Audience
+from app.limits import guard
+from app.observability.alerts import AlertMetrics
 from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
@@ -84,11 +86,15 @@ async def application(
     tracer = exporters.tracer(settings)
     database = await open_database(settings, database_url, observer=metrics.database)
     try:
-        operations = Operations(build_schema(), metrics.operations)
+        limits = guard(settings, database)
+        operations = Operations(build_schema(), metrics.operations, limits)
         await check_catalog(database, operations.schema, operations.sources)
-        metrics.operations.watch(operations.documents)
+        metrics.operations.watch(operations.documents, limits.trusted.operation_names())
         metrics.database.watch(database)
-        async with open_backends(settings, metrics.telemetry) as backends:
+        async with (
+            open_backends(settings, metrics.telemetry) as backends,
+            open_sign_in(settings, database) as sign_in,
+        ):
             dependencies = [database_dependency(database), *backends.dependencies]
             if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
@@ -107,11 +113,13 @@ async def application(
                 metrics=metrics,
                 relay=None if relay is None else relay.state,
                 alerts=alerts,
-                authenticator=_authenticator(settings),
+                sign_in=sign_in,
                 log_request=log_request,
                 tracer=tracer,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if limits.limiter is not None:
+                works["rate limits"] = limits.limiter.run
             if relay is not None:
                 works |= workers(
                     settings,
@@ -142,12 +150,13 @@ def create_app(
     health: Health,
     metrics: Metrics,
     alerts: AlertIntake,
-    authenticator: Authenticator,
+    sign_in: SignIn,
     relay: RelayState | None = None,
     log_request: RequestLog | None = None,
     tracer: Tracer | None = None,
 ) -> Edge:
     """The ASGI application: the edge with the GraphQL endpoint, and every other route behind it."""
+    authenticator = sign_in.authenticator
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
 
@@ -165,6 +174,17 @@ def create_app(
             health=health.report,
             log_tails=log_tails,
         )
+
+    async def identify(request: Request) -> Actor:
+        return await authenticator.identify(request.scope, dict(request.scope["headers"]))
+
+    async def is_known(request: Request) -> bool:
+        """Whether a request to a path that is open to everybody has a proof all the same."""
+        try:
+            await identify(request)
+        except DomainError:
+            return False
+        return True
 
     endpoint = GraphQLEndpoint(
         operations,
@@ -203,13 +223,27 @@ def create_app(
     )
     live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
     metrics.add(live, sample=live.sample)
+    audited = AlertMetrics(database)
+    metrics.add(audited, sample=audited.sample)
     routes = Starlette(
         routes=[
             Route("/", _welcome),
-            Route(graphql.PATH, explorer_page),
+            explorer_route(
+                graphql.PATH,
+                authenticator.identify,
+                settings.explorer_role.permission,
+                is_open=settings.explorer_role is Audience.ANYONE,
+            ),
             explorer_assets(),
-            *health_routes(health, metrics, version=VERSION),
-            *rest_routes(database, most_body_bytes=settings.max_body_bytes),
+            *health_routes(
+                health,
+                metrics,
+                version=VERSION,
+                metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
+                is_known=is_known,
+            ),
+            *sign_in_routes(sign_in.sessions, identify),
+            *rest_routes(database, operations.guard.limiter, most_body_bytes=settings.max_body_bytes),
             *webhook_routes(
                 alerts,
                 tokens_of(settings.webhook_tokens),
@@ -258,15 +292,6 @@ def _socket_limits(settings: Settings) -> SocketLimits:
         ping_seconds=settings.socket_ping_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
     )
-
-
-def _authenticator(settings: Settings) -> Authenticator:
-    if not settings.auth_enabled:
-        return Everybody()
-    secret = settings.jwt_secret
-    expected = Expectations(settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds)
-    proofs = Proofs(None if secret is None else secret.get_secret_value(), expected)
-    return TokenAuthenticator(proofs.identity, now=now)
 
 
 async def _welcome(_request: Request) -> Response:

@@ -44,7 +44,18 @@ async def check(settings: Settings) -> Report:
     """Ask the database and each telemetry backend. Only a database that fails is fatal."""
     database, known = await _check_database(settings)
     backends, signals = await _check_backends(settings, known)
-    return Report([Finding("settings", True), *database, *backends], signals, known.left_out)
+    return Report([Finding("settings", True), _authentication(settings), *database, *backends], signals, known.left_out)
+
+
+def _authentication(settings: Settings) -> Finding:
+    """Whether everybody has to prove who they are, and what a careful operator would do about it."""
+    if not settings.auth_enabled:
+        remark = "It is off: whoever can connect may do everything. Unset AUTH_ENABLED"
+        return Finding("authentication", False, remark=remark)
+    if settings.jwt_jwks_url is not None and settings.jwt_audience is None:
+        remark = "Tokens for any program of the issuer let in here as well. Set JWT_AUDIENCE"
+        return Finding("authentication", False, remark=remark)
+    return Finding("authentication", True)
 
 
 async def _check_database(settings: Settings) -> tuple[list[Finding], Catalog]:

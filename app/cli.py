@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.account_commands import token_commands, user_commands
 from app.analysis_commands import analysis_commands
 from app.server import CannotListen, listen
 from app.setting import SettingsError
@@ -176,6 +177,45 @@ def schema() -> None:
     typer.echo(print_schema(build_schema()))
 
 
+@cli.command(name="trusted-documents")
+def trusted_documents(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the .graphql files are.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write the manifest; standard output by default.")
+    ] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Make a manifest of GraphQL documents, each known by its SHA-256, for TRUSTED_DOCUMENTS_FILE.
+
+    Each file with operations is one document; fragments may lie in other files. What does not fit the schema, or
+    exceeds the limits of the settings, is told, and no manifest is written then.
+
+    [bold]Example[/]
+
+      reliability-studio trusted-documents ./queries --output documents.json
+    """
+    settings = _settings(env_file)
+    import orjson
+
+    from app.limits import document_limits
+    from app.trusted_documents import make_manifest
+    from resolvers.limits.guard import Guard
+    from resolvers.operations import Operations
+    from schema.root import build_schema
+
+    operations = Operations(build_schema(), guard=Guard(documents=document_limits(settings)))
+    manifest = make_manifest(folder, operations, most_cost=settings.max_cost)
+    for problem in manifest.problems:
+        show_error(problem)
+    if manifest.problems:
+        raise typer.Exit(1)
+    text = orjson.dumps(manifest.documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_bytes(text)
+
+
 @cli.command()
 def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """Ask the database and each telemetry backend whether they work, and say what to do where one does not.
@@ -263,4 +303,6 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 cli.add_typer(slo_commands(_settings, _run))
+cli.add_typer(user_commands(_settings, _run))
+cli.add_typer(token_commands(_settings, _run))
 cli.add_typer(analysis_commands(_settings, _run))

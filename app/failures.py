@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import asyncpg
 
 from app.server import CannotListen
+from app.setting import SettingsError
 from db.embedded import EmbeddedPostgresError
-from domain.errors import DatabaseUnavailable
+from domain.errors import Conflict, DatabaseUnavailable, NotFound, ValidationFailed
 from migrations.upgrade import MigrationError
 from resolvers.compile.catalog import CatalogMismatch
 from telemetry_clients.errors import TelemetryNotConfigured
@@ -25,9 +26,9 @@ def explained() -> Generator[None]:
         yield
     except DatabaseUnavailable as error:
         raise Failure(f"The database cannot be used. {diagnose(error)}") from error
-    except (CannotListen, CatalogMismatch, EmbeddedPostgresError, MigrationError) as error:
+    except (CannotListen, CatalogMismatch, EmbeddedPostgresError, MigrationError, SettingsError) as error:
         raise Failure(str(error)) from error
-    except TelemetryNotConfigured as error:
+    except (TelemetryNotConfigured, ValidationFailed, NotFound, Conflict) as error:
         raise Failure(error.message) from error
 
 

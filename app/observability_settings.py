@@ -82,7 +82,8 @@ class ObservabilityVariables(BaseSettings):
     )
     metrics_operation_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)] = setting(
         (),
-        "Names of GraphQL operations that metrics tell apart, separated by commas; all others count as `other`.",
+        "Names of GraphQL operations that metrics tell apart, separated by commas, beside those of trusted documents; "
+        "all others count as `other`.",
         "up to 200 names",
         max_length=200,
     )

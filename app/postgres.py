@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.asgi import open_database
+from app.auth.opening import first_admin
 from app.clock import now
 from app.demo import load
 from app.settings import Settings, data_home
@@ -66,6 +67,15 @@ async def load_demo(settings: Settings, url: str) -> None:
         console.print(f"Loaded the demo shop: {added['services']} services, {added['incidents']} incidents.")
     else:
         console.print("The demo shop is there already.")
+
+
+async def add_first_admin(settings: Settings, url: str) -> tuple[str, str] | None:
+    """Add an admin at the first start, where nobody could sign in otherwise: their address and their password."""
+    database = await open_database(settings, url)
+    try:
+        return await first_admin(settings, database)
+    finally:
+        await database.close()
 
 
 async def load_configured_demo(settings: Settings) -> None:

@@ -7,7 +7,14 @@ from typing import Final
 
 import structlog
 
-from actions.retention import BATCH_ROWS, forget_audit_entries, forget_events, forget_keys, forget_slices
+from actions.retention import (
+    BATCH_ROWS,
+    forget_audit_entries,
+    forget_events,
+    forget_keys,
+    forget_proofs,
+    forget_slices,
+)
 from db.database import Database, Transaction
 from domain.errors import DomainError
 
@@ -18,7 +25,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 class Retention:
     """Deletes events of the log that are older than `events_days`, entries of the audit log that are older than
-    `audit_days`, idempotency keys after their day, and slices of SLOs after thirteen months.
+    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, and slices of SLOs
+    after thirteen months.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class Retention:
         forgotten = {
             "events": await self._in_batches(self._forget_events),
             "idempotency_keys": await self._in_batches(forget_keys),
+            "proofs": await self._in_batches(forget_proofs),
             "slo_slices": await self._in_batches(forget_slices),
             "audit_entries": await self._in_batches(self._forget_audit_entries),
         }

@@ -1,13 +1,14 @@
 """How it is known who asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, NoDecode
 
-from app.setting import setting
+from app.setting import HTTP_URL, HTTPURL, parts, setting
+from domain.access import Role
 
 LEAST_SECRET_BYTES: Final = 32
 
@@ -39,6 +40,25 @@ def _jwt_secret(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _roles(value: object) -> object:
+    """`word=role` pairs. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    roles: dict[str, Role] = {}
+    for pair in parts(value):
+        word, separator, role = (part.strip() for part in pair.rpartition("="))
+        if not separator or not word or role.upper() not in Role.__members__:
+            raise ValueError(f"{pair!r} is not of the form word=role")
+        roles[word] = Role(role.upper())
+    return roles
+
+
+def _default_role(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return None if value.lower() == "none" else value.upper()
+
+
 class SecurityVariables(BaseSettings):
     """The settings of signing in."""
 
@@ -57,10 +77,64 @@ class SecurityVariables(BaseSettings):
         "database.",
         "32 bytes or more that nobody can guess, as of `openssl rand -base64 48`",
     )
+    jwt_jwks_url: HTTPURL | None = setting(
+        None, "Where an identity provider publishes the keys that it signs tokens with (RS256, ES256, EdDSA).", HTTP_URL
+    )
     jwt_issuer: str | None = setting(None, "What `iss` of others' tokens has to be.", "text")
-    jwt_audience: str | None = setting(None, "What `aud` of others' tokens has to be, or to have.", "text")
+    jwt_audience: str | None = setting(
+        None,
+        "What `aud` of others' tokens has to be, or to have. Without it, a token for any other program of the same "
+        "issuer lets in here as well.",
+        "text",
+    )
+    jwt_role_claim: str = setting(
+        "role",
+        "The claim of others' tokens that says the role: a word, or a list of words.",
+        "`role`, `realm_access.roles`",
+    )
+    jwt_roles: Annotated[Mapping[str, Role], NoDecode, BeforeValidator(_roles)] = setting(
+        {}, "Which words there mean which role, beside our own, as in `sre=responder,platform=admin`.",
+        "`word=role`, separated by commas; roles are viewer, responder, admin",
+    )  # fmt: skip
+    jwt_default_role: Annotated[Role | None, BeforeValidator(_default_role)] = setting(
+        Role.VIEWER, "The role of who has none by their token, nor as a user here; `none` refuses them.",
+        "viewer, responder, admin, none",
+    )  # fmt: skip
+    jwt_create_users: bool = setting(
+        False, "Add a user for everybody who comes with others' token and an address that is unknown.", "true, false"
+    )
     jwt_leeway_seconds: float = setting(
         10, "How much the clocks of those who make tokens may differ from ours.", "0 to 60", ge=0, le=60
+    )
+
+    grafana_signing_keys_url: HTTPURL | None = setting(
+        None,
+        "Where Grafana publishes its keys, as `http://grafana:3000/api/signing-keys/keys`: then its users are known by "
+        "the token that it forwards (`X-Grafana-Id`).",
+        HTTP_URL,
+    )
+    grafana_token_issuer: str | None = setting(None, "What `iss` of Grafana's tokens has to be: its root URL.", "text")
+    grafana_token_audience: str | None = setting(
+        None, "What `aud` of Grafana's tokens has to be: the organisation, as in `org:1`.", "text"
+    )
+    access_token_seconds: float = setting(900, "How long an access token is good.", "10 to 86400", ge=10, le=86_400)
+    refresh_token_days: float = setting(
+        14, "How long somebody may be away and still be signed in.", "0.01 to 365", ge=0.01, le=365
+    )
+    sign_in_attempts_per_address: int = setting(
+        30, "How often one address may fail to sign in within five minutes.", "1 to 10000", ge=1, le=10_000
+    )
+    sign_in_attempts_per_user: int = setting(
+        5, "How often one address may fail as one user within five minutes.", "1 to 1000", ge=1, le=1_000
+    )
+    admin_email: str = setting(
+        "admin@localhost", "As whom the first admin signs in, who is added at the first start.", "an address"
+    )
+    metrics_token: SecretStr | None = setting(
+        None,
+        "What Prometheus has to show to read `/metrics`, as its bearer token. Without it everybody may: there are "
+        "numbers and no names.",
+        "text",
     )
 
     def security_problems(self, host: str) -> Iterable[str]:

@@ -12,7 +12,7 @@ from app.asgi import application
 from app.http import graphql
 from app.observability.exporters import Exporters
 from app.observability.logs import RequestLog
-from app.postgres import load_demo, migrate, postgres
+from app.postgres import add_first_admin, load_demo, migrate, postgres
 from app.server import Server, allow_many_connections, on_signal
 from app.settings import Settings
 from app.terminal import console
@@ -44,12 +44,13 @@ async def serve(
                 await migrate(found.url)
                 if with_demo:
                     await load_demo(settings, found.url)
+                admin = await add_first_admin(settings, found.url)
                 async with application(settings, found.url, log_request=log_request, exporters=exporters) as app:
                     server = Server(
                         app,
                         header_timeout_seconds=settings.header_timeout_seconds,
                         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
-                        on_started=lambda: _announce(sockets, found.description),
+                        on_started=lambda: _announce(settings, sockets, found.description, admin),
                         on_stopping=app.end_streams,
                     )
                     # What lives as long as the process need not be looked at by every garbage collection.
@@ -63,7 +64,7 @@ async def serve(
     log.info("stopped")
 
 
-def _announce(sockets: list[socket], database: str) -> None:
+def _announce(settings: Settings, sockets: list[socket], database: str, admin: tuple[str, str] | None) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
     url = f"http://{shown}:{port}"
@@ -75,4 +76,14 @@ def _announce(sockets: list[socket], database: str) -> None:
     table.add_row("  Health", f"{url}/api/health")
     table.add_row("  Data", escape(database))
     console.print(table)
+    if admin is not None:
+        email, password = admin
+        console.print(
+            f"\nSign in as [bold]{escape(email)}[/] with the password [bold]{escape(password)}[/]\n"
+            "It is shown this once. To set another: reliability-studio user set-password " + escape(email)
+        )
+    if not settings.auth_enabled:
+        console.print(
+            "\n[bold red]Authentication is off (AUTH_ENABLED=false): whoever can connect may do everything.[/]"
+        )
     console.print("\nStop with Ctrl-C.")

@@ -27,6 +27,7 @@ from app.backend_settings import (
     read_telemetry_config,
 )
 from app.database_settings import DatabaseVariables
+from app.limit_settings import LimitVariables
 from app.observability_settings import ObservabilityVariables
 from app.security_settings import SecurityVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
@@ -69,7 +70,13 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Settings(
-    BackendVariables, StreamVariables, AlertVariables, SecurityVariables, DatabaseVariables, ObservabilityVariables
+    BackendVariables,
+    StreamVariables,
+    LimitVariables,
+    AlertVariables,
+    SecurityVariables,
+    DatabaseVariables,
+    ObservabilityVariables,
 ):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 

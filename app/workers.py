@@ -6,7 +6,7 @@ from datetime import timedelta
 from app.alert_intake import AlertIntake
 from app.alert_reconciliation import KIND as RECONCILIATION
 from app.alert_reconciliation import Reconciliation
-from app.alert_works import AlertMetrics, AlertWorks
+from app.alert_works import AlertWorks
 from app.backends import Backends
 from app.clock import now
 from app.detection import KIND as DETECTION
@@ -80,7 +80,6 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
     alerts = AlertWorks(
         database,
         grouping_rules(settings),
-        AlertMetrics(metrics.registry),
         now=now,
         retention_days=settings.alert_delivery_retention_days,
     )

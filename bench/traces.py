@@ -69,7 +69,7 @@ async def run(console: Console, *, requests: int, rounds: int) -> bool:
                 await upgrade(postgres.url)
                 applications: list[ASGIApp] = []
                 for options in kinds.values():
-                    settings = Settings(**options)
+                    settings = Settings(auth_enabled=False, **options)
                     exporters = Exporters.open(settings)
                     stack.callback(exporters.close)
                     opening = application(settings, postgres.url, with_workers=False, exporters=exporters)

@@ -73,9 +73,9 @@ def _limited(
     ]
 
 
-def name(column: str = "name", *, nullable: bool = False) -> list[SchemaItem]:
+def name(column: str = "name", *, nullable: bool = False, primary_key: bool = False) -> list[SchemaItem]:
     """A short name that is never empty."""
-    return _limited(column, NAME_CHARACTERS, nullable=nullable, minimum=1)
+    return _limited(column, NAME_CHARACTERS, nullable=nullable, minimum=1, primary_key=primary_key)
 
 
 def title(column: str = "title", *, nullable: bool = False) -> list[SchemaItem]:

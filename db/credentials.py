@@ -1,6 +1,6 @@
-"""Credentials. Only hashes of secrets are stored."""
+"""Credentials. Of secrets only hashes are stored, but for the one that signs access tokens where none is set."""
 
-from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.columns import id_column, name, reference, timestamp
@@ -34,4 +34,22 @@ refresh_tokens = Table(
     timestamp("revoked_at", nullable=True),
     Index(None, "user_id"),
     Index(None, "family_id"),
+    Index(None, "expires_at"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    *name(primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    timestamp("created_at"),
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    timestamp("since"),
+    Index(None, "since"),
 )

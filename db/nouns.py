@@ -4,6 +4,7 @@ from sqlalchemy import Table
 
 _IRREGULAR = {
     "analyses": "analysis",
+    "api_tokens": "API token",
     "incident_tasks": "task",
     "investigation_hypotheses": "hypothesis",
     "investigation_steps": "step",

@@ -14,7 +14,7 @@ from db.alerts import (
 )
 from db.audit import audit_log
 from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
-from db.credentials import api_tokens, refresh_tokens
+from db.credentials import api_tokens, refresh_tokens, sign_in_attempts, signing_keys
 from db.deployments import deployments
 from db.detection import detection_rules, detection_states
 from db.event_log import event_log, event_log_epochs, event_log_head
@@ -25,6 +25,7 @@ from db.jobs import jobs
 from db.metadata import metadata
 from db.outbox import outbox
 from db.people import team_members, teams, users
+from db.rate_limits import rate_limits
 from db.services import service_dependencies, services
 from db.slos import slo_adjustments, slo_group_states, slo_slices, slo_states, slo_versions, slos
 from db.timeline import timeline_events
@@ -60,11 +61,14 @@ __all__ = [
     "maintenance_windows",
     "metadata",
     "outbox",
+    "rate_limits",
     "recommendations",
     "refresh_tokens",
     "root_causes",
     "service_dependencies",
     "services",
+    "sign_in_attempts",
+    "signing_keys",
     "silences",
     "slo_adjustments",
     "slo_group_states",

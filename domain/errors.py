@@ -8,9 +8,13 @@
     ├── IdempotencyKeyReused     IDEMPOTENCY_KEY_REUSED   the same key came before with another input
     ├── Unauthenticated          UNAUTHENTICATED          nobody knows who asks, or the proof does not hold
     ├── Forbidden                FORBIDDEN                the viewer may not do this
+    ├── LimitExceeded            LIMIT_EXCEEDED           more was asked for at once than is allowed; says how much
+    ├── TooManyRequests          TOO_MANY_REQUESTS        the caller asks too often; says when to come back
+    ├── DocumentNotTrusted       DOCUMENT_NOT_TRUSTED     only documents that the operator trusts are executed here
     ├── InvalidCursor            INVALID_CURSOR           a cursor that no page of ours carried
     ├── CursorExpired            CURSOR_EXPIRED           what the cursor resumes from was removed; carries the oldest
     ├── DeadlineExceeded         DEADLINE_EXCEEDED        the time allowed for the operation is up
+    ├── IssuerUnavailable        ISSUER_UNAVAILABLE       whoever vouches for the caller's token cannot be asked
     └── DatabaseUnavailable      DATABASE_UNAVAILABLE     the database does not answer; trying again is right
 
 The messages are written for the caller: they never hold SQL, addresses, stack traces or secrets.
@@ -84,6 +88,38 @@ class Forbidden(DomainError):
     code = "FORBIDDEN"
 
 
+class LimitExceeded(DomainError):
+    """More was asked for at once than is allowed.
+
+    `limit` is the limit's name for programs, `requested` what was asked, None where it was not counted to the end.
+    """
+
+    code = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *, limit: str, allowed: int, requested: int | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+        self.requested = requested
+
+
+class TooManyRequests(DomainError):
+    """The caller asks too often, or too much at the same time. Nothing was done; later it will be."""
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, message: str, *, limit: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DocumentNotTrusted(DomainError):
+    """Only documents that the operator trusts are executed here, and this is none of them."""
+
+    code = "DOCUMENT_NOT_TRUSTED"
+
+
 class InvalidCursor(DomainError):
     """A cursor that no page of ours carried, or one of another order."""
 
@@ -107,6 +143,12 @@ class DeadlineExceeded(DomainError):
 
     def __init__(self, message: str = "The operation took longer than allowed", path: Sequence[str] = ()) -> None:
         super().__init__(message, path)
+
+
+class IssuerUnavailable(DomainError):
+    """The keys of whoever signed the caller's token cannot be had at the moment; trying again is right."""
+
+    code = "ISSUER_UNAVAILABLE"
 
 
 class DatabaseUnavailable(DomainError):

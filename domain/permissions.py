@@ -17,6 +17,9 @@ READ_DELIVERIES: Final = Permission(Role.RESPONDER, TokenScope.READ)
 TELEMETRY_QUERY: Final = Permission(Role.VIEWER, TokenScope.TELEMETRY_QUERY)
 """Queries of the caller's own: they reach everything that a backend keeps, whichever service it is about."""
 
+OWN_TOKENS: Final = Permission(Role.VIEWER, TokenScope.ADMIN)
+"""Tokens of one's own. A token makes others only where it was made for that: else it would outlive its end."""
+
 INCIDENTS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.INCIDENTS_WRITE)
 ALERTS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.ALERTS_WRITE)
 CATALOG_WRITE: Final = Permission(Role.RESPONDER, TokenScope.CATALOG_WRITE)

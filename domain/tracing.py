@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
@@ -36,8 +35,7 @@ class SpanKind(IntEnum):
     CONSUMER = 5
 
 
-@dataclass(frozen=True, slots=True)
-class SpanContext:
+class SpanContext(NamedTuple):
     """Which span it is, for others who go on with its trace or point to it."""
 
     trace_id: int
@@ -140,7 +138,7 @@ def span(
 ) -> AbstractContextManager[Span | None]:
     """A block as a part of the span that is under way, where that is recorded. Fails with whatever the block raises."""
     parent = recording()
-    return _NOTHING if parent is None else Within(parent.child(name, kind, attributes))
+    return NOTHING if parent is None else Within(parent.child(name, kind, attributes))
 
 
 def alone() -> AbstractContextManager[object]:
@@ -226,7 +224,7 @@ class _Nothing(AbstractContextManager[None]):
         return None
 
 
-_NOTHING: Final = _Nothing()
+NOTHING: Final = _Nothing()
 
 
 def enter(current: Span | SpanContext | None) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from domain.errors import CursorExpired, DomainError, InvalidCursor, ValidationFailed
+from domain.errors import (
+    CursorExpired,
+    DomainError,
+    InvalidCursor,
+    LimitExceeded,
+    TooManyRequests,
+    ValidationFailed,
+)
 from resolvers.context import Remark
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
 
@@ -26,8 +33,15 @@ _MOST_WARNINGS = 100
 
 def request_error(error: GraphQLError) -> dict[str, Any]:
     """The entry for what is wrong with a document, found before anything was executed."""
+    if isinstance(error.original_error, DomainError):
+        return field_error(error, "")
     code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else VALIDATION_FAILED
     return _entry(error, error.message, code)
+
+
+def refusal(error: DomainError) -> dict[str, Any]:
+    """The entry for an operation that is not executed at all."""
+    return field_error(GraphQLError(error.message, original_error=error), "")
 
 
 def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
@@ -40,6 +54,14 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
             return _entry(error, original.message, original.code, argumentPath=list(original.path))
         case CursorExpired():
             return _entry(error, original.message, original.code, oldestCursor=original.oldest_cursor)
+        case LimitExceeded():
+            requested = {} if original.requested is None else {"requested": original.requested}
+            extensions = {"limit": original.limit, "allowed": original.allowed, **requested}
+            return _entry(error, original.message, original.code, **extensions)
+        case TooManyRequests():
+            seconds = round(original.retry_after_seconds, 3)
+            extensions = {"limit": original.limit, "retryAfterSeconds": seconds}
+            return _entry(error, original.message, original.code, **extensions)
         case TelemetryBadQuery(line=int(line), column=int(column)):
             return _entry(error, original.message, original.code, position={"line": line, "column": column})
         case DomainError() | TelemetryError():

@@ -149,10 +149,19 @@ def execute(
     context: Any,
     variables: dict[str, Any],
     operation_name: str | None,
+    *,
+    hides_suggestions: bool = False,
 ) -> AwaitableOrValue[ExecutionResult]:
     """Execute an operation that defers nothing. graphql-core's own function refuses schemas that know `@defer`."""
     result = experimental_execute_incrementally(
-        schema, document, root, context, variables, operation_name, executor_class=Executor
+        schema,
+        document,
+        root,
+        context,
+        variables,
+        operation_name,
+        executor_class=Executor,
+        hide_suggestions=hides_suggestions,
     )
     return _whole(result) if isawaitable(result) else _only(result)
 

@@ -43,6 +43,7 @@ from resolvers.compile.sources import (
     Switch,
     Variants,
 )
+from resolvers.limits.weights import BACKEND_CALL, Weight, costing
 
 SOURCE = "sql_source"
 CONDITION = "sql_condition"
@@ -205,9 +206,9 @@ def live(
     return _field(description, Live(tell), arguments, permission=permission)
 
 
-def elsewhere(description: str, resolver: Callable[..., Any], **needs: str) -> Any:
+def elsewhere(description: str, resolver: Callable[..., Any], *, weight: Weight = BACKEND_CALL, **needs: str) -> Any:
     """A field of another backend: its resolver gets these expressions over `{it}` by name, instead of an object."""
-    return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs)})
+    return strawberry.field(resolver, description=description, metadata={SOURCE: Needs(needs), **costing(weight)})
 
 
 def connection(

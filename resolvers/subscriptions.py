@@ -102,28 +102,28 @@ class Subscriptions:
     async def open(
         self,
         prepared: PreparedOperation,
-        query: str,
         given: Mapping[str, Any] | None,
         context: RequestContext,
         *,
         resume_after: str | None = None,
         sink: Sink | None = None,
+        hides_suggestions: bool = False,
     ) -> Subscription:
         """A subscription, whose frames are answers as JSON text. Raises GraphQLError where the request is wrong.
 
         `resume_after` is a cursor from the transport, which goes before the document's own `after`. `sink` is for
-        `Hub.subscribe`.
+        `Hub.subscribe`. Errors may hide what else the schema has.
         """
         try:
             variables, shape = prepared.variables.read(given)
         except Uncoercible as error:
-            raise _variable_error(prepared, given) from error
+            raise _variable_error(prepared, given, hides_suggestions) from error
         asked = self._asked(prepared, variables)
         running = Running(prepared, variables, shape)
         refusal = _refusal(prepared, context.actor)
         if refusal is not None:
             raise GraphQLError(refusal.message, list(asked.nodes), path=[asked.key], original_error=refusal)
-        standing = self._standing(prepared, query, context.actor)
+        standing = self._standing(prepared, context.actor)
         if isinstance(asked.source, Live):
             arguments = {name: argument.value for name, argument in asked.arguments.items()}
             name = asked.nodes[0].name.value
@@ -137,14 +137,14 @@ class Subscriptions:
         renderer = self._renderer(prepared, running, asked, context)
         # Whoever has other rights may be told other things.
         rights = (context.actor.role, context.actor.scopes)
-        key = (query, prepared.name, _without_after(asked, given), filter_, rights)
+        key = (prepared.text, prepared.name, _without_after(asked, given), filter_, rights)
         frames = self._hub.subscribe(key, filter_, renderer, start, after, sink, standing)
         return Subscription(after or encode(start), frames)
 
-    def _standing(self, prepared: PreparedOperation, query: str, actor: Actor) -> Standing:
+    def _standing(self, prepared: PreparedOperation, actor: Actor) -> Standing:
         """Whether an actor may still be told, the same for all of their subscriptions to the same."""
         actor = replace(actor, request_id=None, address=None)
-        key = (query, prepared.name, actor)
+        key = (prepared.text, prepared.name, actor)
         standing = self._standings.get(key)
         if standing is None:
             standing = Standing(lambda: self._lost(prepared, actor), self._recheck_seconds)
@@ -361,9 +361,19 @@ def _without_after(asked: Asked, given: Mapping[str, Any] | None) -> bytes:
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 
 
-def _variable_error(prepared: PreparedOperation, given: Mapping[str, Any] | None) -> GraphQLError:
+def _variable_error(
+    prepared: PreparedOperation, given: Mapping[str, Any] | None, hides_suggestions: bool
+) -> GraphQLError:
     """What graphql-core says is wrong with the variables."""
-    result = execute(prepared.lookup.schema, prepared.document, None, None, dict(given or {}), prepared.name)
+    result = execute(
+        prepared.lookup.schema,
+        prepared.document,
+        None,
+        None,
+        dict(given or {}),
+        prepared.name,
+        hides_suggestions=hides_suggestions,
+    )
     if isinstance(result, ExecutionResult) and result.errors:
         return result.errors[0]
     return GraphQLError("The variables do not fit the operation")

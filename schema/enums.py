@@ -6,7 +6,7 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from actions.slo_imports import SLOImportOutcomeKind
-from domain.access import Role
+from domain.access import Role, TokenScope
 from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, DetectionStatus, WebhookKind
 from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind
 from domain.feed import EventType
@@ -368,6 +368,19 @@ describe(
     VIEWER="May read.",
     RESPONDER="May also work on incidents.",
     ADMIN="May do everything.",
+)
+
+
+describe(
+    TokenScope,
+    READ="To read everything but telemetry.",
+    TELEMETRY_QUERY="To ask telemetry backends.",
+    INCIDENTS_WRITE="To open and change incidents.",
+    CATALOG_WRITE="To change services, deployments and dependencies.",
+    SLOS_WRITE="To change SLOs.",
+    DETECTION_WRITE="To change detection rules.",
+    ALERTS_WRITE="To post alerts, and to change them.",
+    ADMIN="To read the audit log, and to make and revoke tokens.",
 )
 
 

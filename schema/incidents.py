@@ -11,7 +11,7 @@ from schema.analyses import SIMILAR_TO_PARENT, SimilarIncident
 from schema.correlation import SHOWN, Correlation, IncidentAnalysis
 from schema.filters import ALERT_ORDER
 from schema.investigation import Hypothesis, IncidentTask, InvestigationStep
-from schema.logs import LogEntry, incident_logs
+from schema.logs import LINES, LogEntry, incident_logs
 from schema.nodes import Connection, Node
 from schema.people import User
 from schema.scalars import JSON, URL, DateTime
@@ -21,7 +21,7 @@ from schema.slo_explanation import IncidentBudgetBurn, incident_budget_burns
 from schema.slos import SLO
 from schema.telemetry import MetricSeries, incident_metrics
 from schema.timeline import TimelineEvent, timeline
-from schema.traces import Trace, incident_traces
+from schema.traces import TRACES, Trace, incident_traces
 
 CORRELATION_ORDER = Order({"SCORE": OrderKey("{it}.score", "double precision")}, "SCORE")
 ANALYSIS_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
@@ -181,6 +181,7 @@ class Incident(Node):
     traces: list[Trace] | None = sql.elsewhere(
         "Traces with spans of the services that it hurts, from Tempo, in one search.",
         incident_traces,
+        weight=TRACES,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         services=HURT_IN_TRACES,
@@ -188,6 +189,7 @@ class Incident(Node):
     logs: list[LogEntry] | None = sql.elsewhere(
         "The lines of the services that it hurts, the latest first, from Loki.",
         incident_logs,
+        weight=LINES,
         started_at="{it}.started_at",
         resolved_at="{it}.resolved_at",
         selectors=by_hurt_service("hurt.selectors"),

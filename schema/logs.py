@@ -10,6 +10,7 @@ import strawberry
 from domain.errors import NotFound
 from domain.telemetry import LogLevel
 from resolvers.context import RequestContext
+from resolvers.limits.weights import Weight
 from resolvers.live import Told
 from resolvers.log_patterns import USUAL_PATTERNS, LinePattern, service_patterns
 from resolvers.log_reading import USUAL_LINES, FoundLine, FoundLines, Wanted
@@ -19,6 +20,7 @@ from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
 from schema.telemetry import MetricPoint, MetricSeries, given, remark
+from telemetry_clients.loki import MOST_LINES
 from telemetry_clients.loki.answers import LogSeries
 
 Needed = strawberry.Parent[Mapping[str, Any]]
@@ -28,6 +30,7 @@ Range = Annotated[TimeRange, strawberry.argument(description="When.")]
 First = Annotated[
     int | None, strawberry.argument(description="How many lines, the latest of them: 100 by default, at most 5000.")
 ]
+LINES = Weight(base=20, row=0.02, rows=USUAL_LINES, sizes=("first",), most=MOST_LINES)
 
 
 @strawberry.type(description="A line of a log.")

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 import strawberry
 
 from resolvers import sql
+from resolvers.limits.weights import Weight, costing
 from schema.scalars import DateTime
 
 T = TypeVar("T")
@@ -42,7 +43,10 @@ class Connection(Generic[T]):
     nodes: list[T] = strawberry.field(description="The items.")
     edges: list[Edge[T]] = strawberry.field(description="The items with their cursors.")
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
-    total_count: int = strawberry.field(description="How long the whole list is. Costs something only when asked for.")
+    total_count: int = strawberry.field(
+        description="How long the whole list is. Costs something only when asked for.",
+        metadata=costing(Weight(base=10)),
+    )
 
 
 @strawberry.input(description="A time range, its end excluded.")

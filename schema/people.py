@@ -5,7 +5,7 @@ from uuid import UUID
 import strawberry
 
 from db.people import team_members, teams, users
-from domain.access import Role
+from domain.access import Role, TokenScope
 from domain.permissions import ADMINISTRATION
 from resolvers import sql
 from resolvers.context import RequestContext
@@ -54,6 +54,10 @@ class Viewer:
     user_id: strawberry.Private[UUID | None]
     name: str = strawberry.field(description="What they are called.")
     role: Role = strawberry.field(description="What they may do.")
+    scopes: list[TokenScope] | None = strawberry.field(
+        description="What their token may be used for. Null where nothing narrows what they may do."
+    )
+    expires_at: DateTime | None = strawberry.field(description="When what proved who they are expires, if ever.")
     user: User | None = sql.member("The person behind them, if any.", "users {it}", "user_id")
 
     @strawberry.field(description="Where to reach them. Null where no user stands behind them.")

@@ -6,15 +6,18 @@ import strawberry
 from graphql import GraphQLDeferDirective
 
 from db.tables import metadata
-from domain.permissions import ADMINISTRATION, ANYBODY, READ_DELIVERIES, TELEMETRY_QUERY
+from domain.access import TokenScope
+from domain.permissions import ADMINISTRATION, ANYBODY, OWN_TOKENS, READ_DELIVERIES, TELEMETRY_QUERY
 from feed.cursor import AS_OF_CURSOR_SQL
 from resolvers import sql
 from resolvers.compile.permissions import PERMISSION, permissions_of
 from resolvers.context import RequestContext
+from resolvers.limits.weights import BACKEND_CALL, SIMULATION, Weight, costing
 from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
+from schema.api_tokens import all_tokens, own_tokens
 from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
@@ -37,9 +40,10 @@ from schema.filters import (
 )
 from schema.health import SystemHealth, system_health
 from schema.incidents import Incident
-from schema.logs import loki_query
+from schema.logs import LINES, loki_query
 from schema.maintenance import WINDOW_ORDER, MaintenanceWindow, MaintenanceWindowFilter
 from schema.mutations.alerts import AlertMutations
+from schema.mutations.api_tokens import ApiTokenMutations
 from schema.mutations.detection import DetectionMutations
 from schema.mutations.incidents import IncidentMutations
 from schema.mutations.investigation import InvestigationMutations
@@ -50,7 +54,7 @@ from schema.mutations.slos import SLOMutations
 from schema.nodes import Connection, Node, TimeRange
 from schema.people import Viewer
 from schema.prometheus import prometheus_query
-from schema.scalars import CONFIG
+from schema.scalars import CONFIG, DateTime
 from schema.services import Service
 from schema.silences import all_silences
 from schema.slo_explanation import SLOTrial
@@ -188,7 +192,7 @@ class Query(TraceQueries, SLOFormatQueries):
         detection_trial,
         description="When a detection rule would have fired in the past, evaluated at every moment of a range. "
         "Nothing is kept and nobody is told.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(SIMULATION)},
     )
     events: Connection[Event] = sql.connection(
         "What happened, oldest first, for clients that poll. Its cursors are those of subscriptions, and go on there.",
@@ -203,9 +207,26 @@ class Query(TraceQueries, SLOFormatQueries):
     def viewer(self, info: strawberry.Info[RequestContext]) -> Viewer:
         """The actor of the request."""
         actor = info.context.actor
-        return Viewer(user_id=actor.id, name=actor.name, role=actor.role)
+        return Viewer(
+            user_id=actor.id,
+            name=actor.name,
+            role=actor.role,
+            scopes=None if actor.scopes is None else [scope for scope in TokenScope if scope in actor.scopes],
+            expires_at=None if actor.expires_at is None else DateTime(actor.expires_at),
+        )
 
-    @strawberry.field(description="How well the server and what it depends on serve.")
+    api_tokens = strawberry.field(
+        own_tokens,
+        description="One's own API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: OWN_TOKENS},
+    )
+    all_api_tokens = strawberry.field(
+        all_tokens,
+        description="Everybody's API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: ADMINISTRATION},
+    )
+
+    @strawberry.field(description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5)))
     async def system_health(self, info: strawberry.Info[RequestContext]) -> SystemHealth:
         """The health of the process that answers."""
         if info.context.health is None:
@@ -215,7 +236,7 @@ class Query(TraceQueries, SLOFormatQueries):
     @strawberry.field(
         description="What another promise would have said over a range of time, and when its alerts would have fired. "
         "Nothing is saved.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(SIMULATION)},
     )
     async def test_slo(
         self,
@@ -229,15 +250,17 @@ class Query(TraceQueries, SLOFormatQueries):
     prometheus = strawberry.field(
         prometheus_query,
         description="What PromQL gives, now or over a range.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(BACKEND_CALL)},
     )
     loki = strawberry.field(
         loki_query,
         description="What LogQL returns over a time range, from Loki: lines, or numbers.",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(LINES)},
     )
     silences = strawberry.field(
-        all_silences, description="The silences that Alertmanager keeps; those that end last first."
+        all_silences,
+        description="The silences that Alertmanager keeps; those that end last first.",
+        metadata=costing(BACKEND_CALL),
     )
 
     audit_log: Connection[AuditEntry] = sql.connection(
@@ -257,6 +280,7 @@ class Query(TraceQueries, SLOFormatQueries):
 @strawberry.type(description="Everything that can be changed. Each field is a transaction of its own, in their order.")
 class Mutation(
     AlertMutations,
+    ApiTokenMutations,
     DetectionMutations,
     IncidentMutations,
     InvestigationMutations,

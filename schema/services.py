@@ -5,14 +5,15 @@ from db.services import service_dependencies, services
 from domain.services import DependencySource, DeploymentOutcome, ServiceStatus
 from resolvers import sql
 from resolvers.compile.sources import Order, OrderKey
+from resolvers.limits.weights import Weight
 from schema.filters import ALERT_ORDER, INCIDENT_ORDER, AlertFilter, IncidentFilter, IncidentOrder
-from schema.logs import LogEntry, LogPattern, service_log_patterns, service_logs
+from schema.logs import LINES, LogEntry, LogPattern, service_log_patterns, service_logs
 from schema.nodes import Connection, Node
 from schema.people import Team
 from schema.references import AlertRef, IncidentRef, ServiceRef, SLORef
 from schema.scalars import JSON, URL, DateTime
 from schema.telemetry import MetricSeries, service_metrics
-from schema.traces import Trace, service_traces
+from schema.traces import TRACES, Trace, service_traces
 
 DEPLOYMENT_ORDER = Order({"STARTED_AT": OrderKey("{it}.started_at", "timestamptz")}, "STARTED_AT")
 
@@ -133,12 +134,14 @@ class Service(Node):
     traces: list[Trace] | None = sql.elsewhere(
         "Traces with spans of it, from Tempo.",
         service_traces,
+        weight=TRACES,
         selector=TEMPO_SELECTOR,
         instance="{it}.telemetry_instances->>'tempo'",
     )
     logs: list[LogEntry] | None = sql.elsewhere(
         "Its lines over a time range, the latest first, from Loki.",
         service_logs,
+        weight=LINES,
         name="{it}.name",
         selectors="{it}.selectors",
         instance="{it}.telemetry_instances->'loki'",
@@ -147,6 +150,7 @@ class Service(Node):
         "Its lines over a time range in groups that look alike, the largest first, from Loki. Where Loki finds none "
         "itself, or only some levels are wanted, they are found among the latest 2000 lines.",
         service_log_patterns,
+        weight=Weight(base=40),
         name="{it}.name",
         selectors="{it}.selectors",
         instance="{it}.telemetry_instances->'loki'",

@@ -11,6 +11,7 @@ from engines.slo.rules.files import RuleDialect, rule_file
 from engines.slo.rules.groups import RuleFormat
 from resolvers import sql
 from resolvers.context import RequestContext
+from resolvers.limits.weights import Weight, costing
 from resolvers.slo_formats import definition, definitions
 
 Needed = strawberry.Parent[Mapping[str, Any]]
@@ -62,11 +63,14 @@ def prometheus_rules_field() -> Any:
     return sql.elsewhere(description, _prometheus_rules, id="{it}.id")
 
 
+EVERY_SLO = Weight(base=100)
+
+
 @strawberry.type
 class SLOFormatQueries:
     """Files for all SLOs."""
 
-    @strawberry.field(description="Rules for Prometheus for all SLOs, as one YAML file.")
+    @strawberry.field(description="Rules for Prometheus for all SLOs, as one YAML file.", metadata=costing(EVERY_SLO))
     async def prometheus_rules(
         self,
         info: strawberry.Info[RequestContext],
@@ -78,7 +82,10 @@ class SLOFormatQueries:
         found = await definitions(info.context, services or None)
         return rule_file(found, dialect=dialect or RuleDialect.SLOTH, format=format or RuleFormat.PLAIN).text
 
-    @strawberry.field(description="All SLOs in OpenSLO v1, as one YAML file that imports back to the same.")
+    @strawberry.field(
+        description="All SLOs in OpenSLO v1, as one YAML file that imports back to the same.",
+        metadata=costing(EVERY_SLO),
+    )
     async def open_slo(
         self, info: strawberry.Info[RequestContext], services: ServiceNames = strawberry.UNSET
     ) -> str | None:

@@ -11,6 +11,7 @@ from domain.traces import SpanOrder, TraceOrder, moment, seconds
 from engines.traces import SpanNode, TraceTree
 from resolvers.compile.permissions import PERMISSION
 from resolvers.context import RequestContext
+from resolvers.limits.weights import BACKEND_CALL, Weight, costing
 from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
 from resolvers.traces import (
@@ -41,6 +42,8 @@ MinDurationSeconds = Annotated[
 First = Annotated[
     int | None, strawberry.argument(description=f"How many, {USUAL_TRACES} by default, at most {MOST_TRACES_SHOWN}.")
 ]
+TRACES = Weight(base=20, row=0.5, rows=USUAL_TRACES, sizes=("first",), most=MOST_TRACES_SHOWN)
+WHOLE_TRACE = Weight(base=10)
 OrderBy = Annotated[
     TraceOrder | None,
     strawberry.argument(
@@ -118,7 +121,8 @@ class Trace:
     instance: strawberry.Private[str | None] = None
 
     @strawberry.field(
-        description="Its spans. Null when Tempo has forgotten it meanwhile. Costs a call for each trace, made at once."
+        description="Its spans. Null when Tempo has forgotten it meanwhile. Costs a call for each trace, made at once.",
+        metadata=costing(WHOLE_TRACE),
     )
     async def spans(
         self,
@@ -133,7 +137,10 @@ class Trace:
         nodes = ordered_spans(tree, given(order_by) or SpanOrder.START, first=given(first))
         return plain(_spans(nodes, tree))
 
-    @strawberry.field(description="The spans that the root waited for, in the order of time. Costs what `spans` costs.")
+    @strawberry.field(
+        description="The spans that the root waited for, in the order of time. Costs what `spans` costs.",
+        metadata=costing(WHOLE_TRACE),
+    )
     async def critical_path(self, info: strawberry.Info[RequestContext]) -> list[Span] | None:
         """The spans without which the trace would have been faster."""
         tree = await self._fetched(info.context)
@@ -141,7 +148,8 @@ class Trace:
 
     @strawberry.field(
         description="The span in which the error began that the root reports, or else another error; null where none"
-        " failed. Costs what `spans` costs."
+        " failed. Costs what `spans` costs.",
+        metadata=costing(WHOLE_TRACE),
     )
     async def error_origin(self, info: strawberry.Info[RequestContext]) -> Span | None:
         """Where the first error began."""
@@ -217,7 +225,7 @@ class TraceQueries:
 
     @strawberry.field(
         description="A trace by its id, from whichever Tempo has it; null where none does (any more).",
-        metadata={PERMISSION: TELEMETRY_QUERY},
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(BACKEND_CALL)},
     )
     async def tempo(
         self,
@@ -229,7 +237,8 @@ class TraceQueries:
         return None if tree is None else _whole_trace(normal_trace_id(trace_id), tree)
 
     @strawberry.field(
-        description="Traces that meet a query in TraceQL, from Tempo.", metadata={PERMISSION: TELEMETRY_QUERY}
+        description="Traces that meet a query in TraceQL, from Tempo.",
+        metadata={PERMISSION: TELEMETRY_QUERY, **costing(TRACES)},
     )
     async def trace_search(
         self,

@@ -5,50 +5,26 @@ that a client that asks often costs next to nothing; for as long, a right that w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from starlette.types import Scope
 
-from app.observability.logs import request_id
-from domain.access import Actor, Role, TokenScope
-from domain.errors import Unauthenticated
+from app.auth.identity import Identity
+from app.auth.proofs import Proofs
+from domain.access import Actor, Role
+from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 
 KEPT_SECONDS: Final = 2.0
 """How long a proof is taken for granted, and a right that was taken away is still there."""
 
 _MOST_KEPT: Final = 10_000
+_GRAFANA: Final = b"grafana "
 _NO_PROOF: Final = "Say who you are: send a token in the header Authorization: Bearer ..."
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a proof says of whoever holds it, for any of their requests."""
-
-    id: UUID | None
-    name: str
-    role: Role
-    scopes: frozenset[TokenScope] | None = None
-    expires_at: datetime | None = None
-    credential_id: UUID | None = None
-
-    def actor(self, scope: Scope) -> Actor:
-        """Whoever makes this request."""
-        client = scope.get("client")
-        return Actor(
-            self.id,
-            self.name,
-            self.role,
-            request_id.get(),
-            client[0] if client else None,
-            self.scopes,
-            self.expires_at,
-            self.credential_id,
-        )
 
 
 class Authenticator(Protocol):
@@ -81,17 +57,21 @@ class Everybody:
 
 
 class TokenAuthenticator:
-    """Whoever asks has to show a token. `prove` says whose it is, or raises Unauthenticated."""
+    """Whoever asks has to show a token."""
 
-    def __init__(self, prove: Callable[[str], Awaitable[Identity]], *, now: Callable[[], datetime]) -> None:
-        self._prove = prove
+    def __init__(self, proofs: Proofs, *, now: Callable[[], datetime]) -> None:
+        self._proofs = proofs
         self._now = now
+        self._takes_grafana = proofs.takes_grafana
         self._kept: dict[bytes, tuple[Identity, float]] = {}
         self._asking: dict[bytes, asyncio.Task[Identity]] = {}
+        self._rights: dict[tuple[UUID | None, UUID | None], tuple[Actor | None, float]] = {}
 
     async def identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Actor:
-        """Whoever holds the token of the header Authorization."""
+        """Whoever holds the token of the header Authorization, or whom Grafana asks for (X-Grafana-Id)."""
         given = headers.get(b"authorization")
+        if self._takes_grafana and (forwarded := headers.get(b"x-grafana-id")) is not None:
+            given = _GRAFANA + forwarded
         if given is None:
             raise Unauthenticated(_NO_PROOF, is_token_wrong=False)
         kept = self._kept.get(given)
@@ -100,10 +80,36 @@ class TokenAuthenticator:
         return (await self._ask(given)).actor(scope)
 
     async def current(self, actor: Actor) -> Actor | None:
-        """The actor, for as long as their proof holds."""
+        """The actor with the rights that they have now, which are read every KEPT_SECONDS for all of their streams.
+
+        While the database is away, they are what they were.
+        """
         if actor.expires_at is not None and actor.expires_at <= self._now():
             return None
-        return actor
+        if actor.id is None:
+            return actor
+        key = (actor.id, actor.credential_id)
+        kept = self._rights.get(key)
+        if kept is None or kept[1] <= monotonic():
+            kept = await self._read_rights(key, actor)
+        now = kept[0]
+        if now is None or (now.role, now.scopes) == (actor.role, actor.scopes):
+            return None if now is None else actor
+        return replace(actor, role=now.role, scopes=now.scopes)
+
+    async def _read_rights(self, key: tuple[UUID | None, UUID | None], actor: Actor) -> tuple[Actor | None, float]:
+        known = self._rights.get(key)
+        # Who comes meanwhile gets what was known, so that one of all streams asks.
+        if known is not None:
+            self._rights[key] = (known[0], monotonic() + KEPT_SECONDS)
+        try:
+            rights = await self._proofs.rights(actor)
+        except (DatabaseUnavailable, DeadlineExceeded):
+            rights = actor if known is None else known[0]
+        self._rights.pop(key, None)
+        _make_room(self._rights)
+        found = self._rights[key] = (rights, monotonic() + KEPT_SECONDS)
+        return found
 
     async def _ask(self, given: bytes) -> Identity:
         """What a proof says, once for all who show it at the same time."""
@@ -113,20 +119,22 @@ class TokenAuthenticator:
             asking.add_done_callback(lambda task: self._asked(given, task))
         return await asyncio.shield(asking)
 
-    def _asked(self, given: bytes, task: asyncio.Task[Identity]) -> None:
+    def _asked(self, given: bytes, task: "asyncio.Task[Identity]") -> None:
         del self._asking[given]
         if not task.cancelled():
             task.exception()  # Whoever waited has it; nobody may be left who did.
 
     async def _prove_and_keep(self, given: bytes) -> Identity:
-        identity = await self._prove(bearer_token(given))
+        if given.startswith(_GRAFANA):
+            identity = await self._proofs.grafana_identity(_text(given.removeprefix(_GRAFANA)))
+        else:
+            identity = await self._proofs.identity(bearer_token(given))
         until = monotonic() + KEPT_SECONDS
         if identity.expires_at is not None:
             left_seconds = (identity.expires_at - self._now()).total_seconds()
             until = min(until, monotonic() + left_seconds)
         self._kept.pop(given, None)
-        while len(self._kept) >= _MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        _make_room(self._kept)
         self._kept[given] = (identity, until)
         return identity
 
@@ -136,7 +144,17 @@ def bearer_token(header: bytes) -> str:
     scheme, _, token = header.strip().partition(b" ")
     if scheme.lower() != b"bearer" or not token.strip():
         raise Unauthenticated("The header Authorization must be: Bearer, a space, and the token")
+    return _text(token.strip())
+
+
+def _text(token: bytes) -> str:
     try:
-        return token.strip().decode("ascii")
+        return token.decode("ascii")
     except UnicodeDecodeError as error:
         raise Unauthenticated("The token has characters that no token has") from error
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    """What was kept first goes first."""
+    while len(kept) >= _MOST_KEPT:
+        del kept[next(iter(kept))]

@@ -234,4 +234,5 @@ def _navigates(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         scope["method"] in ("GET", "HEAD")
         and wants_page(headers.get(b"accept"))
         and b"query=" not in scope["query_string"]
+        and b"documentId=" not in scope["query_string"]
     )

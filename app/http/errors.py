@@ -1,5 +1,6 @@
 """Which HTTP status tells a caller of which error. The one place for it."""
 
+from math import ceil
 from typing import Final
 
 import orjson
@@ -15,11 +16,15 @@ from domain.errors import (
     CursorExpired,
     DatabaseUnavailable,
     DeadlineExceeded,
+    DocumentNotTrusted,
     DomainError,
     Forbidden,
     IdempotencyKeyReused,
     InvalidCursor,
+    IssuerUnavailable,
+    LimitExceeded,
     NotFound,
+    TooManyRequests,
     Unauthenticated,
     ValidationFailed,
 )
@@ -27,13 +32,17 @@ from domain.errors import (
 STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
     InvalidCursor: 400,
+    LimitExceeded: 400,
     Unauthenticated: 401,
     Forbidden: 403,
+    DocumentNotTrusted: 403,
     NotFound: 404,
     Conflict: 409,
     CursorExpired: 410,
     IdempotencyKeyReused: 422,  # as the draft of the Idempotency-Key header has it (draft-ietf-httpapi-idempotency-key)
+    TooManyRequests: 429,
     DatabaseUnavailable: 503,
+    IssuerUnavailable: 503,
     DeadlineExceeded: 504,
 }
 
@@ -50,8 +59,24 @@ def status_of(error: DomainError) -> int:
 async def answer_domain_error(_request: Request, error: Exception) -> Response:
     """An error that a caller can be told, in its own words."""
     assert isinstance(error, DomainError)  # noqa: S101 # Starlette's handlers are typed for any exception
-    headers = {"Retry-After": "1"} if isinstance(error, DatabaseUnavailable) else None
-    return JSONResponse({"error": error.message}, status_of(error), headers)
+    if isinstance(error, Unauthenticated):
+        answer = refusal(error)
+        return Response(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
+    return JSONResponse({"error": error.message}, status_of(error), _retry_after(error))
+
+
+def _retry_after(error: DomainError) -> dict[str, str] | None:
+    match error:
+        case DatabaseUnavailable() | IssuerUnavailable():
+            return {"Retry-After": "1"}
+        case TooManyRequests():
+            return {"Retry-After": str(whole_seconds(error.retry_after_seconds))}
+    return None
+
+
+def whole_seconds(seconds: float) -> int:
+    """Seconds as the header Retry-After has them: at least one."""
+    return max(1, ceil(seconds))
 
 
 def challenge(error: Unauthenticated) -> tuple[bytes, bytes]:

@@ -5,15 +5,21 @@ content. The page refers to them relative to its own address, so it works under 
 """
 
 import os
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from domain.access import Actor, Permission, require
+
+Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
 
 DIST = Path(__file__).parents[2] / "explorer" / "dist"
 
@@ -54,6 +60,19 @@ NOT_BUILT = """<!doctype html>
   </body>
 </html>
 """
+
+
+def explorer_route(path: str, identify: Identify, permission: Permission | None, *, is_open: bool) -> Route:
+    """The page: for whoever has a permission, or nobody where that is None; for everybody where it `is_open`."""
+
+    async def page(request: Request) -> Response:
+        if permission is None:
+            raise HTTPException(404)
+        if not is_open:
+            require(await identify(request.scope, dict(request.scope["headers"])), permission)
+        return explorer_page(request)
+
+    return Route(path, page)
 
 
 def explorer_page(request: Request, dist: Path = DIST) -> Response:

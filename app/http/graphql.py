@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope
 
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
-from app.http.errors import challenge, status_of
+from app.http.errors import challenge, status_of, whole_seconds
 from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
 from app.http.time_limit import TimeLimit
 from domain.access import Actor
@@ -42,6 +42,7 @@ _QUERIES_AND_MUTATIONS = frozenset({"query", "mutation"})
 _MOST_QUERY_STRING_BYTES = 32_768
 MOST_DEPTH = 64
 _MOST_PARAMETERS = 100
+_PARAMETERS = frozenset({"query", "documentId", "operationName", "variables", "extensions"})
 ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
 
@@ -189,6 +190,9 @@ class GraphQLEndpoint:
 
     def _completed(self, result: OperationAnswer, wanted: str, scope: Scope) -> Answer:
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
+        if result.retry_after_seconds is not None:
+            retry_after = (b"retry-after", b"%d" % whole_seconds(result.retry_after_seconds))
+            return Answer(429, (content_type, retry_after, _UNCACHED), result.body)
         if result.executed:
             status = 294 if result.has_errors and self._is_draft else 200
         elif self._is_draft:
@@ -252,7 +256,7 @@ def parse_body(body: bytes) -> OperationRequest:
     if type(parameters) is not dict:
         if type(parameters) is list:
             raise _malformed("The body is a list, and batches are not supported: send one operation per request")
-        raise _malformed("The body must be a JSON object with the key query")
+        raise _malformed("The body must be a JSON object with the key query, or documentId")
     if body.count(b"{") + body.count(b"[") > MOST_DEPTH and deeper_than(parameters, MOST_DEPTH):
         raise _malformed(f"The body is nested more than {MOST_DEPTH} levels deep")
     return _operation_request(parameters)
@@ -270,7 +274,7 @@ def _from_query_string(query_string: bytes) -> OperationRequest:
         raise Refused(400, "BAD_REQUEST", "The parameters of the URL cannot be read as UTF-8") from error
     parameters: dict[str, Any] = {}
     for name, value in pairs:
-        if name in parameters and name in ("query", "operationName", "variables", "extensions"):
+        if name in parameters and name in _PARAMETERS:
             raise _malformed(f"The parameter {name} is given twice")
         parameters[name] = value or None
     for name in ("variables", "extensions"):
@@ -290,8 +294,10 @@ def _json_parameter(name: str, text: str) -> Any:
 
 
 def _operation_request(parameters: dict[str, Any]) -> OperationRequest:
-    query = parameters.get("query")
-    if type(query) is not str:
+    query, document_id = parameters.get("query"), parameters.get("documentId")
+    if document_id is not None and type(document_id) is not str:
+        raise _malformed("The parameter documentId must be a string")
+    if type(query) is not str and (query is not None or document_id is None):
         raise _malformed("The parameter query is missing" if query is None else "The parameter query must be a string")
     operation_name = parameters.get("operationName")
     if operation_name is not None and type(operation_name) is not str:
@@ -302,7 +308,7 @@ def _operation_request(parameters: dict[str, Any]) -> OperationRequest:
     extensions = parameters.get("extensions")
     if extensions is not None and type(extensions) is not dict:
         raise _malformed("The parameter extensions must be an object")
-    return OperationRequest(query, operation_name or None, variables, extensions)
+    return OperationRequest(query, operation_name or None, variables, extensions, document_id)
 
 
 def _malformed(message: str) -> Refused:

@@ -8,7 +8,10 @@ _OPEN: Final = frozenset(
         "/graphql",  # the explorer's page: the endpoint itself is no page, and asks for a proof
         "/health",
         "/api/health",
-        "/metrics",
+        "/metrics",  # has a token of its own, if any
+        "/api/auth/login",
+        "/api/auth/refresh",
+        "/api/auth/logout",  # takes a refresh token, or asks for a proof itself
         "/v2/enqueue",  # webhooks have tokens of their own, and ask for them
     }
 )

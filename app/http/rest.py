@@ -30,6 +30,7 @@ from domain.incidents import IncidentSource, IncidentStatus, Severity
 from domain.permissions import INCIDENTS_WRITE, READ
 from domain.references import parse_id
 from domain.services import service_name
+from resolvers.limits.rates import RateLimiter
 
 _CHANGEABLE: Final = frozenset({"title", "description", "severity", "status", "root_cause", "resolution"})
 _CREATABLE: Final = frozenset(
@@ -37,12 +38,18 @@ _CREATABLE: Final = frozenset(
 )
 _NOTE: Final = frozenset({"text", "occurred_at"})
 
+_ROW_COST: Final = 1
+_WRITE_COST: Final = 10
+
 Represent = Callable[[RowMapping], dict[str, Any]]
 
 
-def rest_routes(database: Database, *, most_body_bytes: int) -> list[Route]:
-    """The routes below `/api`. Who asks is the `actor` of the request's scope."""
-    rest = _Rest(database, most_body_bytes)
+def rest_routes(database: Database, limiter: RateLimiter | None, *, most_body_bytes: int) -> list[Route]:
+    """The routes below `/api`. Who asks is the `actor` of the request's scope.
+
+    What they cost counts together with what GraphQL does.
+    """
+    rest = _Rest(database, limiter, most_body_bytes)
     return [
         GuardedRoute(
             "/api/incidents",
@@ -66,8 +73,9 @@ def rest_routes(database: Database, *, most_body_bytes: int) -> list[Route]:
 
 
 class _Rest:
-    def __init__(self, database: Database, most_body_bytes: int) -> None:
+    def __init__(self, database: Database, limiter: RateLimiter | None, most_body_bytes: int) -> None:
         self._database = database
+        self._limiter = limiter
         self._most_body_bytes = most_body_bytes
 
     async def list_incidents(self, request: Request) -> Response:
@@ -86,7 +94,9 @@ class _Rest:
 
     async def get_incident(self, request: Request) -> Response:
         """One incident, whole."""
-        return _json(await self._incident(path_id(request, "incident")))
+        id = path_id(request, "incident")
+        self._charge(request, _ROW_COST)
+        return _json(await self._incident(id))
 
     async def create_incident(self, request: Request) -> Response:
         """Open an incident, and answer with all of it."""
@@ -145,9 +155,15 @@ class _Rest:
         return await self._page(request, select_slos(), (slos.c.name, slos.c.id), representations.slo)
 
     async def _object(self, request: Request, allowed: frozenset[str]) -> dict[str, Any]:
+        self._charge(request, _WRITE_COST)
         body = await json_object(request, most_bytes=self._most_body_bytes)
         only(body, allowed)
         return body
+
+    def _charge(self, request: Request, cost: float) -> None:
+        """Count what a request asks for. Raises TooManyRequests."""
+        if self._limiter is not None:
+            self._limiter.take(actor_of(request), cost)
 
     async def _incident(self, id: UUID) -> dict[str, Any]:
         async with self._database.reading() as connection:
@@ -160,6 +176,7 @@ class _Rest:
         self, request: Request, statement: Select[Any], order: tuple[Any, ...], represent: Represent
     ) -> Response:
         limit, offset = page(request)
+        self._charge(request, limit * _ROW_COST)
         matching = statement.with_only_columns(func.count(), maintain_column_froms=True)
         async with self._database.reading() as connection:
             total = (await connection.execute(matching)).scalar_one()

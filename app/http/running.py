@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final, overload
 
 import orjson
@@ -12,7 +11,6 @@ from starlette.types import Scope
 
 from app.http.tracing import socket_operation
 from app.observability import logs
-from domain import tracing
 from domain.access import Actor
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
 from domain.time import Deadline
@@ -20,9 +18,9 @@ from domain.tracing import Tracer
 from feed.stream import Sink
 from resolvers.compile.documents import PreparedOperation, Refused
 from resolvers.context import RequestContext
-from resolvers.errors import field_error, request_error
+from resolvers.errors import field_error
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
-from resolvers.observing import Outcome
+from resolvers.observing import Observed, Outcome
 from resolvers.operations import OperationAnswer, OperationRequest, Operations
 from resolvers.subscriptions import Current, Subscription, Subscriptions
 
@@ -55,9 +53,9 @@ class Runner:
         self._current = current
         self._timeout_seconds = timeout_seconds
 
-    def kind(self, request: OperationRequest) -> str | None:
+    def kind(self, request: OperationRequest, actor: Actor) -> str | None:
         """ "query", "mutation", "subscription", or None where the document is wrong."""
-        prepared = self._prepare(request)
+        prepared = self._operations.prepare(request, actor)
         return None if isinstance(prepared, Refused) else prepared.kind
 
     @overload
@@ -108,16 +106,14 @@ class Runner:
         sink: Sink | None,
         form: IncrementalForm | None,
     ) -> OperationAnswer | IncrementalAnswer | Subscription:
-        observer = self._operations.observer
         try:
-            prepared = self._prepare(request)
-            if isinstance(prepared, Refused):
-                observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
-                body = orjson.dumps({"errors": [request_error(error) for error in prepared.errors]})
-                return OperationAnswer(body, False, True, None)
             actor = await self._still(actor)
+            prepared = self._operations.prepare(request, actor)
+            if isinstance(prepared, Refused):
+                self._operations.observer.operation_ended(None, None, Outcome.REFUSED, 0.0)
+                return self._operations.refused(prepared, request, actor)
             if prepared.kind == "subscription":
-                return await self._open(prepared, request, actor, id, resume_after, sink)
+                return await self._subscribe(prepared, request, actor, id, resume_after, sink)
             context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                 if form is not None:
@@ -133,8 +129,24 @@ class Runner:
             raise Unauthenticated("What proved who you are does not hold any more: sign in, and connect again")
         return now
 
-    def _prepare(self, request: OperationRequest) -> PreparedOperation | Refused:
-        return self._operations.documents.prepare(request.query or "", request.operation_name)
+    async def _subscribe(
+        self,
+        prepared: PreparedOperation,
+        request: OperationRequest,
+        actor: Actor,
+        id: str,
+        resume_after: str | None,
+        sink: Sink | None,
+    ) -> OperationAnswer | Subscription:
+        """To open a subscription is an operation like any other, which ends when it is open."""
+        admitted = self._operations.admit(prepared, request, actor)
+        if isinstance(admitted, OperationAnswer):
+            self._operations.observer.operation_ended(prepared.name, "subscription", Outcome.REFUSED, 0.0)
+            return admitted
+        try:
+            return await self._open(prepared, request, actor, id, resume_after, sink)
+        finally:
+            self._operations.guard.leave(admitted.passed)
 
     async def _open(
         self,
@@ -147,35 +159,26 @@ class Runner:
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
-        began_seconds = perf_counter()
-        outcome = Outcome.REFUSED
-        try:
+        with Observed(self._operations.observer) as observed:
             while True:
                 context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
                 try:
-                    with tracing.span("graphql.subscribe", attributes=_about(prepared)):
+                    with observed.executing(prepared.name, prepared.kind, what="graphql.subscribe"):
                         opened = await self._subscriptions.open(
                             prepared,
-                            request.query or "",
                             request.variables,
                             context,
                             resume_after=resume_after,
                             sink=sink,
+                            hides_suggestions=not self._operations.guard.may_introspect(actor),
                         )
-                    outcome = Outcome.OK
+                    observed.outcome = Outcome.OK
                     return opened
                 except GraphQLError as error:
+                    observed.outcome = Outcome.REFUSED
                     if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
                         raise
                 await asyncio.sleep(_RETRY_SECONDS)
-        finally:
-            seconds = perf_counter() - began_seconds
-            self._operations.observer.operation_ended(prepared.name, "subscription", outcome, seconds)
-
-
-def _about(prepared: PreparedOperation) -> tracing.Attributes:
-    about = {"graphql.operation.type": prepared.kind}
-    return about if prepared.name is None else {**about, "graphql.operation.name": prepared.name}
 
 
 def failure(error: Exception, request_id: str) -> dict[str, object]:

@@ -107,14 +107,17 @@ def _id(message: Mapping[str, Any]) -> str:
 def _request(payload: object) -> OperationRequest:
     if type(payload) is not dict:
         raise Malformed("The payload of subscribe must be an object")
-    query = payload.get("query")
-    if type(query) is not str:
+    query, document_id = payload.get("query"), payload.get("documentId")
+    if document_id is not None and type(document_id) is not str:
+        raise Malformed("documentId must be a string or null")
+    if type(query) is not str and (query is not None or document_id is None):
         raise Malformed("The payload of subscribe must have a query, which is a string")
     operation_name = payload.get("operationName")
     if operation_name is not None and type(operation_name) is not str:
         raise Malformed("operationName must be a string or null")
     variables = _optional_object(payload, "variables")
-    return OperationRequest(query, operation_name or None, variables, _optional_object(payload, "extensions"))
+    extensions = _optional_object(payload, "extensions")
+    return OperationRequest(query, operation_name or None, variables, extensions, document_id)
 
 
 def _optional_object(parent: Mapping[str, Any], name: str) -> dict[str, Any] | None:

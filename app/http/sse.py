@@ -102,7 +102,7 @@ class EventStreams:
         accept = headers.get(b"accept")
         try:
             actor, request = await self._read(scope, headers, receive)
-            kind = self._runner.kind(request)
+            kind = self._runner.kind(request, actor)
             if kind != "subscription" and not prefers_events(accept):
                 answer, kind = await self._endpoint.answer(scope, headers, receive, request_id, request, actor)
             else:

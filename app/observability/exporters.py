@@ -64,9 +64,11 @@ class Exporters:
 
     def close(self) -> None:
         """Send what waits, for a few seconds at most."""
-        for exporter in (self.spans, self.logs):
-            if exporter is not None:
-                exporter.close(within_seconds=_FLUSH_SECONDS)
+        exporters: list[Exporter[Any]] = [one for one in (self.spans, self.logs) if one is not None]
+        for exporter in exporters:
+            exporter.stop(within_seconds=_FLUSH_SECONDS)
+        for exporter in exporters:
+            exporter.join()
 
 
 class _Counts(Collector):

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from domain import tracing
+from domain.tracing import SpanContext
 
 Labels = tuple[str, ...]
 
@@ -31,22 +31,29 @@ WORK_BOUNDS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300
 class Series:
     """One combination of labels: how many durations fell into each bucket, and the latest trace of each."""
 
-    __slots__ = ("bounds", "counts", "exemplars", "sum_seconds")
+    __slots__ = ("bounds", "counts", "latest", "sum_seconds")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum_seconds = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
+        self.latest: dict[int, tuple[SpanContext, float, float]] = {}
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        bucket = bisect_left(self.bounds, seconds)
-        self.counts[bucket] += 1
+        self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum_seconds += seconds
-        if (span := tracing.recording()) is not None:
-            ids = {"trace_id": f"{span.context.trace_id:032x}", "span_id": f"{span.context.span_id:016x}"}
-            self.exemplars[bucket] = Exemplar(ids, seconds, time.time())
+
+    def exemplify(self, seconds: float, span: SpanContext) -> None:
+        """Remember where one was seen that was counted."""
+        self.latest[bisect_left(self.bounds, seconds)] = span, seconds, time.time()
+
+    def exemplar(self, bucket: int) -> Exemplar | None:
+        """Where the latest one of a bucket was seen."""
+        if (latest := self.latest.get(bucket)) is None:
+            return None
+        span, seconds, at = latest
+        return Exemplar({"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}, seconds, at)
 
 
 class Durations(Collector):
@@ -80,7 +87,7 @@ class Durations(Collector):
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         for values, series in self._series.items():
             buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [
-                (bound, count, exemplar) if (exemplar := series.exemplars.get(number)) else (bound, count)
+                (bound, count, exemplar) if (exemplar := series.exemplar(number)) else (bound, count)
                 for number, (bound, count) in enumerate(zip(bounds, accumulate(series.counts), strict=True))
             ]
             family.add_metric(values, buckets, series.sum_seconds)

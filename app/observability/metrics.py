@@ -15,6 +15,7 @@ from app.observability.histograms import REQUEST_BOUNDS, Durations, Series
 from app.observability.jobs import JobMetrics
 from app.observability.operations import OperationMetrics
 from app.observability.telemetry import TelemetryObserver
+from domain import tracing
 
 METHODS = frozenset(HTTPMethod.__members__)
 
@@ -40,6 +41,8 @@ class RequestDurations:
             known = method if method in METHODS else "_OTHER"
             series = self._series[known, route, status] = self._durations.labels(known, route, str(status))
         series.observe(seconds)
+        if (span := tracing.recording()) is not None:
+            series.exemplify(seconds, span.context)
 
 
 class Metrics:

@@ -12,6 +12,7 @@ from resolvers.compile.documents import Documents
 from resolvers.observing import Outcome
 
 OTHER: Final = "other"
+MOST_NAMES: Final = 500
 _UNKNOWN: Final = "unknown"
 _PREFIX: Final = "reliability_studio_graphql_"
 
@@ -33,9 +34,11 @@ class OperationMetrics(Collector):
         )
         registry.register(self)
 
-    def watch(self, documents: Documents) -> None:
-        """Tell what is kept of these documents."""
+    def watch(self, documents: Documents, names: Iterable[str] = ()) -> None:
+        """Tell what is kept of these documents, and tell more names apart, as far as they are not too many."""
         self._documents = documents
+        more = sorted(set(names) - self._names)[: max(0, MOST_NAMES - len(self._names))]
+        self._names |= frozenset(more)
 
     def operation_ended(self, name: str | None, kind: str | None, outcome: Outcome, seconds: float) -> None:
         """Count an operation."""

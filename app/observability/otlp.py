@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from itertools import islice
 from typing import Final, Generic, TypeVar
@@ -78,12 +79,15 @@ class Exporter(Generic[Item]):
         if waiting == BATCH:
             self._awake.set()
 
-    def close(self, *, within_seconds: float) -> None:
-        """Send what waits, for so long and no longer; what is left then is dropped."""
+    def stop(self, *, within_seconds: float) -> None:
+        """Begin to end: send what waits, for so long and no longer; what is left then is dropped."""
         self._closes_at = time.monotonic() + within_seconds
         self._closing.set()
         self._awake.set()
-        self._thread.join(within_seconds + TIMEOUT_SECONDS)
+
+    def join(self) -> None:
+        """Wait for the end, which `stop` has begun."""
+        self._thread.join(max(0.0, self._remaining_seconds()) + TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -184,7 +188,18 @@ def scope_of(name: str, version: str = "") -> InstrumentationScope:
 
 def pairs(attributes: Mapping[str, Value]) -> list[KeyValue]:
     """Attributes as OTLP has them."""
-    return [KeyValue(key=name, value=any_value(value)) for name, value in attributes.items()]
+    return [
+        _kept_pair(name, value) if type(value) is str or type(value) is int else _pair(name, value)
+        for name, value in attributes.items()
+    ]
+
+
+def _pair(name: str, value: Value) -> KeyValue:
+    return KeyValue(key=name, value=any_value(value))
+
+
+# Most are the same again and again, and making one takes longer than everything else about a span.
+_kept_pair = lru_cache(maxsize=4_096)(_pair)
 
 
 def any_value(value: Value) -> AnyValue:

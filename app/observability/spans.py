@@ -18,21 +18,23 @@ def encoder(resource: Mapping[str, str]) -> Encode[Span]:
     sender, scope = resource_of(resource), scope_of(SCOPE, resource.get("service.version", ""))
 
     def encode(spans: Sequence[Span]) -> ExportTraceServiceRequest:
-        written = otlp.ScopeSpans(scope=scope, spans=[_written(span) for span in spans])
+        written = otlp.ScopeSpans(scope=scope)
+        for span in spans:
+            _write(written, span)
         return ExportTraceServiceRequest(resource_spans=[otlp.ResourceSpans(resource=sender, scope_spans=[written])])
 
     return encode
 
 
-def _written(span: Span) -> otlp.Span:
+def _write(into: otlp.ScopeSpans, span: Span) -> None:
     own = span.context
-    written = otlp.Span(
+    written = into.spans.add(
         trace_id=own.trace_id.to_bytes(16, "big"),
         span_id=own.span_id.to_bytes(8, "big"),
         trace_state=own.state,
         flags=_SAMPLED,
         name=span.name,
-        kind=span.kind.value,  # type: ignore[arg-type]  # the stubs want the enum's own type, and the numbers are those
+        kind=span.kind.value,
         start_time_unix_nano=span.started_ns,
         end_time_unix_nano=span.ended_ns,
         attributes=pairs(span.attributes),
@@ -43,7 +45,6 @@ def _written(span: Span) -> otlp.Span:
     if span.error is not None:
         written.status.code = otlp.Status.STATUS_CODE_ERROR
         written.attributes.extend(pairs({"error.type": span.error}))
-    return written
 
 
 def _link(link: SpanContext) -> otlp.Span.Link:

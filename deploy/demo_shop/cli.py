@@ -41,6 +41,10 @@ def run(
     studio: Annotated[
         str | None, typer.Option(metavar="URL", help="Reliability Studio, to register services and deployments.")
     ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="STUDIO_TOKEN", metavar="TOKEN", help="API token for it: catalog:write, slos:write, read."),
+    ] = None,
     loki: Annotated[str | None, typer.Option(metavar="URL", help="Loki, to push log lines to.")] = None,
     traces: Annotated[
         str | None, typer.Option(metavar="URL", help="Where to post traces: http://tempo:4318/v1/traces")
@@ -59,6 +63,7 @@ def run(
         host=host,
         port=port,
         studio_url=studio,
+        studio_token=token,
         loki_url=loki,
         traces_url=traces,
         requests_per_second=requests_per_second,

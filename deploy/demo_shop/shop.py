@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
@@ -33,6 +33,7 @@ class Options:
     port: int = 8100
     """The control's; the services have the next ones. 0 takes free ones."""
     studio_url: str | None = None
+    studio_token: str | None = field(default=None, repr=False)
     loki_url: str | None = None
     traces_url: str | None = None
     requests_per_second: float = 8
@@ -55,7 +56,11 @@ class Shop:
         push = self._sending(outside, options.loki_url, "/loki/api/v1/push", as_loki_push)
         self._spans = self._sending(outside, options.traces_url, "", as_otlp)
         self.journal = Journal(push.add if push else None, is_quiet=options.is_quiet)
-        self.studio = Studio(outside, options.studio_url, self.journal) if options.studio_url else None
+        self.studio = (
+            Studio(outside, options.studio_url, self.journal, token=options.studio_token)
+            if options.studio_url
+            else None
+        )
         self._deployment_id: str | None = None
         self._switching = asyncio.Lock()
         self.services = {

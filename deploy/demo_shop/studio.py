@@ -34,8 +34,9 @@ class StudioError(Exception):
 class Studio:
     """The API at a base URL."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, journal: Journal) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, journal: Journal, *, token: str | None = None) -> None:
         self._http = http
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._url = url.rstrip("/") + "/graphql"
         self._journal = journal
 
@@ -100,7 +101,9 @@ class Studio:
 
     async def _ask(self, document: str, **variables: Any) -> dict[str, Any]:
         try:
-            answer = await self._http.post(self._url, json={"query": document, "variables": variables})
+            answer = await self._http.post(
+                self._url, json={"query": document, "variables": variables}, headers=self._headers
+            )
             answer.raise_for_status()
             body: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from graphql import (
     REMOVE,
@@ -28,46 +28,20 @@ from domain.access import Actor, Permission, Role, TokenScope, permits
 from domain.tracing import span
 from resolvers.compile.arguments import Uncompilable
 from resolvers.compile.permissions import NOWHERE, Place, requirements
+from resolvers.compile.recently_used import RecentlyUsed
 from resolvers.compile.selection import Document
 from resolvers.compile.sources import Member, Sources
 from resolvers.compile.statement import Compiler, Statement
 from resolvers.compile.variables import Variables
+from resolvers.limits.cost import OperationCost, reading_cost
+from resolvers.limits.structure import DocumentLimits
+from resolvers.limits.weights import weights_of
 
 DOCUMENTS = 1_000
 STATEMENTS_PER_DOCUMENT = 50
 RIGHTS_PER_DOCUMENT = 50
-MAXIMUM_TOKENS = 10_000
 MAXIMUM_ERRORS = 20
 MAXIMUM_CACHED_CHARACTERS = 50_000
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class RecentlyUsed(Generic[K, V]):
-    """A bounded mapping that forgets what was not used for longest."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: dict[K, V] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: K) -> V | None:
-        """The value of a key, which counts as used."""
-        entries = self._entries
-        value = entries.get(key)
-        if value is not None and len(entries) * 2 > self._size:
-            del entries[key]
-            entries[key] = value
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        """Keep a value, forgetting another where there is no room."""
-        if key not in self._entries and len(self._entries) >= self._size:
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = value
 
 
 @dataclass(slots=True)
@@ -91,12 +65,17 @@ class Refused:
 class PreparedOperation:
     """One operation of a valid document, and the statement of each shape it came in so far, or why there is none."""
 
+    text: str
+    """The document as it was sent."""
     document: DocumentNode
     operation: OperationDefinitionNode
     lookup: Document
     variables: Variables
     sources: Sources
     lookups: Lookups
+    cost: OperationCost
+    reading_cost: int
+    """What it cost to read and validate it, until somebody has paid for that."""
     deferring: DocumentNode | None = None
     """The document as it came, where it asks for parts to come later; `document` asks for them all at once."""
     statements: RecentlyUsed[Hashable, Statement | str] = field(
@@ -199,38 +178,50 @@ class PreparedOperation:
 class Documents:
     """The documents that clients send."""
 
-    def __init__(self, schema: GraphQLSchema, sources: Sources) -> None:
+    def __init__(self, schema: GraphQLSchema, sources: Sources, limits: DocumentLimits | None = None) -> None:
         self._schema = schema
         self._sources = sources
+        self._weights = weights_of(schema, sources)
+        self._limits = limits or DocumentLimits()
         self.lookups = Lookups()
         self._prepared: RecentlyUsed[tuple[str, str | None], PreparedOperation] = RecentlyUsed(DOCUMENTS)
 
     def __len__(self) -> int:
         return len(self._prepared)
 
-    def prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
-        """The operation to execute, or why there is none."""
+    def prepare(
+        self, query: str, operation_name: str | None, *, hides_suggestions: bool = False
+    ) -> PreparedOperation | Refused:
+        """The operation to execute, or why there is none, which may hide what else the schema has."""
         key = (query, operation_name)
         prepared = self._prepared.get(key)
         if prepared is not None:
             self.lookups.documents_found += 1
             return prepared
         self.lookups.documents_made += 1
-        fresh = self._prepare(query, operation_name)
+        fresh = self._prepare(query, operation_name, hides_suggestions)
         if isinstance(fresh, PreparedOperation) and len(query) <= MAXIMUM_CACHED_CHARACTERS:
             self._prepared.put(key, fresh)
         return fresh
 
-    def _prepare(self, query: str, operation_name: str | None) -> PreparedOperation | Refused:
+    def _prepare(self, query: str, operation_name: str | None, hides_suggestions: bool) -> PreparedOperation | Refused:
+        limits = self._limits
         try:
             with span("graphql.parse"):
-                document = parse(query, no_location=False, max_tokens=MAXIMUM_TOKENS)
+                document = parse(query, no_location=False, max_tokens=limits.tokens)
             with span("graphql.validate"):
-                errors = validate(self._schema, document, specified_rules, max_errors=MAXIMUM_ERRORS)
+                # Limits go first: validating what exceeds them may take for ever.
+                errors = limits.check(document) or validate(
+                    self._schema,
+                    document,
+                    specified_rules,
+                    max_errors=MAXIMUM_ERRORS,
+                    hide_suggestions=hides_suggestions,
+                )
         except GraphQLSyntaxError as error:
-            return Refused([error])
+            return Refused([_limited(error, limits)])
         except RecursionError:
-            return Refused([GraphQLError("The document is nested too deeply")])
+            return Refused([limits.too_deep_to_read()])
         if errors:
             return Refused(errors)
         # Whoever defers nothing need not wait for another walk through the document.
@@ -241,15 +232,25 @@ class Documents:
         fragments = {node.name.value: node for node in whole.definitions if isinstance(node, FragmentDefinitionNode)}
         lookup = Document(self._schema, fragments)
         return PreparedOperation(
+            query,
             whole,
             operation,
             lookup,
-            Variables(self._schema, operation),
+            Variables(self._schema, operation, most_items=limits.list_items),
             self._sources,
             self.lookups,
+            OperationCost(lookup, operation, self._weights, self._sources),
+            reading_cost(query),
             document if whole is not document else None,
             requirements=requirements(lookup, operation, self._sources.permissions),
         )
+
+
+def _limited(error: GraphQLSyntaxError, limits: DocumentLimits) -> GraphQLError:
+    """What is wrong with a document that cannot be read: where the parser gave up, which it only says in words."""
+    if "tokens. Parsing aborted" in error.message:
+        return limits.too_many_tokens()
+    return limits.too_deep_to_read() if "nested too deeply" in error.message else error
 
 
 def _without_defer(document: DocumentNode) -> DocumentNode:

@@ -24,6 +24,8 @@ from graphql import (
     type_from_ast,
 )
 
+from resolvers.limits.structure import too_many_items
+
 Coercer = Callable[[Any], Any]
 Shaper = Callable[[Any], Hashable]
 ABSENT = object()
@@ -47,17 +49,17 @@ class Variable:
 class Variables:
     """The variables that an operation declares."""
 
-    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
+    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, *, most_items: int) -> None:
         self._variables = []
         for node in operation.variable_definitions or ():
             type_ = cast(GraphQLInputType, type_from_ast(schema, node.type))
             default = coerce_input_literal(node.default_value, type_) if node.default_value else ABSENT
             required = isinstance(type_, GraphQLNonNull) and default is ABSENT
             name = node.variable.name.value
-            self._variables.append(Variable(name, _coercer(type_), required, default, _shaper(type_)))
+            self._variables.append(Variable(name, _coercer(type_, most_items), required, default, _shaper(type_)))
 
     def read(self, given: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[Hashable, ...]]:
-        """The coerced values and their shape. Raises Uncoercible."""
+        """The coerced values and their shape. Raises Uncoercible, and LimitExceeded for a list that is too long."""
         given = given or {}
         values: dict[str, Any] = {}
         shape: list[Hashable] = []
@@ -113,9 +115,9 @@ def _members(type_: GraphQLInputObjectType) -> Shaper:
     return shape
 
 
-def _coercer(type_: GraphQLInputType) -> Coercer:
+def _coercer(type_: GraphQLInputType, most_items: int) -> Coercer:
     if isinstance(type_, GraphQLNonNull):
-        inner = _coercer(type_.of_type)
+        inner = _coercer(type_.of_type, most_items)
 
         def required(value: Any) -> Any:
             if value is None:
@@ -124,16 +126,26 @@ def _coercer(type_: GraphQLInputType) -> Coercer:
 
         return required
     if isinstance(type_, GraphQLList):
-        item = _coercer(type_.of_type)
-        return lambda value: (
-            None if value is None else [item(part) for part in value] if isinstance(value, list) else [item(value)]
-        )
+        return _list(_coercer(type_.of_type, most_items), most_items)
     if isinstance(type_, GraphQLInputObjectType):
-        return _object(type_)
+        return _object(type_, most_items)
     return _leaf(type_)
 
 
-def _object(type_: GraphQLInputObjectType) -> Coercer:
+def _list(item: Coercer, most_items: int) -> Coercer:
+    def coerce(value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            return [item(value)]
+        if len(value) > most_items:
+            raise too_many_items(most_items, len(value))
+        return [item(part) for part in value]
+
+    return coerce
+
+
+def _object(type_: GraphQLInputObjectType, most_items: int) -> Coercer:
     coercers: dict[str, Coercer] | None = None
 
     def coerce(value: Any) -> Any:
@@ -141,7 +153,7 @@ def _object(type_: GraphQLInputObjectType) -> Coercer:
         if value is None:
             return None
         if coercers is None:
-            coercers = {name: _coercer(field.type) for name, field in type_.fields.items()}
+            coercers = {name: _coercer(field.type, most_items) for name, field in type_.fields.items()}
         if not isinstance(value, dict) or not value.keys() <= coercers.keys():
             raise Uncoercible(type_.name)
         if any(isinstance(type_.fields[name].type, GraphQLNonNull) for name in coercers.keys() - value.keys()):

@@ -22,6 +22,11 @@ def exporter(url: str, told: list[str] | None = None, *, capacity: int = 100) ->
     return Exporter(f"{url}/v1/logs", encode, headers={}, capacity=capacity, interval_seconds=0.01, told=heard.append)
 
 
+def end(sending: Exporter[LogRecord], *, within_seconds: float = 5) -> None:
+    sending.stop(within_seconds=within_seconds)
+    sending.join()
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with collecting() as running:
@@ -32,7 +37,7 @@ async def test_what_is_sent_arrives_whatever_it_holds(collector: Collector):
     sending = exporter(collector.url)
     sending.put(record(1, text="ü", whole=1, part=0.5, sure=True, nothing=None, many=[1, {"a": "b"}]))
     await until(lambda: bool(collector.lines))
-    sending.close(within_seconds=5)
+    end(sending)
 
     (line,) = collector.lines
     assert line.body == "line 1"
@@ -47,7 +52,7 @@ async def test_what_cannot_be_written_is_dropped_and_said(collector: Collector):
     await until(lambda: sending.dropped == 1)
     sending.put(record(2))
     await until(lambda: sending.exported == 1)
-    sending.close(within_seconds=5)
+    end(sending)
 
     assert [line.body for line in collector.lines] == ["line 2"]
     assert "cannot be written" in told[0]
@@ -65,7 +70,7 @@ async def test_nobody_waits_for_a_collector_that_is_away_and_the_newest_are_kept
 
     with collecting(port) as collector:
         await until(lambda: sending.exported == 11)
-        sending.close(within_seconds=5)
+        end(sending)
     assert [line.body for line in collector.lines] == ["line 0", *(f"line {number}" for number in range(91, 101))]
     assert told == ["it cannot be reached: ConnectionRefusedError", ""]
 
@@ -78,7 +83,7 @@ async def test_a_collector_that_is_overloaded_is_asked_again(collector: Collecto
     await until(lambda: bool(told))
     collector.status = 200
     await until(lambda: sending.exported == 1)
-    sending.close(within_seconds=5)
+    end(sending)
     assert told == ["it answered HTTP 503", ""]
 
 
@@ -87,7 +92,7 @@ async def test_what_a_collector_refuses_is_dropped(collector: Collector):
     sending = exporter(collector.url)
     sending.put(record(1))
     await until(lambda: sending.dropped == 1)
-    sending.close(within_seconds=5)
+    end(sending)
     assert sending.exported == 0
 
 
@@ -95,7 +100,7 @@ async def test_the_end_sends_what_waits(collector: Collector):
     sending = exporter(collector.url, capacity=3 * BATCH)
     for number in range(2 * BATCH + 1):
         sending.put(record(number))
-    sending.close(within_seconds=5)
+    end(sending)
     assert len(collector.lines) == 2 * BATCH + 1
 
 
@@ -103,5 +108,5 @@ async def test_the_end_does_not_wait_for_a_collector_that_is_away():
     sending = exporter(f"http://127.0.0.1:{free_port()}")
     for number in range(20):
         sending.put(record(number))
-    sending.close(within_seconds=0.2)
+    end(sending, within_seconds=0.2)
     assert sending.dropped == 20

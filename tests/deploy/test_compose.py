@@ -84,6 +84,8 @@ def test_no_secret_has_a_default_outside_the_development_profile(compose: dict[s
         for line in (ROOT / "deploy" / "dev.env").read_text().splitlines()
         if not line.startswith("#")
     )
+    assert development.pop("AUTH_ENABLED") == "false"
+    assert development.pop("AUTH_DISABLED_ALLOW_REMOTE") == "true"
     assert development.keys() == secrets
     for secret in secrets:
         assert re.findall(rf"\$\{{{secret}(?!:\?)", text) == []

@@ -38,7 +38,7 @@ async def subscribe(operations: Operations, feed: Feed, role: Role = Role.ADMIN)
     context = client.context()
     context = replace(context, actor=replace(context.actor, role=role))
     subscriptions = Subscriptions(operations.sources, feed.hub, lambda: datetime.now(UTC))
-    return await subscriptions.open(client.prepared(EVENTS), EVENTS, None, context)
+    return await subscriptions.open(client.prepared(EVENTS), None, context)
 
 
 async def position(frames: AsyncGenerator[Frame]) -> int:

@@ -380,7 +380,7 @@ class TestErrors:
             ({"query": ""}, "GRAPHQL_PARSE_FAILED"),
             ({"query": "{ nonsense }"}, "GRAPHQL_VALIDATION_FAILED"),
             ({"query": "subscription { nonsense }"}, "GRAPHQL_VALIDATION_FAILED"),
-            pytest.param({"query": "{a" * 1500 + "}" * 1500}, "GRAPHQL_PARSE_FAILED", id="nested deeply"),
+            pytest.param({"query": "{a" * 1500 + "}" * 1500}, "LIMIT_EXCEEDED", id="nested deeply"),
             ({"query": "query A { __typename } query B { __typename }"}, "GRAPHQL_VALIDATION_FAILED"),
             ({"query": "query A { __typename }", "operationName": "B"}, "GRAPHQL_VALIDATION_FAILED"),
             ({"query": "query($id: ID!) { incident(id: $id) { id } }"}, "BAD_USER_INPUT"),

@@ -12,9 +12,9 @@ from resolvers.compile.documents import (
     MAXIMUM_CACHED_CHARACTERS,
     STATEMENTS_PER_DOCUMENT,
     Documents,
-    RecentlyUsed,
     Refused,
 )
+from resolvers.compile.recently_used import RecentlyUsed
 from resolvers.operations import Operations
 from tests.resolvers.client import Client, ordered
 from tests.resolvers.values import Values
