@@ -57,7 +57,7 @@ bench-subscriptions: $(VENV)/.development ## Measure subscriptions beside stock 
 	@$(BIN)/python -m bench.subscriptions $(BENCH_ARGS)
 
 chaos: $(VENV)/.development ## Kill servers, connections and Postgres for a while, and show that no event is lost (CHAOS_SECONDS=180)
-	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) $(BIN)/python -m pytest tests/chaos -s
+	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) $(BIN)/python -m pytest tests/chaos tests/actions/test_alert_interleavings.py -s
 
 demo: setup ## Load the demo shop into the database (can be repeated)
 	@$(BIN)/reliability-studio demo

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, select, text, update
 
-from actions.grouping import as_rows
 from actions.impacts import set_service_impact
 from actions.incidents import IncidentChanges
 from actions.incidents import update as update_incident
@@ -17,6 +16,7 @@ from db.alert_statements import ALERTS_LOCK
 from db.alerts import alerts
 from db.database import Transaction
 from db.incidents import incidents, incidents_services
+from db.recordsets import as_rows
 from domain import narration
 from domain.access import Actor
 from domain.alerts import AlertStatus

@@ -9,17 +9,18 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions.alerts import tell_internal
-from actions.grouping import as_rows
 from db.alert_grouping import WRITE_SUPPRESSIONS_SQL
-from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, WRITE_SILENCES_SQL
+from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, TOLD_SQL, WRITE_SILENCES_SQL
 from db.database import Transaction
 from db.identifiers import new_id
+from db.recordsets import as_rows
 from domain.alerts import AlertStatus, WebhookKind
 from domain.incidents import Severity
 from domain.limits import KEY_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.reconciliation import KnownFiring
 from domain.suppressions import LabelMatcher, SuppressionKind
 from domain.text import clipped
+from domain.webhooks.event_recorder import Muted
 from domain.webhooks.incoming import IncomingAlert
 
 
@@ -98,6 +99,27 @@ async def keep_silences(tx: Transaction, seen: Collection[SeenSilence]) -> None:
     if rows:
         await tx.execute(text(WRITE_SILENCES_SQL), {"rows": as_rows(rows), "now": tx.now})
     await tx.execute(text(FORGET_SILENCES_SQL), {"now": tx.now, "ids": [row["id"] for row in rows]})
+
+
+async def keep_muted(tx: Transaction, source: str, muted: Sequence[Muted]) -> int:
+    """Remember what a source says of why it told nobody of alerts; return of how many that we know."""
+    fingerprints = [*{it.fingerprint for it in muted}]
+    rows = (await tx.execute(text(TOLD_SQL), {"source": source, "fingerprints": fingerprints})).all()
+    starts = {row.fingerprint: row.starts_at for row in rows}
+    seen = [
+        SeenSuppression(
+            fingerprint=it.fingerprint,
+            kind=it.kind,
+            by=it.by,
+            reason=it.reason,
+            starts_at=it.starts_at or starts[it.fingerprint],
+            ends_at=it.ends_at,
+        )
+        for it in muted
+        if it.fingerprint in starts
+    ]
+    await keep_suppressions(tx, source, seen, {(source, row.fingerprint): row.id for row in rows})
+    return len(rows)
 
 
 async def keep_suppressions(

@@ -1,16 +1,17 @@
 """What is known around a batch of alerts before they are folded into incidents: read once for all of them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 
 from actions.discovery import ServiceReference, find_or_discover
 from actions.recording import Scope
+from actions.service_status import lock_services
 from db.alert_grouping import (
     CATALOG_SQL,
     EDGES_SQL,
@@ -85,6 +86,19 @@ def told_by(changes: Sequence[AlertChange]) -> list[Told]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an alert belongs: the service and the incident, and what people said about that."""
+
+    service_id: UUID | None = None
+    incident_id: UUID | None = None
+    is_pinned: bool = False
+    apart_from: Sequence[UUID] = ()
+
+
+NOWHERE: Final = Place()
+
+
 @dataclass(slots=True)
 class Scene:
     """Services, dependencies, active incidents and what suppresses alerts; kept up while alerts join incidents."""
@@ -92,39 +106,32 @@ class Scene:
     service_ids: dict[UUID, UUID | None]
     dependencies: Dependencies
     quiets: Sequence[Quiet]
-    places: Mapping[UUID, Any]
+    places: Mapping[UUID, Place]
+    firings: list[tuple[Told, Firing]] = field(default_factory=list)
     incidents: dict[UUID, OpenIncident] = field(default_factory=dict)
     inhibited: list[tuple[UUID, Quiet]] = field(default_factory=list)
     _by_key: dict[str, list[OpenIncident]] = field(default_factory=lambda: defaultdict(list))
     _by_service: dict[UUID, list[OpenIncident]] = field(default_factory=lambda: defaultdict(list))
 
-    def firing(self, told: Told) -> Firing:
-        """A firing, with what is known of its alert."""
-        place = self.places[told.alert_id]
-        return Firing(
-            alert_id=told.alert_id,
-            source=told.source,
-            name=told.name,
-            severity=told.severity,
-            starts_at=told.starts_at,
-            service_id=self.service_ids.get(told.alert_id),
-            group_key=told.group_key,
-            incident_id=place.incident_id,
-            is_pinned=place.is_pinned,
-            apart_from=frozenset(place.apart_from),
-        )
-
-    def candidates(self, firing: Firing) -> list[OpenIncident]:
-        """The incidents that may be about the same, or about a service beside it."""
-        found: dict[UUID, OpenIncident] = {}
+    def own(self, firing: Firing) -> list[OpenIncident]:
+        """The incidents that a firing is part of, that are about the same, or that hurt its service."""
+        found = [*self._by_key.get(firing.key, ())]
         if firing.incident_id in self.incidents:
-            found[firing.incident_id] = self.incidents[firing.incident_id]
-        found |= {it.id: it for it in self._by_key.get(firing.key, ())}
-        if firing.service_id is not None:
-            id = firing.service_id
-            for near in ({id}, self.dependencies.needs(id), self.dependencies.needed_by(id)):
-                found |= {it.id: it for service_id in near for it in self._by_service.get(service_id, ())}
+            found.append(self.incidents[firing.incident_id])
+        return found if firing.service_id is None else [*found, *self._by_service.get(firing.service_id, ())]
+
+    def near(self, firing: Firing) -> list[OpenIncident]:
+        """The incidents that hurt a service beside that of a firing, or itself."""
+        id = firing.service_id
+        if id is None:
+            return []
+        around = {id} | self.dependencies.needs(id) | self.dependencies.needed_by(id)
+        found = {it.id: it for service_id in around for it in self._by_service.get(service_id, ())}
         return [*found.values()]
+
+    def look_at(self, told: Sequence[Told]) -> None:
+        """Look for the incidents of these firings, the earliest first."""
+        self.firings = [(it, self._firing(it)) for it in sorted(told, key=lambda it: (it.starts_at, it.alert_id))]
 
     def add(self, incident: OpenIncident) -> None:
         """Know one more incident."""
@@ -145,6 +152,17 @@ class Scene:
         incident.hurt[service_id] = since
         self._by_service[service_id].append(incident)
 
+    def merge(self, merged: OpenIncident, into: OpenIncident) -> None:
+        """What one incident was about, another is about from now on."""
+        for key in merged.keys:
+            self.key(into, key)
+        for service_id, since in merged.hurt.items():
+            self._by_service[service_id].remove(merged)
+            if service_id not in into.hurt:
+                self.hurt(into, service_id, since)
+        for key in merged.keys:
+            self._by_key[key].remove(merged)
+
     def scope(self, incident_id: UUID) -> Scope:
         """The scope of what happens to an incident."""
         incident = self.incidents.get(incident_id)
@@ -153,17 +171,43 @@ class Scene:
         ordered = sorted(incident.hurt, key=lambda id: (id not in incident.primary, id))
         return Scope(incident_id, tuple(ordered), incident.severity)
 
+    def _firing(self, told: Told) -> Firing:
+        place = self.places[told.alert_id]
+        return Firing(
+            alert_id=told.alert_id,
+            source=told.source,
+            name=told.name,
+            severity=told.severity,
+            starts_at=told.starts_at,
+            service_id=self.service_ids.get(told.alert_id),
+            group_key=told.group_key,
+            incident_id=place.incident_id,
+            is_pinned=place.is_pinned,
+            apart_from=frozenset(place.apart_from),
+        )
 
-async def load_scene(tx: Transaction, told: Sequence[Told], labels: Mapping[UUID, Mapping[str, str]]) -> Scene:
-    """Everything that decides where these firings belong. `labels` are those of all alerts that something is told of,
-    by id; services that they name for the first time are added to the catalog.
+
+async def places_of(tx: Transaction, alert_ids: Collection[UUID]) -> dict[UUID, Place]:
+    """Where alerts belong."""
+    rows = await tx.execute(text(PLACES_SQL), {"ids": [*alert_ids]})
+    return {row.id: Place(row.service_id, row.incident_id, row.is_pinned, row.apart_from) for row in rows}
+
+
+async def load_scene(
+    tx: Transaction,
+    told: Sequence[Told],
+    labels: Mapping[UUID, Mapping[str, str]],
+    places: Mapping[UUID, Place],
+) -> Scene:
+    """Everything that decides where these firings belong. `labels` and `places` are those of all alerts that something
+    is told of, by id; services that they name for the first time are added to the catalog.
     """
-    places = {row.id: row for row in await tx.execute(text(PLACES_SQL), {"ids": [*labels]})}
     service_ids: dict[UUID, UUID | None] = {id: place.service_id for id, place in places.items()}
     service_ids |= await _services_of(tx, labels)
     ids = {id for id in service_ids.values() if id is not None}
-    edges = [(row.service_id, row.depends_on_id) for row in await tx.execute(text(EDGES_SQL), {"ids": [*ids]})]
-    around = ids.union(*edges)
+    rows = (await tx.execute(text(EDGES_SQL), {"ids": [*ids]})).all()
+    edges = [(row.service_id, row.depends_on_id) for row in rows]
+    around = ids.union(*((row.service_id, row.depends_on_id) for row in rows if row.is_near))
     services = [*(await tx.execute(text(SERVICES_SQL), {"ids": [*around]}))]
     dependencies = Dependencies(
         edges,
@@ -171,10 +215,15 @@ async def load_scene(tx: Transaction, told: Sequence[Told], labels: Mapping[UUID
         [row.id for row in services if row.status == ServiceStatus.DOWN],
     )
     scene = Scene(service_ids, dependencies, await _quiets(tx) if told else (), places)
-    keys = {scene.firing(it).key for it in told}
+    scene.look_at(told)
+    keys = {firing.key for _, firing in scene.firings}
     wanted = {place.incident_id for place in places.values() if place.incident_id is not None}
-    for incident in await _incidents(tx, wanted, keys, around):
+    found = await _incidents(tx, wanted, keys, around)
+    for incident in found:
         scene.add(incident)
+    # Incidents first, then services, each in the order of their ids, as everybody who changes both: nobody waits for
+    # somebody who waits for them.
+    await lock_services(tx, ids.union(*(incident.hurt for incident in found)))
     return scene
 
 

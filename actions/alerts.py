@@ -5,8 +5,8 @@ transaction of the fleet at a time, and gives every alert in them exactly one di
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +14,10 @@ from uuid import UUID
 import orjson
 from sqlalchemy import RowMapping, text
 
-from actions.grouping import as_rows, group
+from actions.alert_placement import Placement
+from actions.alert_scenes import NOWHERE, Place
+from actions.grouping import group
+from actions.grouping import tell as tell_incidents
 from db.alert_statements import (
     ALERTS_LOCK,
     COUNT_ATTEMPT_SQL,
@@ -29,6 +32,7 @@ from db.alert_statements import (
 from db.alerts import alert_deliveries
 from db.database import Transaction
 from db.identifiers import new_id
+from db.recordsets import as_rows
 from domain.alert_history import AlertChange, AlertState, Occurrence, Outcome, start_of, tell
 from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
 from domain.errors import ValidationFailed
@@ -43,7 +47,7 @@ from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
 
 BATCH_DELIVERIES: Final = 200
 BATCH_BYTES: Final = 4_000_000
-BATCH_ALERTS: Final = 500
+BATCH_ALERTS: Final = 1_000
 _ALERTS_AT_A_TIME: Final = 100
 _LARGE_BYTES: Final = 100_000
 MOST_ATTEMPTS: Final = 3
@@ -80,9 +84,10 @@ class _Known:
     """An alert while a batch is folded into it."""
 
     id: UUID
-    state: AlertState | None
-    occurrences: dict[datetime, Occurrence]
-    touched: set[datetime]
+    state: AlertState | None = None
+    place: Place = NOWHERE
+    occurrences: dict[datetime, Occurrence] = field(default_factory=dict)
+    touched: set[datetime] = field(default_factory=set)
 
 
 async def read(received: Received) -> Delivery:
@@ -145,10 +150,14 @@ async def tell_internal(
 
 
 async def process(
-    tx: Transaction, *, rules: GroupingRules = _USUAL_RULES, most: int = BATCH_DELIVERIES
+    tx: Transaction,
+    *,
+    rules: GroupingRules = _USUAL_RULES,
+    most: int = BATCH_DELIVERIES,
+    was_read: MutableMapping[UUID, Delivery] | None = None,
 ) -> list[AlertChange] | None:
     """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to `most` of them,
-    and fold them into incidents.
+    and fold them into incidents. What `was_read` already need not be read again, and is taken out.
 
     Returns what changed about alerts, or None when nothing waits, or another transaction is at it.
     """
@@ -161,7 +170,8 @@ async def process(
     batch: list[tuple[Received, int, IncomingAlert | Rejected]] = []
     for row in rows:
         received = _received(row)
-        alerts = await _alerts(received, row["alert_count"])
+        delivery = None if was_read is None else was_read.pop(received.id, None)
+        alerts = await _alerts(received, row["alert_count"]) if delivery is None else delivery.alerts
         batch += [(received, position, alert) for position, alert in enumerate(alerts)]
     known = await _known(tx, batch)
     changes: list[AlertChange] = []
@@ -187,8 +197,7 @@ async def process(
                 "alert_id": alert_id,
             }
         )
-    await _write(tx, known)
-    suppressed = await group(tx, changes, rules) if changes else {}
+    suppressed = await _conclude(tx, known, changes, rules) if changes else {}
     await _dispose(tx, dispositions, suppressed)
     await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row["id"] for row in rows], "now": tx.now})
     return changes
@@ -255,7 +264,7 @@ async def _known(
     for source, alert in told:
         # In the order in which they were told, which is then that of their ids and of their incidents' numbers.
         if (source, alert.fingerprint) not in known:
-            known[source, alert.fingerprint] = _Known(new_id(), None, {}, set())
+            known[source, alert.fingerprint] = _Known(new_id())
     return known
 
 
@@ -271,7 +280,8 @@ def _entry(row: RowMapping) -> _Known:
         generator_url=row["generator_url"],
         group_key=row["group_key"],
     )
-    return _Known(row["id"], state, {newest.starts_at: newest}, set())
+    place = Place(row["service_id"], row["incident_id"], row["is_pinned"], row["apart_from"])
+    return _Known(row["id"], state, place, {newest.starts_at: newest})
 
 
 def _fold(entry: _Known, received: Received, position: int, alert: IncomingAlert) -> tuple[Outcome, AlertChange | None]:
@@ -305,17 +315,17 @@ def _remarks(alert: IncomingAlert | Rejected) -> tuple[str, ...]:
     return tuple(f"{remark}." for remark in alert.remarks) if isinstance(alert, IncomingAlert) else ()
 
 
-async def _write(tx: Transaction, known: Mapping[tuple[str, str], _Known]) -> None:
+async def _conclude(
+    tx: Transaction, known: Mapping[tuple[str, str], _Known], changes: Sequence[AlertChange], rules: GroupingRules
+) -> Mapping[tuple[UUID, int], str]:
+    """Find alerts that changed their incidents, and write all of it down; returns why alerts were suppressed."""
     changed = {key: entry for key, entry in known.items() if entry.touched}
-    alerts = [_alert_row(source, fingerprint, entry) for (source, fingerprint), entry in changed.items()]
-    occurrences = [
-        {"id": new_id(), "alert_id": entry.id, **_occurrence_row(entry.occurrences[start])}
-        for entry in changed.values()
-        for start in entry.touched
-    ]
-    if alerts:
-        await tx.execute(text(WRITE_ALERTS_SQL), {"rows": as_rows(alerts), "now": tx.now})
-        await tx.execute(text(WRITE_OCCURRENCES_SQL), {"rows": as_rows(occurrences)})
+    placement = await group(tx, changes, {entry.id: entry.place for entry in changed.values()}, rules)
+    alerts = [_alert_row(source, fingerprint, entry, placement) for (source, fingerprint), entry in changed.items()]
+    occurrences = [_occurrence_row(entry, start, placement) for entry in changed.values() for start in entry.touched]
+    await tx.execute(text(WRITE_ALERTS_SQL), {"rows": as_rows(alerts), "now": tx.now})
+    await tx.execute(text(WRITE_OCCURRENCES_SQL), {"rows": as_rows(occurrences)})
+    return await tell_incidents(tx, placement, changes, rules)
 
 
 async def _dispose(
@@ -329,8 +339,8 @@ async def _dispose(
         await tx.execute(text(WRITE_DISPOSITIONS_SQL), {"rows": as_rows(dispositions), "now": tx.now})
 
 
-def _alert_row(source: str, fingerprint: str, entry: _Known) -> dict[str, Any]:
-    state = entry.state
+def _alert_row(source: str, fingerprint: str, entry: _Known, placement: Placement) -> dict[str, Any]:
+    state, place = entry.state, placement.of(entry.id)
     if state is None:
         raise RuntimeError("an alert that was told of has a state")
     return {
@@ -347,11 +357,17 @@ def _alert_row(source: str, fingerprint: str, entry: _Known) -> dict[str, Any]:
         "annotations": state.annotations,
         "generator_url": state.generator_url,
         "group_key": state.group_key,
+        "service_id": place.service_id,
+        "incident_id": place.incident_id,
     }
 
 
-def _occurrence_row(occurrence: Occurrence) -> dict[str, Any]:
+def _occurrence_row(entry: _Known, start: datetime, placement: Placement) -> dict[str, Any]:
+    occurrence = entry.occurrences[start]
     return {
+        "id": new_id(),
+        "alert_id": entry.id,
+        "incident_id": placement.occurrences.get((entry.id, start)),
         "starts_at": occurrence.starts_at,
         "ends_at": occurrence.ends_at,
         "is_over": occurrence.is_over,

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import RowMapping, Text, any_, bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actions import jobs
@@ -66,19 +66,21 @@ async def request(
     await jobs.enqueue(tx, KIND, str(incident_id), payload={"trigger": trigger}, run_at=run_at)
 
 
-async def request_after_change(tx: Transaction, incident_id: UUID) -> None:
-    """Ask for an analysis because the alerts or services of an incident are others now, perhaps not the last time.
+async def request_after_change(tx: Transaction, *incident_ids: UUID) -> None:
+    """Ask for analyses because the alerts or services of incidents are others now, perhaps not the last time.
 
     One that waits already will see them.
     """
-    waiting = select(jobs_table.c.id).where(
+    subjects = [str(id) for id in incident_ids]
+    waiting = select(jobs_table.c.subject).where(
         jobs_table.c.kind == KIND,
-        jobs_table.c.subject == str(incident_id),
+        jobs_table.c.subject == any_(bindparam("subjects", subjects, ARRAY(Text))),
         jobs_table.c.status == JobStatus.QUEUED,
     )
-    if (await tx.execute(waiting)).first() is not None:
-        return
-    await request(tx, incident_id, AnalysisTrigger.INCIDENT_CHANGED, after_seconds=DEBOUNCE_SECONDS)
+    known = {*(await tx.execute(waiting)).scalars()}
+    for id in incident_ids:
+        if str(id) not in known:
+            await request(tx, id, AnalysisTrigger.INCIDENT_CHANGED, after_seconds=DEBOUNCE_SECONDS)
 
 
 async def analyze(tx: Transaction, incident_id: UUID, *, actor: Actor) -> UUID:

@@ -15,7 +15,7 @@ from db.people import users
 from domain import text
 from domain.access import Actor, TokenScope, permits
 from domain.credentials import MOST_TOKEN_DAYS, require_may_hand_on, token_scopes
-from domain.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from domain.errors import Conflict, NotFound, ValidationFailed
 from domain.permissions import ADMINISTRATION
 
 MOST_TOKENS: Final = 100
@@ -34,7 +34,7 @@ async def create_api_token(
 ) -> UUID:
     """Make a token of which only the hash is known here. Raises ValidationFailed, Forbidden, Conflict, NotFound."""
     if user_id is None:
-        raise Forbidden("A token belongs to a user, and you are none here: ask an admin to add you")
+        raise ValidationFailed("A token belongs to a user, and you are none here: ask an admin to add you")
     chosen = token_scopes(scopes, "scopes")
     require_may_hand_on(actor, chosen)
     if expires_in_days is not None and not 1 <= expires_in_days <= MOST_TOKEN_DAYS:

@@ -13,6 +13,7 @@ from actions.analyses import ENGINE, Run
 from actions.discovery import find_or_discover, reference
 from actions.findings import Sightings, correlation_rows, link_rows, moment, ratio
 from actions.impacts import ComputedImpact, renew_computed_impacts
+from actions.incident_links import tell_from_the_other_end
 from actions.proposals import propose
 from actions.recording import Happening, record_all, scope_of
 from actions.surroundings import Surroundings
@@ -56,6 +57,11 @@ class Outcome:
     explore: Explore
 
     @property
+    def status(self) -> AnalysisStatus:
+        """Whether everybody answered."""
+        return AnalysisStatus.PARTIAL if self.analysis.gaps else AnalysisStatus.COMPLETE
+
+    @property
     def findings(self) -> Sequence[Finding]:
         """What is kept of what was found: all that causes and impacts rest on, and the strongest of the rest."""
         used = {id for cause in self.analysis.causes for id in cause.findings}
@@ -85,6 +91,7 @@ async def conclude(tx: Transaction, run: Run, outcome: Outcome) -> None:
         actor=ENGINE,
     )
     await _tell(tx, run, outcome, services_by_name, ids, before)
+    await tell_from_the_other_end(tx, run, outcome.analysis)
 
 
 async def _services(tx: Transaction, outcome: Outcome) -> dict[str, UUID]:
@@ -192,7 +199,7 @@ async def _show(tx: Transaction, run: Run, outcome: Outcome, services_by_name: M
         update(analyses)
         .where(analyses.c.id == run.id)
         .values(
-            status=AnalysisStatus.PARTIAL if analysis.gaps else AnalysisStatus.COMPLETE,
+            status=outcome.status,
             is_shown=True,
             completed_at=tx.now,
             confidence=ratio(analysis.confidence),

@@ -57,7 +57,7 @@ def correlation_rows(
             "analysis_id": analysis_id,
             "kind": finding.kind,
             "name": clipped(_name(finding), TITLE_CHARACTERS) or None,
-            "related_incident_id": None,
+            "related_incident_id": _incident_of(finding),
             "service_id": services.get(finding.service),
             "summary": clipped(finding.summary, TEXT_CHARACTERS),
             "score": ratio(finding.strength),
@@ -115,6 +115,11 @@ def moment(seconds: float | None) -> datetime | None:
 def _name(finding: Finding) -> str:
     """What it was seen in. Of a log the pattern's id, which ends the finding's: the same in every incident."""
     return finding.id.rpartition("/")[2] if finding.kind is CorrelationKind.LOG else finding.name
+
+
+def _incident_of(finding: Finding) -> UUID | None:
+    """The other incident that a finding is about."""
+    return UUID(finding.id.split("/")[1]) if finding.kind is CorrelationKind.INCIDENT else None
 
 
 def _written(value: Any) -> bytes:

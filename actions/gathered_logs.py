@@ -2,7 +2,7 @@
 
 Loki counts the lines, however many there are, and gives some of them: a bounded sample of each slice of the window, in
 which templates are found (Drain). Where a slice has more lines than the sample, the templates' shares of the sample
-divide what Loki has counted.
+divide what Loki has counted; a Loki that looks for patterns itself has counted them (`counted_patterns.py`).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actions.answers import answered
+from actions.counted_patterns import Buckets, patterns_of, recounted
 from actions.surroundings import NearService, Surroundings
 from domain.telemetry import DEFAULT_INSTANCE, LogLevel, TelemetryBackend
 from domain.text import without_nul
@@ -156,9 +157,46 @@ class _Reading:
             if not any(sample.slice is part for sample in samples):
                 covered[part.first : part.end] = False
         patterns, lines = await self._patterns(samples, counts, knows_levels=knows_levels)
+        patterns = await self._recounted(patterns, overfull, counts)
         times = self._start + np.arange(self._buckets, dtype=np.float64) * BUCKET_SECONDS
         gaps = dict.fromkeys(Gap(TelemetryBackend.LOKI, error.code, error.message) for error in [*failures, *uncounted])
         return GatheredLogs(times, covered, tuple(patterns), lines), tuple(gaps)
+
+    async def _recounted(
+        self, patterns: Sequence[LogPattern], overfull: Sequence[_Slice], counts: Mapping[tuple[str, bool], Integers]
+    ) -> list[LogPattern]:
+        """Patterns of services that wrote more lines than were given, with the counts that Loki knows, if it does."""
+        selectors = {service.name: _selector([at]) for part in overfull for service, at in part.group.items()}
+        if not selectors:
+            return [*patterns]
+        written = {name: sum((counts[key] for key in counts if key[0] == name), start=0) for name in selectors}
+        most = sorted(selectors, key=lambda name: (-int(np.sum(written[name])), name))
+        found = await patterns_of(
+            self._loki,
+            {name: selectors[name] for name in most},
+            start=_moment(self._start),
+            end=_moment(self._end),
+            deadline=self._deadline,
+        )
+        by_service: dict[str, list[LogPattern]] = defaultdict(list)
+        for pattern in patterns:
+            by_service[pattern.service].append(pattern)
+        buckets = Buckets(self._start, BUCKET_SECONDS, self._buckets, self._fault)
+        for name, theirs in sorted(found.items()):
+            lines = np.zeros(self._buckets, dtype=np.int64) + written[name]
+            source = self._source(selectors[name])
+            by_service[name] = await recounted(name, by_service[name], theirs, lines, buckets, source)
+        return [pattern for name in sorted(by_service) for pattern in by_service[name]]
+
+    def _source(self, query: str) -> Source:
+        return Source(
+            backend=TelemetryBackend.LOKI,
+            instance=self._instance or DEFAULT_INSTANCE,
+            query=query,
+            start=float(self._start),
+            end=float(self._end),
+            step_seconds=float(BUCKET_SECONDS),
+        )
 
     def _slices(self, group: Mapping[Service, Streams]) -> Iterable[_Slice]:
         first = 0
@@ -285,14 +323,7 @@ class _Reading:
             sample=without_nul(line.line[:_SAMPLE_CHARACTERS]),
             sample_at=line.time.timestamp(),
             sample_trace_id=trace_id_of(line.line, line.labels),
-            source=Source(
-                backend=TelemetryBackend.LOKI,
-                instance=self._instance or DEFAULT_INSTANCE,
-                query=f"{selector}{_alike(template)}",
-                start=float(self._start),
-                end=float(self._end),
-                step_seconds=float(BUCKET_SECONDS),
-            ),
+            source=self._source(f"{selector}{_alike(template)}"),
         )
 
 

@@ -13,6 +13,7 @@ from actions.gathered_traces import GatheredTraces, gather_traces
 from actions.surroundings import NearService, Surroundings
 from domain.telemetry import TelemetryBackend
 from domain.time import Deadline
+from domain.traces import Span, SpanKind
 from engines.correlation.evidence import Evidence, Gap, Series
 from engines.correlation.trace_digest import digest
 from telemetry_clients.errors import TelemetryError, TelemetryNotConfigured, TelemetryTimeout
@@ -42,8 +43,7 @@ class _Gathered:
         """What was known before, and all that was gathered."""
         parts = [self.parts[place] for place in sorted(self.parts)]
         logs = [part.logs for part in parts if part.logs is not None]
-        # Traces of several instances are not of one system: the one that has most tells of them.
-        found = max((it.traces for it in parts if it.traces), key=lambda it: len(it.traces), default=None)
+        found = _joined([it.traces for it in parts if it.traces])
         lines = {id: some for it in logs for id, some in it.lines.items()}
         covered = np.logical_and.reduce([it.covered for it in logs]) if logs else np.empty(0, dtype=np.bool_)
         missing = [*gaps, *(gap for part in parts for gap in part.gaps)]
@@ -62,6 +62,21 @@ class _Gathered:
             traces=None if found is None else digest(found.traces, lines, found.source),
             gaps=tuple(dict.fromkeys(missing)),
         )
+
+
+def _joined(found: Sequence[GatheredTraces]) -> GatheredTraces | None:
+    """The traces of all instances. A trace that services of several instances have written is put together again; the
+    instance that has most traces is the one that people are shown.
+    """
+    spans: dict[str, dict[tuple[str, SpanKind, int], Span]] = {}
+    for part in found:
+        for id, some in part.traces:
+            # A span that two instances have stored is one.
+            spans.setdefault(id, {}).update({(span.span_id, span.kind, span.start_ns): span for span in some})
+    if not found:
+        return None
+    most = max(found, key=lambda part: len(part.traces))
+    return GatheredTraces(tuple((id, [*spans[id].values()]) for id in sorted(spans)), most.source)
 
 
 async def gather(

@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_not
 
 from actions.analyses import request_after_change
-from actions.recording import record, scope_of
+from actions.recording import Happening, incident_scopes, record, record_all, scope_of, scopes_of
 from actions.rows import lock
-from actions.service_status import follow_incidents
+from actions.service_status import follow_incidents, lock_services
 from db.database import Transaction
-from db.incidents import dismissed_impacts, incidents, incidents_services
+from db.incidents import HURT_SERVICES_SQL, dismissed_impacts, incidents, incidents_services
+from db.recordsets import as_rows
 from db.services import services
 from domain import narration
 from domain.access import Actor
@@ -78,6 +79,35 @@ async def set_service_impact(
     return incident_id
 
 
+async def hurt_by_alerts(
+    tx: Transaction, since: Mapping[tuple[UUID, UUID], datetime], *, source: IncidentSource, actor: Actor
+) -> None:
+    """Say that alerts hurt services second-hand, each (incident, service) since a time, all at once.
+
+    Nobody resolves the incidents before this transaction ends.
+    """
+    if not since:
+        return
+    service_ids = {service_id for _, service_id in since}
+    await lock_services(tx, service_ids)
+    rows = [{"incident_id": it, "service_id": service_id, "since": time} for (it, service_id), time in since.items()]
+    values = {"rows": as_rows(rows), "level": ImpactLevel.SECONDARY, "source": source}
+    written = (await tx.execute(text(HURT_SERVICES_SQL), values)).all()
+    scopes = incident_scopes().where(incidents.c.id.in_({row.incident_id for row in written}))
+    told = {scope.incident_id: scope for scope in await scopes_of(tx, scopes)}
+    happenings, entries = [], []
+    for row in written:
+        scope = told[row.incident_id]
+        before = None if row.before is None else ImpactLevel(row.before)
+        change = Change("level", before, ImpactLevel.SECONDARY)
+        about = replace(scope, service_ids=tuple(dict.fromkeys([row.service_id, *scope.service_ids])))
+        happening = Happening(EventType.SERVICE_IMPACT_CHANGED, row.service_id, about, (change,), "impact.set")
+        happenings.append(happening)
+        entries.append((about, narration.impact_changed(row.name, before, ImpactLevel.SECONDARY)))
+    await record_all(tx, actor=actor, happenings=happenings, entries=entries)
+    await follow_incidents(tx, service_ids, actor=actor)
+
+
 async def _remember_dismissal(tx: Transaction, incident_id: UUID, service_id: UUID, *, is_dismissed: bool) -> None:
     """What people say of an impact is not computed again."""
     row = {"incident_id": incident_id, "service_id": service_id}
@@ -97,6 +127,8 @@ async def renew_computed_impacts(
 
     What an earlier analysis said and this one does not is gone.
     """
+    # Before its services, as everybody who changes both: alerts may say at this moment that it hurts them.
+    await lock(tx, incidents, incident_id, "incidentId")
     hurt = incidents_services.c
     rows = await tx.execute(select(incidents_services).where(hurt.incident_id == incident_id).order_by(hurt.service_id))
     known = {row["service_id"]: row for row in rows.mappings()}

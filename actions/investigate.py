@@ -1,12 +1,13 @@
 """An analysis of an incident, from the first question to the last row: what runs as a job."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
+from time import monotonic
+from typing import Final, Protocol
 
 from actions import analyses as runs
 from actions.analyses import Run
@@ -17,9 +18,11 @@ from actions.jobs import Job
 from actions.surroundings import Surroundings, survey
 from db.database import Database
 from db.identifiers import new_id
+from domain.correlation import AnalysisStatus
 from domain.errors import Conflict, NotFound
 from domain.explore import Explore
 from engines.correlation import ENGINE_VERSION, Analysis, Evidence, analyse
+from engines.correlation.evidence import Gap
 from engines.correlation.record import read_evidence, write
 from telemetry_clients.instances import Telemetry
 
@@ -49,6 +52,29 @@ def answer(evidence: Evidence) -> Analysis:
     )
 
 
+class Observer(Protocol):
+    """Who is told what becomes of analyses."""
+
+    def analysis_ended(self, status: AnalysisStatus, gaps: Iterable[Gap], seconds: float) -> None:
+        """An analysis is over, complete, partial or failed, after so many seconds."""
+        ...
+
+    def analysis_superseded(self, seconds: float) -> None:
+        """A newer one took the place of an analysis."""
+        ...
+
+
+class _Nobody:
+    def analysis_ended(self, status: AnalysisStatus, gaps: Iterable[Gap], seconds: float) -> None:
+        """Nothing."""
+
+    def analysis_superseded(self, seconds: float) -> None:
+        """Nothing."""
+
+
+_NOBODY: Final = _Nobody()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Investigation:
     """Analyses incidents with everything that the backends and the records know."""
@@ -60,12 +86,14 @@ class Investigation:
     scrape_interval_seconds: float = 15.0
     deadline_seconds: float = DEADLINE_SECONDS
     watch_seconds: float = _WATCH_SECONDS
+    observer: Observer = _NOBODY
 
     async def run(self, job: Job) -> None:
         """Analyse the incident that a job is about, unless a newer request takes its place meanwhile.
 
         Raises DomainError: Conflict when the job was lost to another server.
         """
+        began_seconds = monotonic()
         run = await self.database.transact(partial(runs.begin, job=job), now=self.now())
         if run is None:
             return
@@ -74,23 +102,27 @@ class Investigation:
         try:
             await asyncio.wait((analysing, watching), return_when=asyncio.FIRST_COMPLETED)
             if analysing.done():
-                await self._settled(run, analysing)
+                await self._settled(run, analysing, began_seconds)
                 return
             await watching
             analysing.cancel()
             await asyncio.wait((analysing,))
             await self.database.transact(partial(runs.give_way, run=run), now=self.now())
+            self.observer.analysis_superseded(monotonic() - began_seconds)
         finally:
             for task in (analysing, watching):
                 task.cancel()
             await asyncio.gather(analysing, watching, return_exceptions=True)
 
-    async def _settled(self, run: Run, analysing: asyncio.Task[None]) -> None:
+    async def _settled(self, run: Run, analysing: asyncio.Task[Outcome], began_seconds: float) -> None:
         error = analysing.exception()
         if error is None:
+            outcome = analysing.result()
+            self.observer.analysis_ended(outcome.status, outcome.analysis.gaps, monotonic() - began_seconds)
             return
         if not isinstance(error, Conflict | NotFound):
             await self.database.transact(partial(runs.fail, run=run, reason=_FAILED), now=self.now())
+            self.observer.analysis_ended(AnalysisStatus.FAILED, (), monotonic() - began_seconds)
         raise error
 
     async def _superseded(self, run: Run) -> None:
@@ -101,7 +133,7 @@ class Investigation:
                 if await runs.is_superseded(connection, run, self.now()):
                     return
 
-    async def _analyse(self, run: Run) -> None:
+    async def _analyse(self, run: Run) -> Outcome:
         async with self.database.reading() as connection:
             around = await survey(connection, run.incident_id, now=self.now())
         evidence = around.evidence
@@ -118,6 +150,7 @@ class Investigation:
                     await self._tell(run, around, evidence, analysis)
         outcome = await asyncio.to_thread(self._outcome, around, evidence)
         await self.database.transact(partial(conclude, run=run, outcome=outcome), now=self.now())
+        return outcome
 
     def _outcome(self, around: Surroundings, evidence: Evidence) -> Outcome:
         """The answer to the evidence as it is kept, not as it was gathered: so that both are one for ever."""

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, func, insert, select
+from sqlalchemy import Select, Uuid, func, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.audit import audit_log
+from db.audit import WRITE_AUDITS_SQL, audit_log
 from db.database import Change as Written
 from db.database import Transaction
 from db.identifiers import new_id
 from db.incidents import incidents, incidents_services
-from db.outbox import outbox
+from db.outbox import WRITE_EVENTS_SQL, outbox
 from db.people import users
-from db.timeline import timeline_events
+from db.recordsets import as_rows
+from db.timeline import WRITE_ENTRIES_SQL, timeline_events
 from domain.access import Actor
 from domain.audit import without_secrets
 from domain.changes import Change, as_json
@@ -43,6 +44,7 @@ class Scope:
 
 
 _NOTHING_SPECIAL = Scope()
+_NO_PAYLOAD: Mapping[str, Any] = {}
 
 
 async def scope_of(tx: Transaction, incident_id: UUID, *path: str) -> Scope:
@@ -99,8 +101,7 @@ async def record(
         written[0][0]["id"] = entry_id
     events: list[Mapping[str, Any]] = []
     if event is not None:
-        payload = {"changes": [change.as_json() for change in changes]}
-        events.append(_event_row(tx, event, subject_id, scope, actor, payload))
+        events.append(_event_row(tx, event, subject_id, scope, actor, _payload(changes)))
     for row, incident in written:
         events.append(_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], incident, actor, {}))
     before = deleted if deleted is not None else {change.column: change.before for change in changes}
@@ -145,12 +146,13 @@ async def audit(
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event about a subject, told in a scope."""
+    """An event about a subject, told in a scope. With an `action` ("impact.set") its changes are audited too."""
 
     type: EventType
     subject_id: UUID
     scope: Scope
     changes: tuple[Change, ...] = ()
+    action: str | None = None
 
 
 async def record_all(
@@ -158,22 +160,42 @@ async def record_all(
 ) -> None:
     """Write down much at once that no person did: events, and entries of timelines with an event each.
 
-    Nothing of it is audited: what told of it is kept, alerts in their deliveries.
+    What has no action is not audited: what told of it is kept, alerts in their deliveries.
     """
     rows = [(_entry_row(tx, entry, scope, actor), scope) for scope, entry in entries]
-    events: list[Mapping[str, Any]] = [
-        _event_row(
-            tx, it.type, it.subject_id, it.scope, actor, {"changes": [change.as_json() for change in it.changes]}
-        )
+    # What happens to many has the same changes.
+    payloads = {id(it.changes): _payload(it.changes) for it in {id(it.changes): it for it in happenings}.values()}
+    events = [_event(it.type, it.subject_id, it.scope, payloads[id(it.changes)]) for it in happenings]
+    events += [_event(EventType.TIMELINE_EVENT_ADDED, row["id"], scope, _NO_PAYLOAD) for row, scope in rows]
+    audits = [
+        _audit_row(tx, it.action, it.subject_id, actor)
+        | {"before": as_json({change.column: change.before for change in it.changes})}
+        | {"after": as_json({change.column: change.after for change in it.changes})}
         for it in happenings
+        if it.action is not None
     ]
-    events += [_event_row(tx, EventType.TIMELINE_EVENT_ADDED, row["id"], scope, actor, {}) for row, scope in rows]
+    if audits:
+        await tx.execute(text(WRITE_AUDITS_SQL), {"rows": as_rows(audits)})
     if rows:
-        written: list[Mapping[str, Any]] = [row for row, _ in rows]
-        await tx.execute(insert(timeline_events), written)
+        await tx.execute(text(WRITE_ENTRIES_SQL), {"rows": as_rows(row for row, _ in rows)})
     if events:
-        places = (await tx.execute(insert(outbox).returning(outbox.c.seq), events)).scalars()
-        tx.last_event_seq = max(places)
+        values = {"rows": as_rows(events), "actor_id": actor.id, "now": tx.now, "traceparent": origin()}
+        tx.last_event_seq = (await tx.execute(text(WRITE_EVENTS_SQL), values)).scalar_one()
+
+
+def _event(type: EventType, subject_id: UUID, scope: Scope, payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": type,
+        "incident_id": scope.incident_id,
+        "service_ids": scope.service_ids,
+        "severity": scope.severity,
+        "subject_id": subject_id,
+        "payload": payload,
+    }
+
+
+def _payload(changes: Sequence[Change]) -> dict[str, Any]:
+    return {"changes": [change.as_json() for change in changes]}
 
 
 def _entry_row(tx: Transaction, entry: Entry, incident: Scope, actor: Actor) -> dict[str, Any]:
@@ -194,17 +216,9 @@ def _entry_row(tx: Transaction, entry: Entry, incident: Scope, actor: Actor) -> 
 def _event_row(
     tx: Transaction, type: EventType, subject_id: UUID, scope: Scope, actor: Actor, payload: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {
-        "type": type,
-        "incident_id": scope.incident_id,
-        "service_ids": [*scope.service_ids],
-        "severity": scope.severity,
-        "subject_id": subject_id,
-        "payload": payload,
-        "actor_id": actor.id,
-        "occurred_at": tx.now,
-        "traceparent": origin(),
-    }
+    told = _event(type, subject_id, scope, payload)
+    more = {"actor_id": actor.id, "occurred_at": tx.now, "traceparent": origin()}
+    return {**told, "service_ids": [*scope.service_ids], **more}
 
 
 def _audit_row(tx: Transaction, action: str, subject_id: UUID | None, actor: Actor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, select, update
 
-from actions.recording import Scope, record
+from actions.recording import Happening, Scope, record_all
 from db.database import Transaction
 from db.incidents import incidents, incidents_services
 from db.services import services
@@ -15,7 +15,7 @@ from domain.access import Actor
 from domain.changes import Change
 from domain.feed import EventType
 from domain.incidents import ImpactLevel, IncidentStatus
-from domain.services import ActiveImpact, status_under
+from domain.services import ActiveImpact, ServiceStatus, status_under
 
 HURTING: Final = (IncidentStatus.OPEN, IncidentStatus.INVESTIGATING)
 """In these an incident hurts its services; once it is mitigated it does no more."""
@@ -38,21 +38,20 @@ async def follow_incidents(tx: Transaction, service_ids: Collection[UUID], *, ac
         return
     active = await _active_impacts(tx, service_ids)
     were_hurt = await _were_hurt(tx, service_ids)
+    changed: dict[ServiceStatus, list[UUID]] = defaultdict(list)
+    happenings = []
     for row in rows:
         id, status = row["id"], row["status"]
         new = status_under(status, active[id], was_hurt=id in were_hurt)
         if new is not status:
-            # Without counting up the version: the fields that people edit are as they were.
-            await tx.execute(update(services).where(services.c.id == id).values(status=new, updated_at=tx.now))
-            await record(
-                tx,
-                actor=actor,
-                action="service.follow_incidents",
-                subject_id=id,
-                changes=[Change("status", status, new)],
-                scope=Scope(service_ids=(id,)),
-                event=EventType.SERVICE_CHANGED,
-            )
+            changed[new].append(id)
+            change = Change("status", status, new)
+            scope = Scope(service_ids=(id,))
+            happenings.append(Happening(EventType.SERVICE_CHANGED, id, scope, (change,), "service.follow_incidents"))
+    for new, ids in changed.items():
+        # Without counting up the version: the fields that people edit are as they were.
+        await tx.execute(update(services).where(services.c.id.in_(ids)).values(status=new, updated_at=tx.now))
+    await record_all(tx, actor=actor, happenings=happenings, entries=())
 
 
 async def _active_impacts(tx: Transaction, service_ids: Collection[UUID]) -> dict[UUID, list[ActiveImpact]]:

@@ -180,6 +180,12 @@ async def signing_key(tx: Transaction, name: str, candidate: bytes) -> tuple[byt
     return bytes(secret), is_new
 
 
+async def has_signing_key(tx: Transaction, name: str) -> bool:
+    """Whether there is a key with this name."""
+    wanted = select(signing_keys.c.name).where(signing_keys.c.name == name)
+    return (await tx.execute(wanted)).first() is not None
+
+
 async def anybody_has_a_password(tx: Transaction) -> bool:
     """Whether there is a user who could sign in."""
     wanted = select(users.c.id).where(users.c.password_hash.is_not(None)).limit(1)

@@ -19,8 +19,9 @@ from db.credentials import api_tokens
 from db.database import Transaction
 from db.people import users
 from domain.access import Actor, Role, TokenScope
-from domain.credentials import API_TOKEN_PREFIX, SECRET_BYTES, digest, new_password
+from domain.credentials import digest, new_password
 from domain.errors import NotFound
+from resolvers.api_tokens import new_api_token
 
 Result = TypeVar("Result")
 
@@ -145,11 +146,6 @@ async def list_tokens(settings: Settings) -> list[tuple[str, ...]]:
         ]
 
     return await _write(settings, read)
-
-
-def new_api_token() -> str:
-    """A token that nobody can guess, and that scanners for leaked secrets recognise."""
-    return API_TOKEN_PREFIX + token_urlsafe(SECRET_BYTES)
 
 
 def _chosen(password: str | None) -> str:

@@ -1,7 +1,7 @@
 """Takes alerts in: stored before their sender is told so, and told apart right after."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 import structlog
 
+from actions.alert_reconciliation import keep_muted
 from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
 from db.alert_statements import WAITING_TRACES_SQL
 from db.database import Database
@@ -21,12 +22,17 @@ from domain.alerts import WebhookKind
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
 from domain.grouping import GroupingRules
 from domain.tracing import SpanKind, Tracer
+from domain.webhooks.event_recorder import Muted
 from domain.webhooks.incoming import Delivery
 
 log = structlog.get_logger("reliability_studio.alerts")
 
 MOST_AT_ONCE: Final = 100
+MOST_KEPT: Final = 200
+MOST_BYTES_KEPT: Final = 50_000
 POLL_SECONDS: Final = 0.5
+SMALL_BATCH: Final = 200
+REST_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 5.0
 _USUAL_RULES: Final = GroupingRules()
 
@@ -64,6 +70,7 @@ class AlertIntake:
         self._poll_seconds = poll_seconds
         self._storing = 0
         self._arrived = asyncio.Event()
+        self._was_read: dict[UUID, Delivery] = {}
 
     async def take(
         self, source: str, kind: WebhookKind, body: bytes, headers: Mapping[str, str], *, id: UUID | None = None
@@ -83,8 +90,32 @@ class AlertIntake:
             await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
         finally:
             self._storing -= 1
+        self._keep(received, delivery)
         self._arrived.set()
         return Receipt(received.id, delivery)
+
+    async def hear(self, source: str, muted: Sequence[Muted]) -> int:
+        """Remember why a source told nobody of alerts; return of how many that are known here.
+
+        Raises DatabaseUnavailable and Overloaded.
+        """
+        if self._storing >= self._most_at_once:
+            raise Overloaded
+        if not muted:
+            return 0
+        self._storing += 1
+        try:
+            return await self._database.transact(partial(keep_muted, source=source, muted=muted), now=self._now())
+        finally:
+            self._storing -= 1
+
+    def _keep(self, received: Received, delivery: Delivery) -> None:
+        """Remember for a moment what a delivery says: most are worked off right after, by this process."""
+        if len(received.body) > MOST_BYTES_KEPT:
+            return
+        self._was_read[received.id] = delivery
+        if len(self._was_read) > MOST_KEPT:
+            del self._was_read[next(iter(self._was_read))]
 
     async def run(self) -> None:
         """Work off what was stored, by this process or another, until cancelled."""
@@ -109,11 +140,14 @@ class AlertIntake:
     async def _work_off(self) -> None:
         most = BATCH_DELIVERIES
         while True:
-            work = partial(process, rules=self._rules, most=most)
+            work = partial(process, rules=self._rules, most=most, was_read=self._was_read)
             try:
-                if await self._database.transact(work, now=self._now()) is None:
+                changes = await self._database.transact(work, now=self._now())
+                if changes is None:
                     return
                 most = BATCH_DELIVERIES
+                if len(changes) < SMALL_BATCH:
+                    await asyncio.sleep(REST_SECONDS)  # What arrives meanwhile is worked off together.
             except (DatabaseUnavailable, DeadlineExceeded, Conflict):
                 raise  # It passes.
             except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
 
 from actions.alert_audits import audit, forget_deliveries
 from actions.alert_upkeep import settle
@@ -19,36 +18,7 @@ log = structlog.get_logger("reliability_studio.alerts")
 
 AUDIT_SECONDS: Final = 60.0
 _HOUR_SECONDS: Final = 3600.0
-_DISPOSITIONS: Final = ("created", "updated", "duplicate", "suppressed", "stale", "rejected")
 _BATCH_ROWS: Final = 1_000
-
-
-class AlertMetrics:
-    """What the last audit of this process counted."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.received = Gauge(
-            "reliability_studio_alerts_received", "Alerts that were taken in the last 24 h.", registry=registry
-        )
-        self.disposed = Gauge(
-            "reliability_studio_alerts_disposed",
-            "Alerts of the last 24 h by what became of them.",
-            ["disposition"],
-            registry=registry,
-        )
-        self.unaccounted = Gauge(
-            "reliability_studio_alert_deliveries_unaccounted",
-            "Deliveries of the last 24 h whose alerts are not all accounted for. Always 0, or there is a bug.",
-            registry=registry,
-        )
-        self.waiting = Gauge(
-            "reliability_studio_alert_deliveries_waiting", "Deliveries that wait to be worked off.", registry=registry
-        )
-        self.ungrouped = Gauge(
-            "reliability_studio_alerts_ungrouped",
-            "Alerts that fire without an incident and are not suppressed.",
-            registry=registry,
-        )
 
 
 class AlertWorks:
@@ -58,14 +28,12 @@ class AlertWorks:
         self,
         database: Database,
         rules: GroupingRules,
-        metrics: AlertMetrics,
         *,
         now: Callable[[], datetime],
         retention_days: float,
     ) -> None:
         self._database = database
         self._rules = rules
-        self._metrics = metrics
         self._now = now
         self._retention = timedelta(days=retention_days)
 
@@ -84,13 +52,6 @@ class AlertWorks:
     async def audit(self, _job: Job) -> None:
         """Count what came in, and what became of it."""
         counted = await self._database.transact(audit, now=self._now())
-        metrics = self._metrics
-        metrics.received.set(counted.received)
-        for disposition in _DISPOSITIONS:
-            metrics.disposed.labels(disposition).set(getattr(counted, disposition))
-        metrics.unaccounted.set(counted.unaccounted)
-        metrics.waiting.set(counted.waiting)
-        metrics.ungrouped.set(counted.ungrouped)
         if counted.unaccounted or counted.ungrouped:
             log.error("alerts are not accounted for", unaccounted=counted.unaccounted, ungrouped=counted.ungrouped)
 

@@ -35,6 +35,7 @@ from app.http.webhooks import webhook_routes
 from app.http.websocket import SocketLimits, WebSocketEndpoint
 from app.limit_settings import Audience
 from app.limits import guard
+from app.observability.alerts import AlertMetrics
 from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
@@ -222,6 +223,8 @@ def create_app(
     )
     live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
     metrics.add(live, sample=live.sample)
+    audited = AlertMetrics(database)
+    metrics.add(audited, sample=audited.sample)
     routes = Starlette(
         routes=[
             Route("/", _welcome),

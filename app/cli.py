@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.account_commands import token_commands, user_commands
+from app.analysis_commands import analysis_commands
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
@@ -304,3 +305,4 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 cli.add_typer(slo_commands(_settings, _run))
 cli.add_typer(user_commands(_settings, _run))
 cli.add_typer(token_commands(_settings, _run))
+cli.add_typer(analysis_commands(_settings, _run))

@@ -11,6 +11,7 @@ from actions.analyses import KIND
 from actions.investigate import Investigation
 from actions.jobs import Job
 from app.jobs import Work
+from app.observability.analyses import AnalysisMetrics
 from app.settings import Settings
 from db.database import Database
 from domain.explore import Explore
@@ -25,7 +26,12 @@ _MOST_ATTEMPTS: Final = 3
 
 
 def investigation_works(
-    settings: Settings, database: Database, telemetry: Telemetry, *, now: Callable[[], datetime]
+    settings: Settings,
+    database: Database,
+    telemetry: Telemetry,
+    *,
+    now: Callable[[], datetime],
+    metrics: AnalysisMetrics,
 ) -> Mapping[str, Work]:
     """How analyses are done, by the kind of their jobs."""
     investigation = Investigation(
@@ -42,6 +48,7 @@ def investigation_works(
         ),
         scrape_interval_seconds=settings.prometheus_scrape_interval_seconds,
         deadline_seconds=settings.analysis_deadline_seconds,
+        observer=metrics,
     )
     timeout_seconds = settings.analysis_deadline_seconds + _AFTER_DEADLINE_SECONDS
 

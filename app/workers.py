@@ -6,13 +6,14 @@ from datetime import timedelta
 from app.alert_intake import AlertIntake
 from app.alert_reconciliation import KIND as RECONCILIATION
 from app.alert_reconciliation import Reconciliation
-from app.alert_works import AlertMetrics, AlertWorks
+from app.alert_works import AlertWorks
 from app.backends import Backends
 from app.clock import now
 from app.detection import KIND as DETECTION
 from app.detection import Detection
 from app.investigations import investigation_works
 from app.jobs import Work, Workers
+from app.observability.analyses import AnalysisMetrics
 from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
@@ -79,7 +80,6 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
     alerts = AlertWorks(
         database,
         grouping_rules(settings),
-        AlertMetrics(metrics.registry),
         now=now,
         retention_days=settings.alert_delivery_retention_days,
     )
@@ -104,7 +104,7 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         ).work
         lag = DetectionLag(database)
         metrics.add(lag, sample=lag.sample)
-    found |= investigation_works(settings, database, telemetry, now=now)
+    found |= investigation_works(settings, database, telemetry, now=now, metrics=AnalysisMetrics(metrics.registry))
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(
             database,

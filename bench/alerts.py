@@ -85,11 +85,12 @@ async def run(console: Console, *, alerts: int, seconds: float, seed: int) -> bo
                 before = await server.cpu_seconds()
                 took = await server.storm(story)
                 after = await server.cpu_seconds()
-                incidents = await server.count("select count(*) from incidents")
+                incidents = await server.count("select count(distinct incident_id) from alerts")
+                merged = await server.count("select count(*) from incidents") - incidents
                 loose = await server.count("select count(*) from alerts where incident_id is null")
                 console.print(
                     f"  {story.alerts / took:,.0f} alerts/s accepted and grouped ({took:.1f} s), "
-                    f"{incidents} incidents, {loose} alerts without one"
+                    f"{incidents} incidents ({merged} more were merged into them), {loose} alerts without one"
                 )
                 micros = [(late - early) / story.alerts * 1e6 for early, late in zip(before, after, strict=True)]
                 console.print(f"  CPU time of an alert: server {micros[0]:,.0f} µs, Postgres {micros[1]:,.0f} µs")

@@ -36,6 +36,22 @@ returning deliveries, received, created, updated, duplicate, suppressed, stale, 
 """
 """Counts what came in after a moment, and writes down the result."""
 
+NEWEST_AUDIT_SQL = """
+select (
+  coalesce((
+    select to_jsonb(newest) || jsonb_build_object(
+      'audit_age_seconds', greatest(0, extract(epoch from clock_timestamp() - newest.audited_at))
+    )
+    from (select * from alert_audits order by audited_at desc, id desc limit 1) newest
+  ), '{}') || (
+    select jsonb_build_object('waiting', count(*), 'oldest_waiting_seconds',
+      greatest(0, coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0)))
+    from alert_deliveries where processed_at is null
+  )
+)::text
+"""
+"""The newest result, how old it is, and what waits at this moment."""
+
 FORGET_AUDITS_SQL = "delete from alert_audits where audited_at < :before"
 
 FORGET_DELIVERIES_SQL = """

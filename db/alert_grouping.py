@@ -17,9 +17,14 @@ where lower(name) = any(cast(:names as text[])) or selectors <> '{}'
 """
 
 EDGES_SQL = """
-select service_id, depends_on_id from service_dependencies
-where service_id = any(cast(:ids as uuid[])) or depends_on_id = any(cast(:ids as uuid[]))
+select service_id, depends_on_id,
+  service_id = any(cast(:ids as uuid[])) or depends_on_id = any(cast(:ids as uuid[])) as is_near
+from service_dependencies
+where service_id = any(cast(:ids as uuid[])) or service_id in (
+  select service_id from service_dependencies where depends_on_id = any(cast(:ids as uuid[]))
+)
 """
+"""What services depend on and what depends on them, which is near, and on what else that depends."""
 
 SERVICES_SQL = "select id, name, status::text from services where id = any(cast(:ids as uuid[]))"
 
@@ -72,6 +77,33 @@ select incident_id, key from jsonb_to_recordset(cast(:rows as jsonb)) as told(in
 on conflict do nothing
 """
 
+MERGE_SQL = """
+with moved as (
+  update alert_occurrences set incident_id = :into where incident_id = :merged
+), keyed as (
+  delete from alert_group_keys where incident_id = :merged
+)
+update alerts set incident_id = :into where incident_id = :merged
+"""
+"""Lets the alerts of one incident be those of another."""
+
+UNTOUCHED_SQL = """
+select incidents.id from incidents
+where incidents.id = any(cast(:ids as uuid[])) and status = 'OPEN' and source in ('ALERT', 'DETECTION')
+  and commander_id is null
+  and not exists (
+    select from timeline_events told
+    where told.incident_id = incidents.id and (told.actor_id is not null or told.type in ('NOTE', 'TASK'))
+  )
+  and not exists (
+    select from audit_log
+    where subject_id = incidents.id and (audit_log.actor_id is not null or audit_log.request_id is not null)
+  )
+  and not exists (select from alerts where alerts.incident_id = incidents.id and (is_pinned or apart_from <> '{}'))
+  and not exists (select from alerts where apart_from <> '{}' and incidents.id = any(apart_from))
+"""
+"""Of these incidents, those that no person had a hand in."""
+
 MOVE_STARTS_SQL = """
 update incidents set started_at = told.started_at, updated_at = :now, version = incidents.version + 1
 from (
@@ -81,6 +113,13 @@ from (
 ) told
 where incidents.id = told.id
 returning incidents.id, told.before, incidents.started_at
+"""
+
+MOVE_HURT_SQL = """
+update incidents_services set since = told.since
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(incident_id uuid, service_id uuid, since timestamptz)
+where incidents_services.incident_id = told.incident_id and incidents_services.service_id = told.service_id
+  and incidents_services.since > told.since
 """
 
 FLAPPING_SQL = """

@@ -1,5 +1,10 @@
 """The statements that compare our alerts with those of their sources."""
 
+TOLD_SQL = """
+select id, fingerprint, starts_at from alerts
+where source = :source and fingerprint = any(cast(:fingerprints as text[]))
+"""
+
 IS_WAITING_SQL = "select exists (select 1 from alert_deliveries where processed_at is null)"
 
 FIRING_SQL = """

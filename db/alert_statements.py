@@ -26,6 +26,7 @@ where traceparent is not null
 KNOWN_ALERTS_SQL = """
 select alerts.id, alerts.source, alerts.fingerprint, alerts.occurrences, alerts.name, alerts.severity::text,
   alerts.labels, alerts.annotations, alerts.generator_url, alerts.group_key,
+  alerts.service_id, alerts.incident_id, alerts.is_pinned, alerts.apart_from,
   coalesce(newest.starts_at, alerts.starts_at) as newest_starts_at,
   case when newest.id is null then alerts.ends_at else newest.ends_at end as newest_ends_at,
   coalesce(newest.is_over, alerts.status = 'RESOLVED') as newest_is_over,
@@ -46,26 +47,27 @@ join alert_occurrences occurrences
 
 WRITE_ALERTS_SQL = """
 insert into alerts (id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels,
-  annotations, generator_url, group_key, created_at, updated_at)
+  annotations, generator_url, group_key, service_id, incident_id, created_at, updated_at)
 select id, source, fingerprint, status, starts_at, ends_at, occurrences, name, severity, labels, annotations,
-  generator_url, group_key, :now, :now
+  generator_url, group_key, service_id, incident_id, :now, :now
 from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, source text, fingerprint text, status alert_status,
   starts_at timestamptz, ends_at timestamptz, occurrences integer, name text, severity severity, labels jsonb,
-  annotations jsonb, generator_url text, group_key text)
+  annotations jsonb, generator_url text, group_key text, service_id uuid, incident_id uuid)
 on conflict (source, fingerprint) do update set
   status = excluded.status, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
   occurrences = excluded.occurrences, name = excluded.name, severity = excluded.severity, labels = excluded.labels,
   annotations = excluded.annotations, generator_url = excluded.generator_url, group_key = excluded.group_key,
-  updated_at = excluded.updated_at
+  service_id = excluded.service_id, incident_id = excluded.incident_id, updated_at = excluded.updated_at
 """
 
 WRITE_OCCURRENCES_SQL = """
-insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, has_fired)
-select id, alert_id, starts_at, ends_at, is_over, has_fired
+insert into alert_occurrences (id, alert_id, starts_at, ends_at, is_over, has_fired, incident_id)
+select id, alert_id, starts_at, ends_at, is_over, has_fired, incident_id
 from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, alert_id uuid, starts_at timestamptz,
-  ends_at timestamptz, is_over boolean, has_fired boolean)
+  ends_at timestamptz, is_over boolean, has_fired boolean, incident_id uuid)
 on conflict (alert_id, starts_at) do update set
-  ends_at = excluded.ends_at, is_over = excluded.is_over, has_fired = excluded.has_fired
+  ends_at = excluded.ends_at, is_over = excluded.is_over, has_fired = excluded.has_fired,
+  incident_id = coalesce(excluded.incident_id, alert_occurrences.incident_id)
 """
 
 WRITE_DISPOSITIONS_SQL = """

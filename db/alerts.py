@@ -70,6 +70,7 @@ alerts = Table(
     Index(None, "service_id", "starts_at", "id"),
     Index(None, "incident_id", "starts_at", "id"),
     Index(None, "name", "starts_at", "id"),
+    Index("ix_alerts_apart", "id", postgresql_where=text("apart_from <> '{}'::uuid[]")),
     Index("ix_alerts_loose", "id", postgresql_where=text("status = 'FIRING' and incident_id is null")),
     Index(None, "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
 )

@@ -35,3 +35,11 @@ audit_log = Table(
     Index(None, "actor_name", "occurred_at", "id"),
     Index(None, "action", "occurred_at", "id"),
 )
+
+WRITE_AUDITS_SQL = """
+insert into audit_log (id, occurred_at, actor_id, actor_name, action, subject_type, subject_id, before, after,
+  request_id, address)
+select id, occurred_at, actor_id, actor_name, action, subject_type, subject_id, before, after, request_id, address
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, occurred_at timestamptz, actor_id uuid, actor_name text,
+  action text, subject_type text, subject_id uuid, before jsonb, after jsonb, request_id text, address text)
+"""

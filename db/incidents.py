@@ -144,5 +144,28 @@ def select_incidents(
     return statement
 
 
+HURT_SERVICES_SQL = """
+with told as (
+  select * from jsonb_to_recordset(cast(:rows as jsonb)) as told(incident_id uuid, service_id uuid, since timestamptz)
+), known as (
+  select impacts.incident_id, impacts.service_id, impacts.level
+  from incidents_services impacts join told using (incident_id, service_id)
+), undismissed as (
+  delete from dismissed_impacts using told
+  where dismissed_impacts.incident_id = told.incident_id and dismissed_impacts.service_id = told.service_id
+), written as (
+  insert into incidents_services (incident_id, service_id, level, source, since)
+  select told.incident_id, told.service_id, cast(:level as impact_level), cast(:source as incident_source),
+    greatest(told.since, incidents.started_at)
+  from told join incidents on incidents.id = told.incident_id
+  on conflict (incident_id, service_id) do update set level = excluded.level, source = excluded.source, score = null
+  returning incident_id, service_id
+)
+select incident_id, service_id, services.name, known.level::text as before
+from written join services on services.id = written.service_id left join known using (incident_id, service_id)
+order by services.name, incident_id
+"""
+"""Says how incidents hurt services, and what was said before."""
+
 LATEST_FIRST = (incidents.c.started_at.desc(), incidents.c.id.desc())
 ACTIVE = tuple(status for status in IncidentStatus if status is not IncidentStatus.RESOLVED)

@@ -45,3 +45,16 @@ outbox = Table(
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
     *event_columns(),
 )
+
+WRITE_EVENTS_SQL = """
+with written as (
+  insert into outbox (type, incident_id, service_ids, severity, subject_id, payload, actor_id, occurred_at, traceparent)
+  select type, incident_id, service_ids, severity, subject_id, payload, cast(:actor_id as uuid), :now,
+    cast(:traceparent as text)
+  from jsonb_to_recordset(cast(:rows as jsonb)) as told(type event_type, incident_id uuid, service_ids uuid[],
+    severity severity, subject_id uuid, payload jsonb)
+  returning seq
+)
+select max(seq) from written
+"""
+"""Writes events in the order in which they are given, and says where the last of them stands."""

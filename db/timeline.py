@@ -36,6 +36,17 @@ timeline_events = Table(
 )
 
 
+WRITE_ENTRIES_SQL = """
+insert into timeline_events (id, incident_id, type, occurred_at, source, title, description, severity, metadata,
+  created_at)
+select id, incident_id, type, occurred_at, source, title, description, severity, metadata, created_at
+from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, incident_id uuid, type timeline_event_type,
+  occurred_at timestamptz, source text, title text, description text, severity severity, metadata jsonb,
+  created_at timestamptz)
+"""
+"""Writes entries that no person made."""
+
+
 def select_timeline(incident_id: UUID, entry_id: UUID | None = None) -> Select[Any]:
     """The entries of an incident's timeline, or one of them, each with its `actor` by name."""
     columns = [column for column in timeline_events.c if column.computed is None]

@@ -4,8 +4,8 @@ Alerts are folded by what they are about, close in time, along the dependencies 
 known of them, and never against what a person said.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +17,8 @@ SERVICE_LABELS: Final = ("service", "service_name")
 
 HINTING_LABELS: Final = ("app", "app_kubernetes_io_name", "job", "component")
 """Labels that name a service where one of that name is known."""
+
+_CAUSE, _SYMPTOM, _EXPLAINED = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +104,10 @@ class Firing:
     @property
     def key(self) -> str:
         """What its incident is about: its service, else the group that its source put it in, else itself alone."""
-        if self.apart_from:
-            return f"alert:{self.alert_id}"
-        if self.service_id is not None:
+        if self.service_id is not None and not self.apart_from:
             return f"service:{self.service_id}"
         # A group without labels, as in `{}:{}`, holds strangers.
-        if self.group_key and not self.group_key.endswith(":{}"):
+        if self.group_key and not self.group_key.endswith(":{}") and not self.apart_from:
             return f"group:{self.source}:{self.group_key}"
         return f"alert:{self.alert_id}"
 
@@ -134,14 +134,39 @@ class OpenIncident:
         """As people say it."""
         return f"INC-{self.number}"
 
+    @property
+    def is_by_person(self) -> bool:
+        """Whether a person opened it."""
+        return self.source in (IncidentSource.MANUAL, IncidentSource.API)
+
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Why an alert belongs to an incident, as a half-sentence. `cause_id`: the hurt dependency that explains it."""
+    """Why an alert belongs to an incident, as a half-sentence. `cause_id`: the hurt dependency that explains it.
+
+    `siblings` are other incidents, each with a half-sentence, that the service of the alert explains: they were opened
+    because what depends on it alerted first.
+    """
 
     incident: OpenIncident
     because: str
     cause_id: UUID | None = None
+    siblings: tuple[tuple[OpenIncident, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Neighbour:
+    """An incident of a service beside that of an alert, the best one first: what the service depends on, then what
+    depends on it and is not explained by another of its dependencies. Of these, where people are at work already, then
+    the earliest.
+    """
+
+    rank: int
+    is_unattended: bool
+    apart: timedelta
+    started_at: datetime
+    incident_id: UUID
+    joining: Joining = field(compare=False)
 
 
 class Dependencies:
@@ -166,10 +191,18 @@ class Dependencies:
 
 
 def choose(
-    firing: Firing, incidents: Sequence[OpenIncident], dependencies: Dependencies, rules: GroupingRules
+    firing: Firing,
+    own: Iterable[OpenIncident],
+    near: Callable[[], Iterable[OpenIncident]],
+    dependencies: Dependencies,
+    rules: GroupingRules,
 ) -> Joining | None:
-    """The active incident that an alert joins, or None where it needs a new one."""
-    allowed = [incident for incident in incidents if incident.id not in firing.apart_from]
+    """The active incident that an alert joins, or None where it needs a new one.
+
+    `own` are incidents that it is or was part of, or that are about the same or hurt its service; `near` gives those
+    that hurt a service beside it.
+    """
+    allowed = [incident for incident in own if incident.id not in firing.apart_from]
     for incident in allowed:
         if incident.id == firing.incident_id:
             because = "a person said that it belongs here" if firing.is_pinned else "it was part of this before"
@@ -179,15 +212,16 @@ def choose(
     same = [incident for incident in allowed if _is_about_the_same(firing, incident, rules)]
     if same:
         return Joining(_latest(same), _same(firing, dependencies))
-    return None if firing.service_id is None else _along(firing, firing.service_id, allowed, dependencies, rules)
+    return None if firing.service_id is None else _along(firing, firing.service_id, near(), dependencies, rules)
 
 
 def _is_about_the_same(firing: Firing, incident: OpenIncident, rules: GroupingRules) -> bool:
     if firing.key in incident.keys:
         last = incident.last_fired_at
         return incident.firing > 0 or (last is not None and abs(firing.starts_at - last) <= rules.window)
-    by_person = incident.source in (IncidentSource.MANUAL, IncidentSource.API)
-    return by_person and firing.service_id in incident.hurt and incident.status is not IncidentStatus.MITIGATED
+    return (
+        incident.is_by_person and firing.service_id in incident.hurt and incident.status is not IncidentStatus.MITIGATED
+    )
 
 
 def _same(firing: Firing, dependencies: Dependencies) -> str:
@@ -199,30 +233,59 @@ def _same(firing: Firing, dependencies: Dependencies) -> str:
 def _along(
     firing: Firing,
     service_id: UUID,
-    incidents: Sequence[OpenIncident],
+    incidents: Iterable[OpenIncident],
     dependencies: Dependencies,
     rules: GroupingRules,
 ) -> Joining | None:
     """The incident of a service beside it in the graph. Chains fold, because each service that joins is hurt too."""
+    found = sorted(
+        neighbour
+        for incident in incidents
+        if incident.status is not IncidentStatus.MITIGATED
+        for other_id in (dependencies.needs(service_id) | dependencies.needed_by(service_id)) & incident.hurt.keys()
+        if (neighbour := _neighbour(firing, service_id, incident, other_id, dependencies, rules)) is not None
+    )
+    if not found:
+        return None
+    best = found[0].joining
+    siblings = {
+        it.incident_id: (it.joining.incident, it.joining.because)
+        for it in reversed(found)
+        if it.rank == _SYMPTOM and it.joining.incident is not best.incident
+    }
+    return replace(best, siblings=tuple(siblings[id] for id in sorted(siblings)))
+
+
+def _neighbour(
+    firing: Firing,
+    service_id: UUID,
+    incident: OpenIncident,
+    other_id: UUID,
+    dependencies: Dependencies,
+    rules: GroupingRules,
+) -> _Neighbour | None:
     name = dependencies.names.get(service_id, "its service")
-    found: list[tuple[bool, timedelta, datetime, UUID, Joining]] = []
-    for incident in incidents:
-        if incident.status is IncidentStatus.MITIGATED:
-            continue
-        for other_id in (dependencies.needs(service_id) | dependencies.needed_by(service_id)) & incident.hurt.keys():
-            other = dependencies.names.get(other_id, "another service")
-            apart = abs(firing.starts_at - incident.hurt[other_id])
-            is_cause = other_id in dependencies.needs(service_id)
-            if is_cause and other_id in dependencies.down and other_id in incident.primary:
-                because = f"{name} depends on {other}, which is down"
-            elif apart <= rules.dependency_window:
-                depends = f"{name} depends on {other}" if is_cause else f"{other} depends on {name}"
-                because = f"{depends}, and both were hit within {_said(apart)}"
-            else:
-                continue
-            joining = Joining(incident, because, other_id if is_cause else None)
-            found.append((not is_cause, apart, incident.started_at, incident.id, joining))
-    return min(found, key=lambda it: it[:4])[-1] if found else None
+    other = dependencies.names.get(other_id, "another service")
+    apart = abs(firing.starts_at - incident.hurt[other_id])
+    is_cause = other_id in dependencies.needs(service_id)
+    if is_cause and other_id in dependencies.down and other_id in incident.primary:
+        because = f"{name} depends on {other}, which is down"
+    elif apart <= rules.dependency_window:
+        depends = f"{name} depends on {other}" if is_cause else f"{other} depends on {name}"
+        because = f"{depends}, and both were hit within {_said(apart)}"
+    else:
+        return None
+    is_explained = bool(dependencies.needs(other_id) & incident.hurt.keys())
+    rank = _CAUSE if is_cause else _EXPLAINED if is_explained else _SYMPTOM
+    return _Neighbour(
+        rank=rank,
+        is_unattended=rank == _SYMPTOM and incident.status is IncidentStatus.OPEN and not incident.is_by_person,
+        # Of symptoms the earliest counts, else the closest.
+        apart=timedelta() if rank == _SYMPTOM else apart,
+        started_at=incident.started_at,
+        incident_id=incident.id,
+        joining=Joining(incident, because, other_id if is_cause else None),
+    )
 
 
 def _latest(incidents: Sequence[OpenIncident]) -> OpenIncident:

@@ -300,6 +300,20 @@ def alert_flaps(name: str, firings: int, minutes: int) -> Entry:
     )
 
 
+def siblings_found(name: str, because: str, incident_id: UUID, *, is_merged: bool) -> Entry:
+    """Another incident is the same trouble: it was merged, or waits for a person to say so."""
+    what = f"{name} was merged into this incident" if is_merged else f"{name} looks like the same trouble"
+    advice = (
+        "" if is_merged else " People have worked on it, so that it was not merged: move its alerts, or resolve it."
+    )
+    return Entry(
+        type=TimelineEventType.CORRELATION,
+        title=what,
+        description=f"Because {because}.{advice}",
+        metadata={"incidentId": incident_id, "because": because, "merged": is_merged},
+    )
+
+
 def alert_moved(name: str, text: str, alert_id: UUID) -> Entry:
     """An alert that a person put elsewhere."""
     return Entry(type=TimelineEventType.ALERT, title=f"{name} {text}", metadata={"alertIds": [alert_id]})

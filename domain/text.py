@@ -32,7 +32,7 @@ def line(value: object, label: str, *path: str, limit: int = TITLE_CHARACTERS) -
     text = storable("" if value is None else _trimmed(value), label, *path, limit=limit)
     if not text:
         raise ValidationFailed(f"{label} is required", path)
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
         raise ValidationFailed(f"{label} must be one line, without control characters", path)
     return text
 

@@ -272,6 +272,23 @@ def location_of(masked: str) -> str:
     return "" if location is None else location[0]
 
 
+def looks_like(line: str, parts: list[str]) -> bool:
+    """Whether a line is these parts, a template split at ANYTHING, with anything between them, in linear time."""
+    first, *rest = parts
+    if not rest:
+        return line == first
+    *middle, last = rest
+    if not line.startswith(first) or not line.endswith(last):
+        return False
+    at = len(first)
+    for part in middle:
+        found = line.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= len(line) - len(last)
+
+
 def tokenise(masked: str, most_tokens: int = 100) -> list[str]:
     """The tokens of a masked line, each with what separates it from the next; the last holds all that is too much."""
     tokens = [_SPACE.sub(" ", token) for token in _TOKEN.findall(masked)]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from domain.telemetry import LogLevel
 from engines.log_lines import level_named
-from engines.log_templates import ANYTHING, LogTemplates
+from engines.log_templates import ANYTHING, LogTemplates, looks_like
 from resolvers.context import RequestContext
 from resolvers.log_reading import FoundLine, Wanted
 from resolvers.logs import LoggedService, require_first, require_range, service_lines, streams_of
@@ -121,29 +121,12 @@ def _samples(patterns: Sequence[Pattern], lines: Iterable[FoundLine]) -> dict[st
     lacking = {pattern.template: pattern.template.split(ANYTHING) for pattern in patterns}
     found: dict[str, FoundLine] = {}
     for line in lines:
-        for template in [template for template, parts in lacking.items() if _looks_like(line.line.line, parts)]:
+        for template in [template for template, parts in lacking.items() if looks_like(line.line.line, parts)]:
             found[template] = line
             del lacking[template]
         if not lacking:
             break
     return found
-
-
-def _looks_like(line: str, parts: Sequence[str]) -> bool:
-    """Whether a line is these parts with anything between them. Looked for from left to right, in linear time."""
-    first, *rest = parts
-    if not rest:
-        return line == first
-    *middle, last = rest
-    if not line.startswith(first) or not line.endswith(last):
-        return False
-    at = len(first)
-    for part in middle:
-        found = line.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return at <= len(line) - len(last)
 
 
 def _level(pattern: Pattern, sample: FoundLine) -> LogLevel:

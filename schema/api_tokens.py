@@ -1,6 +1,6 @@
 """API tokens."""
 
-from typing import Annotated, Self
+from typing import Self
 from uuid import UUID
 
 import strawberry
@@ -44,11 +44,11 @@ class ApiToken:
         )
 
 
-async def listed_tokens(
-    info: strawberry.Info[RequestContext],
-    everybodys: Annotated[
-        bool, strawberry.argument(description="Everybody's, for admins; one's own by default.")
-    ] = False,
-) -> list[ApiToken]:
-    """One's own tokens, or everybody's."""
-    return [ApiToken.of(row) for row in await api_tokens.tokens(info.context, everybodys=everybodys)]
+async def own_tokens(info: strawberry.Info[RequestContext]) -> list[ApiToken]:
+    """The tokens of whoever asks."""
+    return [ApiToken.of(row) for row in await api_tokens.tokens(info.context, everybodys=False)]
+
+
+async def all_tokens(info: strawberry.Info[RequestContext]) -> list[ApiToken]:
+    """Everybody's tokens."""
+    return [ApiToken.of(row) for row in await api_tokens.tokens(info.context, everybodys=True)]

@@ -373,14 +373,14 @@ describe(
 
 describe(
     TokenScope,
-    READ="To read, what telemetry says of services and incidents included.",
-    TELEMETRY_QUERY="To ask telemetry backends by queries of one's own, and to follow logs.",
+    READ="To read everything but telemetry.",
+    TELEMETRY_QUERY="To ask telemetry backends.",
     INCIDENTS_WRITE="To open and change incidents.",
     CATALOG_WRITE="To change services, deployments and dependencies.",
     SLOS_WRITE="To change SLOs.",
     DETECTION_WRITE="To change detection rules.",
     ALERTS_WRITE="To post alerts, and to change them.",
-    ADMIN="To administer: tokens, users, and the audit log.",
+    ADMIN="To read the audit log, and to make and revoke tokens.",
 )
 
 

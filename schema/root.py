@@ -17,7 +17,7 @@ from resolvers.sql import Given
 from schema.alert_deliveries import DELIVERY_ORDER, AlertAudit, AlertDelivery, AlertDeliveryFilter
 from schema.alerts import Alert
 from schema.analyses import COMPARED_ANALYSES, JUDGED_ANALYSES, AnalysisComparison, AnalysisQuality
-from schema.api_tokens import listed_tokens
+from schema.api_tokens import all_tokens, own_tokens
 from schema.audit import AUDIT_ORDER, AuditEntry, AuditLogFilter
 from schema.detection import DETECTION_RULE_ORDER, DetectionRule
 from schema.detection_trials import detection_trial
@@ -216,7 +216,14 @@ class Query(TraceQueries, SLOFormatQueries):
         )
 
     api_tokens = strawberry.field(
-        listed_tokens, description="API tokens, the newest first; 500 at most.", metadata={PERMISSION: OWN_TOKENS}
+        own_tokens,
+        description="One's own API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: OWN_TOKENS},
+    )
+    all_api_tokens = strawberry.field(
+        all_tokens,
+        description="Everybody's API tokens, the newest first; 500 at most.",
+        metadata={PERMISSION: ADMINISTRATION},
     )
 
     @strawberry.field(description="How well the server and what it depends on serve.", metadata=costing(Weight(base=5)))

@@ -10,7 +10,14 @@ from typing import Final
 import structlog
 
 from actions.people import create_user
-from actions.sign_in import anybody_has_a_password, find_user, set_password, set_role, signing_key
+from actions.sign_in import (
+    anybody_has_a_password,
+    find_user,
+    has_signing_key,
+    set_password,
+    set_role,
+    signing_key,
+)
 from app.auth.authenticator import Authenticator, Everybody, TokenAuthenticator
 from app.auth.key_sets import KeySet
 from app.auth.passwords import Passwords
@@ -76,6 +83,8 @@ async def first_admin(settings: SecurityVariables, database: Database) -> tuple[
     """
     if not settings.auth_enabled:
         return None
+    if await database.transact(lambda tx: has_signing_key(tx, _KEY_NAME), now=now()):
+        return None  # It has started before.
     password = token_urlsafe(18)
     passwords = Passwords()
     try:

@@ -21,7 +21,8 @@ _MOST_WAITING: Final = 32
 class Passwords:
     """Hashes and compares passwords. A hash takes tens of milliseconds of CPU, so that whoever floods it is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, hasher: PasswordHasher = _HASHER) -> None:
+        self._hasher = hasher
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="password")
         self._waiting = 0
         self._nobodys_hash: str | None = None
@@ -32,7 +33,7 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """A new hash. Raises TooManyRequests."""
-        return await self._run(lambda: _HASHER.hash(password))
+        return await self._run(lambda: self._hasher.hash(password))
 
     async def matches(self, known: str | None, password: str) -> tuple[bool, str | None]:
         """Whether a password is the one of a hash, and the hash to keep instead, if there is a better one.
@@ -43,14 +44,14 @@ class Passwords:
 
     def _compare(self, known: str | None, password: str) -> tuple[bool, str | None]:
         if self._nobodys_hash is None:
-            self._nobodys_hash = _HASHER.hash("nobody's password")
+            self._nobodys_hash = self._hasher.hash("nobody's password")
         try:
-            _HASHER.verify(known or self._nobodys_hash, password)
+            self._hasher.verify(known or self._nobodys_hash, password)
         except (VerificationError, InvalidHashError):
             return False, None
         if known is None:
             return False, None
-        return True, _HASHER.hash(password) if _HASHER.check_needs_rehash(known) else None
+        return True, self._hasher.hash(password) if self._hasher.check_needs_rehash(known) else None
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= _MOST_WAITING:

@@ -82,7 +82,7 @@ def verified(token: str, key: Key, expected: Expectations) -> Claims:
             leeway=expected.leeway_seconds,
             options={"require": [*_REQUIRED], "verify_aud": expected.audience is not None},
         )
-    except (jwt.InvalidTokenError, jwt.PyJWTError, ValueError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Unauthenticated(_what_is_wrong(error)) from error
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_SUBJECT_CHARACTERS:

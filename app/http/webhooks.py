@@ -27,7 +27,7 @@ from domain.access import require
 from domain.alerts import WebhookKind
 from domain.errors import Unauthenticated, ValidationFailed
 from domain.permissions import ALERTS_WRITE
-from domain.webhooks import cloud_events, pagerduty
+from domain.webhooks import cloud_events, event_recorder, pagerduty
 from domain.webhooks.bodies import json_body
 from domain.webhooks.incoming import Rejected
 
@@ -37,6 +37,7 @@ _PATHS: Final[Mapping[str, WebhookKind]] = {
     "/api/webhooks/cloudevents": WebhookKind.CLOUD_EVENTS,
     "/api/webhooks/generic": WebhookKind.GENERIC,
 }
+_EVENTS_PATH: Final = "/api/webhooks/alertmanager/events"
 _MOST_REJECTED_TOLD: Final = 100
 
 
@@ -49,6 +50,7 @@ def webhook_routes(
     webhooks = _Webhooks(intake, Senders(tokens, identify), most_body_bytes)
     return [
         *(Route(path, webhooks.of(kind), methods=["POST"]) for path, kind in _PATHS.items()),
+        Route(_EVENTS_PATH, webhooks.hear, methods=["POST"]),
         Route("/v2/enqueue", webhooks.enqueue, methods=["POST"]),
     ]
 
@@ -121,12 +123,28 @@ class _Webhooks:
         said = {"status": "success", "message": "Event processed", "dedup_key": event.dedup_key}
         return _json({**said, "receipt": str(receipt.id)}, 202)
 
+    async def hear(self, request: Request) -> Response:
+        """What Alertmanager's event recorder posts: why it told nobody of alerts."""
+        source = await self._senders.source(request.scope, _token_of(request), WebhookKind.ALERTMANAGER)
+        _require_json(request)
+        body = await body_of(request, most_bytes=self._most_body_bytes)
+        muted = event_recorder.read(json_body(body), received_at=now())
+        try:
+            known = await self._intake.hear(source, muted)
+        except Overloaded as error:
+            raise _overloaded() from error
+        return _json({"suppressions": len(muted), "alerts": known}, 200)
+
     async def _take(self, source: str, kind: WebhookKind, body: bytes, headers: Mapping[str, str]) -> Receipt:
         try:
             return await self._intake.take(source, kind, body, headers)
         except Overloaded as error:
-            message = "More alerts come in than can be stored, try again in a moment"
-            raise HTTPException(503, message, {"Retry-After": "1"}) from error
+            raise _overloaded() from error
+
+
+def _overloaded() -> HTTPException:
+    message = "More alerts come in than can be stored, try again in a moment"
+    return HTTPException(503, message, {"Retry-After": "1"})
 
 
 def _token_of(request: Request) -> str:

@@ -11,6 +11,7 @@ from domain.limits import TEXT_CHARACTERS
 from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
 from domain.webhooks.kept import Keeper, severity_of, status_of
 
+MOST_LEFT_OUT: Final = 2**31 - 1
 _GRAFANA_SAYS: Final = {
     "valueString": "value",
     "dashboardURL": "dashboard_url",
@@ -34,7 +35,7 @@ def read(body: Any, *, received_at: datetime) -> Delivery:
     left_out = body.get("truncatedAlerts")
     return Delivery(
         [_read_one(alert, group_key, received_at) for alert in alerts],
-        left_out if isinstance(left_out, int) and left_out > 0 else 0,
+        min(left_out, MOST_LEFT_OUT) if isinstance(left_out, int) and left_out > 0 else 0,
     )
 
 
@@ -55,10 +56,10 @@ def _read_one(alert: Any, group_key: str | None, received_at: datetime) -> Incom
     ends_at = keep.end(alert.get("endsAt"))
     if status is AlertStatus.FIRING and ends_at is not None and ends_at <= received_at:
         status = AlertStatus.RESOLVED  # As Alertmanager has it: what ends in the past fires no more.
-    given = alert.get("fingerprint")
+    given = keep.text(alert.get("fingerprint"), "fingerprint", TEXT_CHARACTERS)
     return IncomingAlert(
         name=keep.name(labels.get("alertname"), annotations.get("summary")),
-        fingerprint=fitting(keep.text(given, "fingerprint", TEXT_CHARACTERS)) if given else fingerprint(labels),
+        fingerprint=fitting(given) if given else fingerprint(labels),
         status=status,
         severity=severity_of(labels.get("severity"), labels.get("priority"), labels.get("level")),
         labels=labels,

@@ -23,6 +23,8 @@ def json_body(body: bytes) -> Any:
         raise ValidationFailed(
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except ValueError as error:
+        raise ValidationFailed("The body holds a number with too many digits") from error
     except RecursionError as error:
         raise ValidationFailed("The body is nested too deeply") from error
 

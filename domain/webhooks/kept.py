@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.alerts import AlertStatus
@@ -55,6 +56,8 @@ class Keeper:
 
     def text(self, value: object, what: str, limit: int) -> str:
         """A text that Postgres can hold. Numbers and booleans are written as JSON writes them."""
+        if type(value) is str and value.isascii() and "\0" not in value and len(value) <= limit:
+            return value  # As almost all are.
         written = _written(value)
         if written is None:
             if value is not None:
@@ -84,7 +87,8 @@ class Keeper:
         """The first of these that says something, on one line; "Alert" where none does."""
         for candidate in candidates:
             line = " ".join(self.text(candidate, "name", TEXT_CHARACTERS).split())
-            line = "".join(character for character in line if character.isprintable())
+            if not line.isprintable():
+                line = "".join(character for character in line if character.isprintable())
             if line:
                 return clipped(line, NAME_CHARACTERS)
         return "Alert"
@@ -94,7 +98,7 @@ class Keeper:
         if value is None or value == "":
             return None
         try:
-            return optional_url(value, "link")
+            return _link(value) if isinstance(value, str) else optional_url(value, "link")
         except ValidationFailed as error:
             self._remarks.append(f"a link was left out: {error.message}")
             return None
@@ -140,6 +144,12 @@ class Keeper:
             elif (text := self.text(value[given], f'{what} "{name}"', limit)) or value[given] == "":
                 kept[name] = text
         return kept
+
+
+@lru_cache(maxsize=4_096)
+def _link(value: str) -> str | None:
+    """The alerts of a rule all have the same."""
+    return optional_url(value, "link")
 
 
 def severity_of(*said: object, default: Severity = Severity.MEDIUM) -> Severity:

@@ -8,7 +8,6 @@ from typing import Any, Final
 from domain.alerts import AlertStatus
 from domain.errors import ValidationFailed
 from domain.fingerprints import fitting
-from domain.limits import TEXT_CHARACTERS
 from domain.webhooks.incoming import IncomingAlert
 from domain.webhooks.kept import Keeper, severity_of
 
@@ -49,9 +48,9 @@ def read(body: Any, *, received_at: datetime, new_key: str) -> Event:
     payload = body.get("payload")
     if action == "trigger":
         payload = _triggering(payload)
-    return Event(
-        routing_key, key, _alert(body, payload if isinstance(payload, Mapping) else {}, action, key, received_at)
-    )
+    keep = Keeper(received_at)
+    key = keep.text(key, "dedup_key", _DEDUP_KEY_CHARACTERS)
+    return Event(routing_key, key, _alert(body, payload if isinstance(payload, Mapping) else {}, action, key, keep))
 
 
 def _triggering(payload: Any) -> Mapping[str, Any]:
@@ -63,10 +62,7 @@ def _triggering(payload: Any) -> Mapping[str, Any]:
     return payload
 
 
-def _alert(
-    body: Mapping[str, Any], payload: Mapping[str, Any], action: str, key: str, received_at: datetime
-) -> IncomingAlert:
-    keep = Keeper(received_at)
+def _alert(body: Mapping[str, Any], payload: Mapping[str, Any], action: str, key: str, keep: Keeper) -> IncomingAlert:
     details = payload.get("custom_details")
     links = {
         f"link_{number}": link["href"] for number, link in enumerate(_items(body.get("links")), 1) if "href" in link
@@ -75,7 +71,7 @@ def _alert(
     is_over = action == "resolve"
     return IncomingAlert(
         name=keep.name(payload.get("summary"), key),
-        fingerprint=fitting(keep.text(key, "dedup_key", TEXT_CHARACTERS)),
+        fingerprint=fitting(key),
         status=AlertStatus.RESOLVED if is_over else AlertStatus.FIRING,
         severity=severity_of(payload.get("severity")),
         labels=keep.labels({name: payload[name] for name in _LABELS if payload.get(name)}),

@@ -23,6 +23,13 @@ from engines.correlation.visits import Visits
 ENGINE_VERSION: Final = "1.1.0"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
+_LACKS: Final = {
+    "origin": "less begins there that nothing further down explains",
+    "reaches the alert": "less of what was noticed depends on it",
+    "other symptoms": "it shows less of other kinds",
+    "deployment": "nothing was deployed there just before",
+}
+"""What the runner-up lacks, by the name of the component in which it loses most."""
 MOST_CAUSES: Final = 20
 UNCONFIRMED: Final = 0.25
 DIGITS: Final = 6
@@ -157,8 +164,9 @@ def _why_not(causes: Sequence[RootCause]) -> str:
         key=lambda component: (component.contribution - theirs.get(component.name, 0.0), component.name),
     )
     origin = next((part.explanation for part in second.components if part.name == "origin"), "")
+    lacks = _LACKS.get(lead.name, "it explains less of what its callers show" if "callers" in lead.name else "")
+    lacks = lacks or f"its {lead.name} show less"
     return (
-        f"{second.service} ({second.kind.lower()}) scores {second.score:.2f} against {first.score:.2f}:"
-        f' most is lost in "{lead.name}", {theirs.get(lead.name, 0.0):.2f} against {lead.contribution:.2f}.'
-        f" {origin}"
-    ).rstrip()
+        f"{second.service} ({second.kind.lower()}) scores {second.score:.2f} against {first.score:.2f}. {origin}."
+        f" Above all, {lacks}: {theirs.get(lead.name, 0.0):.2f} of its score against {lead.contribution:.2f}."
+    )

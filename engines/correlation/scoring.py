@@ -214,7 +214,7 @@ def _origin(service: str, kind: RootCauseKind, symptoms: Symptoms, graph: Graph)
             share = _half(symptoms.amount(callee, *_EXPLAINING[kind]))
             if share > explained:
                 explained, by = share, callee
-    why = f"{explained:.0%} of it is explained by {by}" if by else "Nothing that it calls explains it"
+    why = f"{explained:.0%} of what it shows is explained by {by}" if by else "Nothing that it calls explains it"
     return ScoreComponent("origin", ORIGIN_WEIGHT, amount * (1 - explained), why, symptoms.of(service, kind))
 
 

@@ -71,13 +71,16 @@ def _finding(change: EventChange, evidence: Evidence, share: float) -> Finding:
     if pattern is not None:
         source = pattern.source
     went = "began" if change.deviations > 0 else "is left out"
+    per = "a visit"
+    if change.follows is not None:
+        went, per = f'no longer follows "{change.follows.template}"', "for each of those"
     return Finding(
         id=f"{event.kind.lower()}/{place.service}/{place.operation}/{event.name}",
         kind=CorrelationKind.LOG if event.kind is EventKind.LOG else CorrelationKind.TRACE,
         service=place.service,
         cause=RootCauseKind.ERRORS,
         name=f"{event.kind}_{'NEW' if change.deviations > 0 else 'MISSING'}",
-        summary=f"In {place.operation} of {place.service}, {what} {went}: {change.before:.2f} a visit before,"
+        summary=f"In {place.operation} of {place.service}, {what} {went}: {change.before:.2f} {per} before,"
         f" {change.after:.2f} after",
         strength=share * visit_strength(change.deviations, change.lasts, change.ordinary),
         severity=abs(change.deviations),

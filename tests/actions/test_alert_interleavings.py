@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from actions import dependencies
 from actions.alert_upkeep import settle
 from actions.alerts import Received, accept, process
+from actions.discovery import find_or_discover, references
 from db.database import Database
 from db.embedded import EmbeddedPostgres
 from db.identifiers import new_id
+from domain.access import Actor, Role
 from domain.alerts import WebhookKind
 from domain.grouping import GroupingRules
 from tests.postgres import TEMPLATE, run_sql
@@ -28,19 +32,22 @@ SERVICES = ("checkout", "payment", "search")
 IS_LONG = float(os.environ.get("CHAOS_SECONDS", "8")) > 60
 TRIALS = 100 if IS_LONG else 15
 PARALLEL = 40
+NEEDS = {"frontend": "checkout", "checkout": "payment", "search": "payment"}
+ACTOR = Actor(id=None, name="Ada", role=Role.ADMIN)
 
 STATE = """
 select jsonb_build_object(
   'alerts', (select jsonb_agg(jsonb_build_array(name, labels, status, severity, starts_at, ends_at, occurrences)
-    order by name, labels->>'service') from alerts),
+    order by name, labels::text) from alerts),
   'occurrences', (select jsonb_agg(jsonb_build_array(alerts.name, alerts.labels, o.starts_at, o.ends_at, o.is_over,
-    o.incident_id is not null) order by alerts.name, alerts.labels->>'service', o.starts_at)
+    o.incident_id is not null) order by alerts.name, alerts.labels::text, o.starts_at)
     from alert_occurrences o join alerts on alerts.id = o.alert_id),
   'incidents', (select jsonb_agg(jsonb_build_array(i.status, i.severity, i.started_at, (
       select jsonb_agg(distinct jsonb_build_array(alerts.name, alerts.labels, o.starts_at)) from alert_occurrences o
       join alerts on alerts.id = o.alert_id where o.incident_id = i.id
     )) order by (select min(name) from services s join incidents_services l on l.service_id = s.id
-      where l.incident_id = i.id)) from incidents i),
+      where l.incident_id = i.id), i.started_at) from incidents i
+    where exists (select from alert_occurrences o where o.incident_id = i.id)),
   'unaccounted', (select sum(alert_count) from alert_deliveries) - (select count(*) from alert_dispositions)
 )::text
 """
@@ -63,9 +70,13 @@ async def database(postgres: EmbeddedPostgres) -> Any:
 
 def occurrences() -> st.SearchStrategy[list[dict[str, Any]]]:
     """What a source tells: firings within the grouping window, each with its end or without."""
+    return told_of(SERVICES)
+
+
+def told_of(services: Sequence[str]) -> st.SearchStrategy[list[dict[str, Any]]]:
     one = st.fixed_dictionaries(
         {
-            "service": st.sampled_from(SERVICES),
+            "service": st.sampled_from(services),
             "name": st.sampled_from(["Down", "Slow"]),
             "minute": st.integers(0, 4),
             "severity": st.sampled_from(["warning", "critical"]),
@@ -75,18 +86,27 @@ def occurrences() -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(one, min_size=1, max_size=6, unique_by=lambda it: (it["service"], it["name"], it["minute"]))
 
 
-def told(occurrence: dict[str, Any]) -> list[dict[str, Any]]:
+def told(occurrence: dict[str, Any], *, minutes_apart: int = 5) -> list[dict[str, Any]]:
     labels = {"alertname": occurrence["name"], "service": occurrence["service"], "severity": occurrence["severity"]}
     # The severity tells alerts apart, as for Alertmanager.
-    start = NOON - timedelta(minutes=30 - 5 * occurrence["minute"])
+    start = NOON - timedelta(minutes=30 - minutes_apart * occurrence["minute"])
     firing = {"status": "firing", "labels": labels, "startsAt": start.isoformat()}
     ended = {**firing, "status": "resolved", "endsAt": (start + timedelta(minutes=2)).isoformat()}
     return [firing, ended] if occurrence["is_over"] else [firing]
 
 
-async def outcome(database: Database, deliveries: Sequence[Sequence[dict[str, Any]]], *, at_once: bool) -> str:
+async def outcome(
+    database: Database,
+    deliveries: Sequence[Sequence[dict[str, Any]]],
+    *,
+    at_once: bool,
+    needs: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     async with database.writing(NOON) as tx:
         await tx.execute(text(RESET))
+        for name, on in needs.items():
+            [service] = await find_or_discover(tx, references([name], "name"), actor=ACTOR)
+            await dependencies.declare(tx, service["id"], references([on], "dependsOn"), actor=ACTOR)
     for delivery in deliveries:
         body = orjson.dumps({"alerts": delivery})
         received = Received(
@@ -121,6 +141,27 @@ async def test_any_order_and_repetition_of_deliveries_ends_the_same(database: Da
     pieces = [piece for piece in pieces if piece]
     assert await outcome(database, pieces, at_once=data.draw(st.booleans())) == expected
     assert orjson.loads(expected)["unaccounted"] == 0
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+async def test_any_order_ends_the_same_along_dependencies_too(database: Database, data: st.DataObject) -> None:
+    """Services that are hit within the dependency window, and connected by dependencies, are one incident, whoever is
+    told of first.
+
+    That holds where each service depends on one other at most, and all are hit within one window, as here. Where two
+    independent causes hurt what depends on both, the order decides whose incident that joins: merging the two would
+    make one incident of whatever has a dependant in common. Where services are hit further apart than the window, the
+    order decides which of them were known to be close. And titles, numbers and who is hurt first-hand always tell who
+    was told of first.
+    """
+    tell = partial(told, minutes_apart=1)
+    alerts = [alert for occurrence in data.draw(told_of((*NEEDS, "payment", "mail"))) for alert in tell(occurrence)]
+    shuffled = data.draw(st.permutations(alerts))
+    repeated = [*shuffled, *data.draw(st.lists(st.sampled_from(alerts), max_size=4))]
+    expected = await outcome(database, [alerts], at_once=True, needs=NEEDS)
+    one_by_one = [[alert] for alert in repeated]
+    assert await outcome(database, one_by_one, at_once=data.draw(st.booleans()), needs=NEEDS) == expected
 
 
 async def test_any_number_of_parallel_webhooks_for_one_key_make_one_incident(database: Database) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert
 
-from actions import dependencies, incidents, services
+from actions import alert_places, dependencies, incidents, services, timeline
 from actions.alert_upkeep import settle
 from actions.discovery import references
 from actions.incidents import IncidentChanges
@@ -22,6 +22,7 @@ from tests.actions.alerting import EARLIER, deliver, firing, processed, resolved
 from tests.actions.conftest import NOON, Studio
 
 RULES = GroupingRules()
+SLOW = {"alertname": "Slow", "service": "search"}
 
 
 async def told(studio: Studio, *alerts: Any, **more: Any) -> UUID:
@@ -188,6 +189,79 @@ async def test_trouble_of_a_dependency_and_of_those_who_need_it_is_one_incident(
     reasons = [entry["description"] for entry in await studio.timeline(incident["id"])]
     assert "Joined because checkout depends on payment, and both were hit within 2 min." in reasons
     assert other["title"] == "HighErrorRatio on search"
+
+
+async def test_a_cause_that_alerts_after_its_symptoms_makes_one_incident_of_them(studio: Studio):
+    await depends(studio, "checkout", "payment")
+    await depends(studio, "search", "payment")
+    before = len(await opened(studio))
+    critical = {"alertname": "Down", "service": "search", "severity": "critical"}
+    await told(studio, firing("checkout", minute=2))
+    await told(studio, firing("search", minute=3, labels=critical))
+    assert [row["status"] for row in (await opened(studio))[before:]] == ["OPEN", "OPEN"]
+    await told(studio, firing("payment", minute=1))
+    kept, merged = (await opened(studio))[before:]
+    assert (kept["status"], kept["severity"], kept["started_at"]) == (
+        "OPEN",
+        "CRITICAL",
+        EARLIER + timedelta(minutes=1),
+    )
+    because = "search depends on payment, and both were hit within 2 min"
+    name = f"INC-{kept['number']}"
+    assert (merged["status"], merged["resolution"]) == ("RESOLVED", f"Merged into {name}, because {because}.")
+    assert {row["incident_id"] for row in await studio.rows(alerts)} == {kept["id"]}
+    assert {row["incident_id"] for row in await studio.rows(alert_occurrences)} == {kept["id"]}
+    hurt = await studio.rows(incidents_services, incident_id=kept["id"])
+    assert sorted(row["level"] for row in hurt) == ["PRIMARY", "SECONDARY", "SECONDARY"]
+    [entry] = [it for it in await studio.timeline(kept["id"]) if "merged into this incident" in it["title"]]
+    assert (entry["title"], entry["description"]) == (
+        f"INC-{merged['number']} was merged into this incident",
+        f"Because {because}.",
+    )
+    await told(studio, firing("search", minute=4, labels={"alertname": "Slow", "service": "search"}))
+    assert len(await opened(studio)) == before + 2
+    assert (await studio.service("search"))["status"] == "DEGRADED"
+
+
+@pytest.mark.parametrize("touch", ["acknowledge", "note", "detach"])
+async def test_what_people_work_on_is_not_merged_but_said_to_be_the_same(studio: Studio, touch: str):
+    await depends(studio, "checkout", "payment")
+    await depends(studio, "search", "payment")
+    before = len(await opened(studio))
+    await told(studio, firing("checkout", minute=2))
+    await told(studio, firing("search", minute=3), firing("search", minute=3, labels=SLOW))
+    _, worked_on = (await opened(studio))[before:]
+    if touch == "acknowledge":
+        await studio.do(incidents.acknowledge, worked_on["id"])
+    elif touch == "note":
+        await studio.do(timeline.add_note, worked_on["id"], "It is the index")
+    else:
+        [slow] = [row for row in await studio.rows(alerts) if row["name"] == "Slow"]
+        await studio.do(alert_places.detach, slow["id"])
+    await told(studio, firing("payment", minute=1))
+    first, second = (await opened(studio))[before : before + 2]
+    assert {first["status"], second["status"]} <= {"OPEN", "INVESTIGATING", "RESOLVED"}
+    assert second["status"] != "RESOLVED"
+    if touch == "acknowledge":  # The alert joins where people are at work, and what nobody has touched is merged.
+        assert first["status"] == "RESOLVED"
+        return
+    told_of = [entry["title"] for entry in await studio.timeline(second["id"])]
+    assert f"INC-{first['number']} looks like the same trouble" in told_of
+    assert f"INC-{second['number']} looks like the same trouble" in await titles(studio, first["id"])
+
+
+async def test_what_another_cause_explains_stays_apart(studio: Studio):
+    await depends(studio, "checkout", "payment", "stock")
+    await depends(studio, "search", "stock")
+    before = len(await opened(studio))
+    await told(studio, firing("payment"))
+    await told(studio, firing("checkout", minute=1))
+    await told(studio, firing("search", minute=2))
+    await told(studio, firing("stock", minute=2))
+    explained, other = (await opened(studio))[before:]
+    assert (explained["status"], other["status"]) == ("OPEN", "OPEN")
+    hurt = {row["service_id"]: row["incident_id"] for row in await studio.rows(incidents_services)}
+    assert hurt[(await studio.service("stock"))["id"]] == other["id"]
 
 
 async def test_services_that_were_hit_at_different_times_are_different_incidents(studio: Studio):

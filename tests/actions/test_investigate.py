@@ -8,14 +8,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 
 from actions import jobs
 from actions.analyses import KIND
 from actions.investigate import Investigation, answer
 from actions.jobs import Job
+from app.observability.analyses import AnalysisMetrics
+from db.alerts import alerts
 from db.correlation import analysis_records
+from db.services import services
+from domain.alerts import AlertStatus
 from domain.explore import Explore
+from domain.incidents import Severity
 from domain.telemetry import TelemetryBackend
 from engines.correlation.record import read_evidence, write
 from telemetry_clients.instances import DEFAULT, Instances, Telemetry
@@ -24,6 +30,8 @@ from telemetry_clients.tempo import Tempo
 from telemetry_clients.transport import Endpoint, Transport
 from tests.actions.shop_story import NOW, STARTED_AT, Shop, measured_shop, open_shop_incident
 from tests.schema.conftest import Api, api, operations
+from tests.telemetry_clients.local_server import local_server
+from tests.telemetry_clients.tempo_server import TempoServer
 
 __all__ = ["api", "operations"]  # fixtures
 
@@ -205,6 +213,16 @@ async def test_incidents_with_one_cause_are_linked_and_a_merge_suggested(api: Ap
     assert suggestion["relatedIncident"] == {"id": incident, "status": "OPEN"}, "suggested, and nothing more"
     assert "payment is to blame" in suggestion["summary"]
 
+    [mirrored] = (await api(document, id=incident))["data"]["incident"]["analysis"]["mergeSuggestions"]
+    assert mirrored["relatedIncident"] == {"id": second["id"], "status": "OPEN"}, "the older one tells of it too"
+
+    await api.changed("analyzeIncident", "incident { id }", id=incident)
+    await investigate(api, shop.telemetry)
+    again = await api(document, id=incident)
+    assert [it["relatedIncident"]["id"] for it in again["data"]["incident"]["analysis"]["mergeSuggestions"]] == [
+        second["id"]
+    ], "once, whoever says it"
+
 
 @pytest.mark.parametrize("down", [*TelemetryBackend])
 async def test_a_backend_that_is_down_is_a_gap(api: Api, shop: Shop, incident: str, down: TelemetryBackend) -> None:
@@ -224,6 +242,58 @@ async def test_a_backend_that_is_down_is_a_gap(api: Api, shop: Shop, incident: s
     assert analysis["status"] == "PARTIAL"
     assert {(gap["backend"], gap["code"]) for gap in analysis["gaps"]} == {(down.value, "TELEMETRY_UNAVAILABLE")}
     assert analysis["rootCauses"], "partial, and not empty"
+
+
+async def test_firing_alerts_give_ranked_causes_where_nothing_can_be_measured(api: Api, incident: str) -> None:
+    fired = {"frontend": "HighErrorRate", "payment": "ServiceDown"}
+    async with api.database.writing(api.now) as tx:
+        for service, name in fired.items():
+            of = await tx.execute(select(services.c.id).where(services.c.name == service))
+            known = {"status": AlertStatus.FIRING, "severity": Severity.HIGH, "source": "tests"}
+            known |= {"name": name, "fingerprint": name, "starts_at": STARTED_AT, "service_id": of.scalar_one()}
+            await tx.insert(alerts, **known)
+    await api.changed("analyzeIncident", "incident { id }", id=incident)
+    await investigate(api, Telemetry())
+
+    analysis = (await shown(api, incident))["analysis"]
+    first = analysis["rootCauses"][0]
+    assert (first["service"]["name"], first["kind"]) in (("payment", "ERRORS"), ("payment", "DEPLOYMENT"))
+    assert "ServiceDown fires on payment" in analysis["summary"]
+    assert first["confidence"] > 0
+    assert {"ALERT"} <= {it["kind"] for it in first["evidence"]}
+
+
+async def test_traces_that_several_tempos_hold_are_put_together(api: Api, shop: Shop, incident: str) -> None:
+    theirs = TempoServer(traces=[replace(it, shown=("payment",)) for it in shop.tempo.traces])
+    ours = TempoServer(traces=[replace(it, shown=("frontend", "checkout", "inventory")) for it in shop.tempo.traces])
+    payment = (await api('{ serviceByName(name: "payment") { id } }'))["data"]["serviceByName"]["id"]
+    moved = {"id": payment, "telemetryInstances": {"tempo": "payments"}}
+    await api.changed("updateService", "service { id }", input=moved)
+    async with (
+        local_server(theirs) as one,
+        local_server(ours) as other,
+        Transport(Endpoint(backend="Tempo", url=one.url, instance="payments")) as payments,
+        Transport(Endpoint(backend="Tempo", url=other.url)) as rest,
+    ):
+        tempos = Instances("Tempo", {DEFAULT: Tempo(rest), "payments": Tempo(payments)})
+        await investigate(api, Telemetry(tempo=tempos))
+
+    async with api.database.reading() as connection:
+        [record] = (await connection.execute(select(analysis_records))).mappings().all()
+    traces = read_evidence(zlib.decompress(record["evidence"])).traces
+    assert traces is not None
+    callers = {(entry.caller, entry.service) for entry in traces.entries}
+    assert {(None, "frontend"), ("frontend", "checkout"), ("checkout", "payment")} <= callers
+
+
+async def test_what_becomes_of_analyses_is_counted(api: Api, shop: Shop, incident: str) -> None:
+    registry = CollectorRegistry()
+    await investigate(api, replace(shop.telemetry, loki=Instances("Loki")), observer=AnalysisMetrics(registry))
+
+    name = "reliability_studio_analysis"
+    assert registry.get_sample_value(f"{name}_duration_seconds_count", {"outcome": "partial"}) == 1
+    gap = {"backend": "loki", "code": "TELEMETRY_NOT_CONFIGURED"}
+    assert registry.get_sample_value(f"{name}_gaps_total", gap) == 1
 
 
 async def test_without_any_backend_what_is_recorded_still_counts(api: Api, incident: str) -> None:

@@ -58,6 +58,7 @@ async def test_no_acknowledged_alert_is_lost_whatever_is_killed(fleet: Fleet, re
         await asyncio.wait_for(sending, 300)
     finally:
         sending.cancel()
+    record_property("faults", faults)
     await until(lambda: is_worked_off(fleet), timeout_seconds=60)
     connection = await asyncpg.connect(driver_url(fleet.database_url))
     try:

@@ -1,5 +1,7 @@
 """Alerts as other systems post them, and what is kept of them."""
 
+import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,6 +126,22 @@ def test_what_cannot_be_stored_is_replaced_or_shortened_and_said():
     assert len(alert.remarks) == 5
 
 
+@pytest.mark.parametrize("told", ["", None, [], {"a": 1}])
+def test_a_fingerprint_that_is_none_is_computed(told: Any):
+    alert = only(alertmanager.read(notification(firing(fingerprint=told)), received_at=NOON))
+    assert alert.fingerprint == fingerprint(alert.labels)
+
+
+def test_the_data_of_a_cloud_event_may_come_in_base64():
+    event = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "com.example.alert"}
+    headers = {"content-type": "application/cloudevents+json"}
+    data = b64encode(orjson.dumps({"name": "DiskFull", "severity": "critical"})).decode()
+    alert = only(cloud_events.read(orjson.dumps({**event, "data_base64": data}), headers, received_at=NOON))
+    assert (alert.name, alert.severity) == ("DiskFull", "CRITICAL")
+    with pytest.raises(ValidationFailed, match="base64"):
+        cloud_events.read(orjson.dumps({**event, "data_base64": "%"}), headers, received_at=NOON)
+
+
 def test_a_thousand_labels_are_too_many():
     alert = only(
         alertmanager.read(notification(firing(labels={f"l{n:04}": "x" for n in range(1000)})), received_at=NOON)
@@ -139,6 +157,7 @@ def test_a_thousand_labels_are_too_many():
         (b"", "The body is not JSON: Expecting value at line 1, column 1"),
         (b'{"a": NaN}', "The body is not JSON: it holds NaN"),
         (b"[" * 200_000, "The body is nested too deeply"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "The body holds a number with too many digits"),
     ],
 )
 def test_a_body_that_is_no_json_is_refused_with_the_place(body: bytes, message: str):
@@ -294,3 +313,63 @@ def test_whatever_an_alert_holds_it_is_kept_or_rejected(alert: dict[str, Any]):
             assert read.starts_at is None or read.starts_at <= NOON + timedelta(minutes=5)
         else:
             assert read.reason
+
+
+AWKWARD: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec=None), max_size=8)
+    | st.sampled_from(
+        ["\0", "\ud800", "resolved", "9999-12-31T23:59:59+23:59", "0001-01-01T00:00:00-23:59", "http://["]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec=None), max_size=4), inner),
+    max_leaves=5,
+)
+SHAPES: dict[str, Any] = {
+    "alertmanager": firing(endsAt="0001-01-01T00:00:00Z", generatorURL="http://p", fingerprint="a", dashboardURL="d"),
+    "pagerduty": trigger(client_url="u", links=[{"href": "h"}]),
+    "cloudevents": {"specversion": "1.0", "id": "1", "source": "/x", "type": "t.resolved", "subject": "s", "data": {}},
+    "generic": {
+        "name": "n",
+        "status": "ok",
+        "tags": ["a:b"],
+        "starts_at": 1,
+        "fingerprint": "f",
+        "url": "u",
+        "group": 1,
+    },
+}
+
+
+@given(shape=st.sampled_from(sorted(SHAPES)), data=st.data())
+def test_whatever_is_posted_is_refused_or_can_be_stored(shape: str, data: st.DataObject):
+    told = dict(SHAPES[shape])
+    for name in data.draw(st.lists(st.sampled_from(sorted(told)), min_size=1, max_size=3)):
+        told[name] = data.draw(AWKWARD)
+    body = json.dumps({"alerts": [told]} if shape in ("alertmanager", "generic") else told).encode()
+    try:
+        delivery = read(shape, body)
+    except ValidationFailed:
+        return
+    for alert in delivery.alerts:
+        if isinstance(alert, IncomingAlert):
+            texts = [alert.name, alert.fingerprint, alert.group_key, alert.generator_url, *alert.remarks]
+            texts += [*alert.labels, *alert.labels.values(), *alert.annotations, *alert.annotations.values()]
+            assert alert.fingerprint
+            assert not any("\0" in it for it in texts if it)
+            "".join(it for it in texts if it).encode()
+
+
+def read(shape: str, body: bytes) -> Delivery:
+    match shape:
+        case "alertmanager":
+            return alertmanager.read(json_body(body), received_at=NOON)
+        case "pagerduty":
+            event = pagerduty.read(json_body(body), received_at=NOON, new_key="new")
+            event.dedup_key.encode()
+            return Delivery([event.alert])
+        case "cloudevents":
+            return cloud_events.read(body, {"content-type": "application/cloudevents+json"}, received_at=NOON)
+    return generic.read(json_body(body), received_at=NOON)

@@ -71,6 +71,7 @@ async def test_a_bad_alert_costs_nothing_but_itself(http: httpx.AsyncClient, ser
         (b'{"alerts": {}}', "no list of alerts"),
         (b'{"alerts": [{"status": "firing"}]}', "labels"),
         (b'{"alerts": [{"labels": {"a": NaN}}]}', "NaN"),
+        (b'{"alerts": ' + b"9" * 5_000 + b"}", "too many digits"),
     ],
 )
 async def test_what_is_no_notification_is_refused_with_the_reason(http: httpx.AsyncClient, body: bytes, complaint: str):
@@ -91,7 +92,7 @@ async def test_what_can_be_kept_of_awful_alerts_is_kept(http: httpx.AsyncClient,
         firing(service, labels={"alertname": "many", "service": service, **{f"l{n}": "v" for n in range(500)}}),
         firing(service, labels={"alertname": "nested", "service": service, "a": {"b": ["c"]}}),
     ]
-    body = orjson.dumps({"alerts": awful}).replace(b'"nested"', b'"half \\ud83d a pair"')
+    body = orjson.dumps({"alerts": awful, "truncatedAlerts": 2**40}).replace(b'"nested"', b'"half \\ud83d a pair"')
     answer = await http.post(ALERTMANAGER, content=body, headers=JSON)
     assert (answer.status_code, answer.json()["rejected"]) == (200, [])
     receipt = answer.json()["receipt"]
@@ -117,6 +118,55 @@ async def test_ten_thousand_alerts_in_one_post_are_one_incident(http: httpx.Asyn
     found = await query(http, document, receipt=answer.json()["receipt"], service=service)
     assert found["alertDelivery"] == {"alertCount": 10_000, "counts": [{"disposition": "CREATED", "count": 10_000}]}
     assert len(found["serviceByName"]["incidents"]["nodes"]) == 1
+
+
+async def test_the_event_recorder_of_alertmanager_says_why_nobody_was_told(http: httpx.AsyncClient, service: str):
+    number = int(uuid4().hex[:16], 16)
+    told = firing(service, fingerprint=f"{number:016x}")
+    await http.post(ALERTMANAGER, json={"alerts": [told]})
+    await until(lambda: alerts_of(http, service))
+    muted = {"fingerprint": str(number), "labels": {"labels": [{"key": "service", "value": service}]}}
+    silence = {"id": "3f1c", "comment": "Moving the database", "startsAt": "2026-03-01T11:00:00Z", "createdBy": "Ada"}
+    silenced = {"silence": {**silence, "endsAt": "2026-03-01T13:00:00Z"}, "mutedAlert": muted}
+    inhibited = {"inhibitRules": [{}], "inhibitingFingerprints": ["255"], "mutedAlert": muted}
+    unknown = {"silence": silence, "mutedAlert": {"fingerprint": "18446744073709551615"}}
+    started = {"alertmanagerStartupEvent": {"version": "0.34.0"}}
+    events = [
+        {"@timestamp": "2026-03-01T12:00:00Z", "instance": "am-0", "data": data}
+        for data in (
+            {"silenceMutedAlert": silenced},
+            {"inhibitionMutedAlert": inhibited},
+            {"silenceMutedAlert": unknown},
+            started,
+        )
+    ]
+    for body in (events[0], events, events):  # One by one or in batches, and again where an answer was lost.
+        answer = await http.post(f"{ALERTMANAGER}/events", json=body)
+        assert (answer.status_code, answer.json()["alerts"]) == (200, 1), answer.text
+    document = """query($services: [String!]) { alerts(filter: { services: $services }, first: 1) { nodes {
+        suppressions { kind by startsAt endsAt reason } } } }"""
+    [alert] = (await query(http, document, services=[service]))["alerts"]["nodes"]
+    assert sorted(alert["suppressions"], key=lambda it: it["kind"]) == [
+        {
+            "kind": "INHIBITION",
+            "by": "00000000000000ff",
+            "startsAt": "2026-03-01T12:00:00+00:00",
+            "endsAt": None,
+            "reason": "Alertmanager's inhibition by another alert",
+        },
+        {
+            "kind": "SILENCE",
+            "by": "3f1c",
+            "startsAt": "2026-03-01T11:00:00+00:00",
+            "endsAt": "2026-03-01T13:00:00+00:00",
+            "reason": "Moving the database",
+        },
+    ]
+    for body in ({}, [1], {"data": []}):
+        refused = await http.post(f"{ALERTMANAGER}/events", json=body)
+        assert (refused.status_code, "data" in refused.text) == (400, True)
+    odd = {"data": {"silenceMutedAlert": {"silence": {"id": "\0", "startsAt": 5}, "mutedAlert": {"fingerprint": "-1"}}}}
+    assert (await http.post(f"{ALERTMANAGER}/events", json=odd)).status_code == 200
 
 
 async def test_ten_megabytes_are_too_much(http: httpx.AsyncClient, service: str):

@@ -76,7 +76,7 @@ def matrix(operations: Operations) -> str:
 
 def rest_paths(database: Database) -> list[GuardedRoute]:
     """The routes of the REST façade."""
-    routes = rest_routes(database, most_body_bytes=10_000)
+    routes = rest_routes(database, None, most_body_bytes=10_000)
     return [route for route in routes if isinstance(route, GuardedRoute)]
 
 

@@ -15,9 +15,9 @@ SECRET: Final = "Hf3cXw0uJx8qk2Qy6nB1vT5zLr9aPdGmSeWiYoUb4K7"
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """What a token says that holds for a minute, with changes; None leaves a claim out."""
+    """What a token says that holds for an hour, with changes; None leaves a claim out."""
     now = int(time.time())
-    said = {"sub": "ada@example.com", "iat": now, "exp": now + 60, "name": "Ada", "role": "admin", **changes}
+    said = {"sub": "ada@example.com", "iat": now, "exp": now + 3600, "name": "Ada", "role": "admin", **changes}
     return {name: value for name, value in said.items() if value is not None}
 
 

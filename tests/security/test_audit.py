@@ -125,10 +125,19 @@ async def test_every_mutation_leaves_an_entry_that_says_who_did_it_and_from_wher
     )
     await do("expireSilence", incidentId=incident, id=silence)
     await _objectives(do)
+    await _tokens(do, api)
     assert do.done.keys() == operations.schema.mutation_type.fields.keys()  # type: ignore[union-attr] # it has some
     assert do.done["analyzeIncident"] == "incident.analyze"
     assert do.done["evaluateSlo"] == "slo.evaluate"
     assert do.done["deleteService"] == "service.delete"
+
+
+async def _tokens(do: Diligent, api: Api) -> None:
+    user_id = await api.database.transact(
+        lambda tx: people.create_user(tx, "pipeline@example.org", "Pipeline", actor=ADMIN), now=NOON
+    )
+    api.actor = replace(PIPELINE, id=user_id)
+    await do("revokeApiToken", id=await do.make("createApiToken", "apiToken", input={"name": "ci", "scopes": ["READ"]}))
 
 
 async def _catalog(do: Diligent) -> None:
@@ -194,6 +203,13 @@ async def _objectives(do: Diligent) -> None:
     await do("importOpenSlo", yaml=OPENSLO)
     await do("importSlos", input={"text": SLOTH})
     await do("adoptSlos", dryRun=False)
+
+
+async def _tokens(do: Diligent, api: Api) -> None:
+    api.actor = replace(PIPELINE, id=await added(api, people.create_user, "ada@example.org", "Ada Lovelace"))
+    made = await do("createApiToken", "secret apiToken { id }", input={"name": "ci", "scopes": ["READ"]})
+    await do("revokeApiToken", id=made["apiToken"]["id"])
+    assert made["secret"] not in str(await entries(api))
 
 
 async def test_every_write_through_rest_leaves_an_entry(api: Api):

@@ -1,12 +1,13 @@
 """Nobody gets in without a proof that holds."""
 
+import re
 import time
 
 import httpx
 import pytest
 
 from tests.security.signing import SECRET, bearer, claims, forged, token
-from tests.servers import run_command
+from tests.servers import ServerProcess, run_command
 
 VIEWER = {"query": "{ viewer { name role } }"}
 NOW = int(time.time())
@@ -31,6 +32,8 @@ BAD_TOKENS = {
     "not valid yet": (token(nbf=NOW + 600), "The token is not valid yet"),
     "made in the future": (token(iat=NOW + 600), "The token is not valid yet"),
     "of another secret": (token(SECRET + "x"), "The token's signature does not hold"),
+    "that never expires": (token(exp=float("inf")), "The token does not hold"),
+    "whose sub is no text": (token(sub=["ada@example.org"]), "The token does not hold"),
     "without exp": (token(exp=None), "The token has no exp"),
     "without iat": (token(iat=None), "The token has no iat"),
     "without sub": (token(sub=None), "The token has no sub"),
@@ -130,3 +133,21 @@ async def test_a_server_that_would_be_open_does_not_start(settings: dict[str, st
     assert code == 2
     assert complaint in err
     assert settings.get("JWT_SECRET", "-") not in err
+
+
+async def test_a_server_without_authentication_says_so_loudly(server: ServerProcess):
+    [warning] = [line for line in server.log if line["event"].startswith("authentication is off")]
+    assert warning["level"] == "warning"
+    code, out, _ = await run_command("check", settings={"DATABASE_URL": "postgresql://127.0.0.1:9/none"})
+    assert code == 1
+    assert re.search("authentication +fails +It is off: whoever can connect may do everything", out)
+
+
+async def test_only_who_is_known_is_told_why_a_component_is_unwell(closed: httpx.AsyncClient):
+    assert (await closed.get("/api/health")).json() == {
+        "status": "healthy",
+        "components": {"database": {"status": "healthy"}},
+    }
+    told = (await closed.get("/api/health", headers=bearer(token()))).json()
+    assert told["components"]["database"]["version"]
+    assert (await closed.get("/api/health", headers=bearer("wrong"))).status_code == 200

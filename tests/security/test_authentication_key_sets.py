@@ -63,6 +63,8 @@ async def federated(issuer: LocalServer, closed_database_url: str) -> AsyncItera
         JWT_ROLES="sre=responder",
         GRAFANA_SIGNING_KEYS_URL=f"{issuer.url}/api/signing-keys/keys",
         GRAFANA_TOKEN_AUDIENCE="org:1",
+        METRICS_TOKEN="scrape-me",
+        JWT_CREATE_USERS="true",
     ) as running:
         yield running
 
@@ -162,6 +164,19 @@ async def test_a_flood_of_unknown_key_ids_costs_the_issuer_nothing(http: httpx.A
     assert len(issuer.requests) - before <= 1
 
 
+async def test_who_comes_for_the_first_time_is_added_where_that_is_wanted(http: httpx.AsyncClient):
+    query = {"query": "{ viewer { name role user { name } } }"}
+    first = of(RSA, "RS256", "rsa", sub="42", email="new@example.org", name="New", realm_access={"roles": ["admin"]})
+    again = of(RSA, "RS256", "rsa", sub="42", email="NEW@example.org", name="Other")
+    unproven = of(RSA, "RS256", "rsa", sub="43", email="new@example.org", email_verified=False)
+    told = [(await http.post("/graphql", json=query, headers=bearer(it))).json() for it in (first, again, unproven)]
+    assert [it["data"]["viewer"] for it in told] == [
+        {"name": "New", "role": "ADMIN", "user": {"name": "New"}},
+        {"name": "New", "role": "ADMIN", "user": {"name": "New"}},
+        {"name": "Ada", "role": "VIEWER", "user": None},
+    ]
+
+
 async def test_grafana_vouches_for_its_users(http: httpx.AsyncClient):
     said = {"aud": "org:1", "sub": "user:1", "role": "Editor", "username": "grace", "name": None}
     forwarded = {"x-grafana-id": token(EC, "ES256", {"kid": "ec"}, **said)}
@@ -170,6 +185,12 @@ async def test_grafana_vouches_for_its_users(http: httpx.AsyncClient):
     assert await who(http, other) == "The token is for another audience"
     expired = {"x-grafana-id": token(EC, "ES256", {"kid": "ec"}, **{**said, "iat": 1, "exp": 2})}
     assert await who(http, expired) == "The token has expired"
+
+
+async def test_metrics_can_be_closed_to_all_but_prometheus(http: httpx.AsyncClient):
+    assert (await http.get("/metrics")).status_code == 401
+    assert (await http.get("/metrics", headers=bearer(of(RSA, "RS256", "rsa")))).status_code == 401
+    assert (await http.get("/metrics", headers=bearer("scrape-me"))).status_code == 200
 
 
 class Publisher:

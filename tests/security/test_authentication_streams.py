@@ -6,9 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
+from app.accounts import add_token, revoke_token
+from app.settings import Settings
+from domain.access import TokenScope
 from tests.http.graphql_socket import GraphQLSocket, connect, open_incident, rename
-from tests.security.signing import bearer, token
+from tests.security.signing import ADA, bearer, token
 from tests.servers import ServerProcess
+from tests.waiting import until
 
 FORBIDDEN = 4403
 UNAUTHORIZED = 4401
@@ -91,3 +95,28 @@ async def test_an_event_stream_ends_when_its_proof_expires(closed: httpx.AsyncCl
         assert stream.status_code == 200
         text = "".join([part async for part in stream.aiter_text()])
     assert "event: complete" not in text
+
+
+async def test_a_token_that_is_revoked_ends_what_it_subscribed_to(
+    closed_server: ServerProcess, closed_database_url: str
+):
+    settings = Settings(database_url=closed_database_url)
+    id, secret = await add_token(settings, ADA, "listener", [TokenScope.READ], None)
+    async with (
+        httpx.AsyncClient(base_url=closed_server.url, headers=bearer(token())) as http,
+        connect(closed_server.url, additional_headers=bearer(secret)) as socket,
+    ):
+        incident = await open_incident(http)
+        await socket.watch("1", incident)
+        await rename(http, incident, "Before")
+        assert await socket.hear_title("1") == "Before"
+        await revoke_token(settings, id)
+
+        async def is_told_no_more() -> bool:
+            await rename(http, incident, f"After {time.monotonic()}")
+            message = await socket.hear()
+            return bool(message["type"] == "error" and "UNAUTHENTICATED" in str(message["payload"]))
+
+        await until(is_told_no_more)
+        await socket.subscribe("2", "{ viewer { name } }")
+        assert (await socket.hear())["type"] == "error"

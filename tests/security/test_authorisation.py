@@ -49,7 +49,7 @@ SCALARS = {
     "String": '"x"',
     "Int": "1",
     "Float": "1.0",
-    "Boolean": "true",
+    "Boolean": "false",
     "DateTime": '"2026-01-01T00:00:00Z"',
     "JSON": "{}",
     "URL": '"https://example.org/"',
@@ -111,7 +111,7 @@ async def test_every_subscription_is_refused_to_whoever_lacks_a_right(operations
         for role, scopes in _without(right):
             context = replace(client.context(), actor=Actor(None, "tests", role, scopes=scopes))
             with pytest.raises(GraphQLError) as refused:
-                await subscriptions.open(client.prepared(document), document, None, context)
+                await subscriptions.open(client.prepared(document), None, context)
             assert isinstance(refused.value.original_error, Forbidden)
             assert refused.value.path == [name]
 

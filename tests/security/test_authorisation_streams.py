@@ -72,7 +72,7 @@ class Listening:
 
     async def open(self, actor: Actor, query: str = EVENTS) -> Subscription:
         context = replace(self.client.context(), actor=actor)
-        return await self.subscriptions.open(self.client.prepared(query), query, None, context)
+        return await self.subscriptions.open(self.client.prepared(query), None, context)
 
 
 @pytest.fixture

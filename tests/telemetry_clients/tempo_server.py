@@ -19,7 +19,7 @@ AT_LEAST = re.compile(r"traceDuration >= (\d+)ms")
 class StoredTrace:
     """A trace: when it began (seconds since 1970), how long it took, its services, and which of them failed.
 
-    Each service calls the next one and waits for it.
+    Each service calls the next one and waits for it. Where others hold some of its spans, `shown` are whose are here.
     """
 
     trace_id: str
@@ -27,6 +27,7 @@ class StoredTrace:
     duration_ms: int
     services: Sequence[str]
     failed: frozenset[str] = frozenset()
+    shown: Sequence[str] | None = None
 
     def found(self) -> dict[str, object]:
         """What a search tells of it."""
@@ -46,6 +47,8 @@ class StoredTrace:
         """What the second API answers: the trace, in the first field of another message."""
         trace = TracesData()
         for depth, service in enumerate(self.services):
+            if self.shown is not None and service not in self.shown:
+                continue
             batch = trace.resource_spans.add()
             batch.resource.attributes.add(key="service.name").value.string_value = service
             margin_ns = depth * self.duration_ms * 100_000
