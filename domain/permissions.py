@@ -25,7 +25,4 @@ ALERTS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.ALERTS_WRITE)
 CATALOG_WRITE: Final = Permission(Role.RESPONDER, TokenScope.CATALOG_WRITE)
 SLOS_WRITE: Final = Permission(Role.RESPONDER, TokenScope.SLOS_WRITE)
 DETECTION_WRITE: Final = Permission(Role.RESPONDER, TokenScope.DETECTION_WRITE)
-OWN_TOKENS: Final = Permission(Role.VIEWER, TokenScope.ADMIN)
-"""Tokens of one's own. A token that leaked must not be able to make others, so it takes a scope that few have."""
-
 ADMINISTRATION: Final = Permission(Role.ADMIN, TokenScope.ADMIN)
