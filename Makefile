@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check bench bench-subscriptions bench-root-cause chaos soak demo stack dashboards schema migration lock clean
+.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos soak demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations,
 
 check: setup ## Ask the configuration, the database and each telemetry backend whether they work
 	@$(BIN)/reliability-studio check
+
+audit: $(VENV)/.development ## Ask for known vulnerabilities of everything that is locked
+	@.ci/audit $(BIN)/python
 
 bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="--quick", "--postgraphile")
 	@$(BIN)/python -m bench.read $(BENCH_ARGS)

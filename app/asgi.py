@@ -22,6 +22,7 @@ from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
 from app.http.errors import answer_domain_error, answer_http_error, answer_unexpected
 from app.http.explorer import explorer_assets, explorer_route
+from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.open_paths import is_open
@@ -188,6 +189,8 @@ def create_app(
             log_tails=log_tails,
         )
 
+    origins = AllowedOrigins(settings.cors_allowed_origins)
+
     async def identify(request: Request) -> Actor:
         return await authenticator.identify(request.scope, dict(request.scope["headers"]))
 
@@ -203,12 +206,12 @@ def create_app(
         operations,
         make_context,
         authenticator.identify,
+        origins=origins,
         is_draft=settings.graphql_http_profile is GraphQLHTTPProfile.DRAFT,
         timeout_seconds=settings.operation_timeout_seconds,
         time_limit=time_limit,
         most_body_bytes=settings.max_body_bytes,
     )
-    origins = AllowedOrigins(settings.cors_allowed_origins)
     runner = Runner(
         operations,
         Subscriptions(operations.sources, hub, now, authenticator.current),
@@ -281,6 +284,8 @@ def create_app(
         time_limit=time_limit,
         origins=origins,
         marks=marks,
+        proxies=TrustedProxies(settings.trusted_proxies),
+        hsts_seconds=settings.hsts_seconds,
         durations=metrics.request_durations,
         log_request=log_request,
         tracer=tracer,

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from socket import socket
+from traceback import format_exception
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -13,17 +15,20 @@ from rich.table import Table
 
 from app.account_commands import token_commands, user_commands
 from app.analysis_commands import analysis_commands
+from app.certificate import Certificate, CertificateError
 from app.server import CannotListen, listen
 from app.setting import SettingsError
 from app.settings import LogFormat, Settings, load_settings, markdown_table
 from app.slo_commands import slo_commands
 from app.terminal import show_error
 from app.version import VERSION
+from domain.redaction import redact
 
 if TYPE_CHECKING:
     from app.check import Finding, Report
     from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog
+    from app.observability.redaction import Redactor
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -55,6 +60,7 @@ DataDir = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    sys.excepthook = _show_crash
     cli()
 
 
@@ -79,6 +85,12 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Processes that serve the port together, by default 1; one for each core.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, where that is in another file.")
+    ] = None,
     data_dir: DataDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo shop first, unless it is there already.")] = False,
     env_file: EnvFile = None,
@@ -98,25 +110,35 @@ def serve(
       reliability-studio serve --workers 4
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
-    settings = _settings(env_file, host=host, port=port, workers=workers, data_dir=data_dir)
+    settings = _settings(
+        env_file,
+        host=host,
+        port=port,
+        workers=workers,
+        tls_cert_file=tls_cert,
+        tls_key_file=tls_key,
+        data_dir=data_dir,
+    )
     from app.observability.exporters import Exporters
     from app.processes.supervisor import command_of
     from app.serve import serve as run_server
     from app.serve import supervise
 
     try:
+        certificate = _certificate(settings)
         sockets = listen(settings.host, settings.port)
-    except CannotListen as error:
+    except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     try:
         if settings.workers > 1:
-            read_from = () if env_file is None else ("--env-file", str(env_file.absolute()))
+            given = (("--env-file", env_file), ("--tls-cert", tls_cert), ("--tls-key", tls_key))
+            read_from = [part for name, path in given if path is not None for part in (name, str(path.absolute()))]
             _run(supervise(settings, sockets, command_of("worker", *read_from), with_demo=demo))
         else:
-            _run(run_server(settings, sockets, log_request, exporters, with_demo=demo))
+            _run(run_server(settings, sockets, log_request, exporters, certificate=certificate, with_demo=demo))
     finally:
         exporters.close()
         for listener in sockets:
@@ -131,6 +153,8 @@ def worker(
     channel: Annotated[int, typer.Option(help="Descriptor of the way to the supervisor.")],
     sockets: Annotated[list[int], typer.Option("--socket", help="Descriptors to listen on.")],
     database_url: Annotated[str | None, typer.Option(help="The embedded PostgreSQL.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="As for `serve`.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="As for `serve`.")] = None,
     env_file: EnvFile = None,
 ) -> None:
     """Serve as one of several processes. `serve --workers` starts it.
@@ -139,7 +163,7 @@ def worker(
 
       reliability-studio serve --workers 4
     """
-    settings = _settings(env_file)
+    settings = _settings(env_file, tls_cert_file=tls_cert, tls_key_file=tls_key)
     from app.observability.exporters import Exporters
     from app.observability.fleet import Fleet
     from app.serve import work
@@ -148,12 +172,29 @@ def worker(
     if url is None:
         show_error("A worker needs a database. Start it by `serve --workers`.")
         raise typer.Exit(SETTINGS_ARE_WRONG)
+    try:
+        certificate = _certificate(settings)
+    except CertificateError as error:
+        show_error(str(error))
+        raise typer.Exit(1) from None
     listeners = [socket(fileno=descriptor) for descriptor in sockets]
     exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     fleet, supervisor = Fleet(folder, number), socket(fileno=channel)
     try:
-        _run(work(settings, listeners, supervisor, log_request, exporters, count=count, fleet=fleet, database_url=url))
+        _run(
+            work(
+                settings,
+                listeners,
+                supervisor,
+                log_request,
+                exporters,
+                certificate=certificate,
+                count=count,
+                fleet=fleet,
+                database_url=url,
+            )
+        )
     finally:
         exporters.close()
 
@@ -277,9 +318,10 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """
     settings = _settings(env_file, data_dir=data_dir)
     from app.check import check as check_everything
+    from app.observability.redaction import Redactor
 
     report = _run(check_everything(settings))
-    _show(report.findings)
+    _show(report.findings, Redactor(settings.secrets()))
     _show_signals(report)
     if any(finding.is_fatal for finding in report.findings):
         raise typer.Exit(1)
@@ -291,13 +333,15 @@ def settings() -> None:
     typer.echo(markdown_table(), nl=False)
 
 
-def _show(findings: "list[Finding]") -> None:
+def _show(findings: "list[Finding]", redactor: "Redactor") -> None:
     words = {True: "[green]works[/]", False: "[bold red]fails[/]", None: "[dim]not configured[/]"}
     table = Table("what", "", "version", "latency", "remark", box=None, pad_edge=False)
     for finding in findings:
         word = words[finding.works]
         latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
-        table.add_row(finding.subject, word, escape(finding.version or ""), latency, escape(finding.remark))
+        table.add_row(
+            finding.subject, word, escape(finding.version or ""), latency, escape(redactor.text(finding.remark))
+        )
     Console(highlight=False, soft_wrap=True).print(table)
 
 
@@ -330,10 +374,22 @@ def _show_signals(report: "Report") -> None:
 
 def _configure_logs(settings: Settings, exporters: "Exporters") -> "RequestLog":
     from app.observability.logs import RequestLog, configure_logs
+    from app.observability.redaction import Redactor
 
+    redactor = Redactor(settings.secrets())
     json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
-    configure_logs(level=settings.log_level, json=json, export=exporters.export_log)
-    return RequestLog(level=settings.log_level, json=json, export=exporters.export_log)
+    configure_logs(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+    return RequestLog(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """What HTTPS is served with, if it is. Raises CertificateError."""
+    return Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What Python shows of an error that nobody foresaw, without what looks like a secret."""
+    sys.stderr.write(redact("".join(format_exception(kind, error, traceback))))
 
 
 def _settings(env_file: Path | None, **options: Any) -> Settings:

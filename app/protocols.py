@@ -15,6 +15,7 @@ from websockets.frames import Frame
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request
 
 from app.http.answer import CLOSE, error_answer
+from app.http.security_headers import SECURITY_HEADERS
 
 ABORT: Final = "reliability_studio.abort"
 """An extension of HTTP scopes: a function that closes the connection without waiting for what was not taken."""
@@ -26,12 +27,21 @@ WRITE: Final = "reliability_studio.write"
 MOST_HEAD_BYTES: Final = 65_536
 """Of a request's line and headers together."""
 
+MOST_FIELDS: Final = 128
+"""Of a request's header, which is as many as WebSockets allow."""
+
 _TOO_LARGE = f"The URL and the headers have more than the {MOST_HEAD_BYTES} bytes that are allowed"
+_TOO_MANY = f"The request has more than the {MOST_FIELDS} headers that are allowed"
 _TOO_LARGE_FOR_A_SOCKET = (
     f"A WebSocket may be asked for with {MAX_NUM_HEADERS} headers of at most {MAX_LINE_LENGTH} bytes each"
 )
 _LINGER_SECONDS: Final = 0.5
 _FRESH_LINGER_SECONDS: Final = 2.0  # Who has connected and not asked yet is about to.
+_UNREADABLE_LENGTH = (
+    "The length of the body is said in a way that is not read here: chunked is the one transfer encoding"
+)
+_NOT_ONE_HOST = "A request has to say once which host it is for"
+_TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
 _TEXT = 0x81  # A frame that is a whole message (RFC 6455, section 5.2).
 
 
@@ -58,7 +68,8 @@ class HTTPProtocol(HttpToolsProtocol):
         """Of a head that is not complete, in earlier chunks."""
         self._chunk_bytes = 0
         self._is_in_head = False
-        self._is_too_large = False
+        self._refused: tuple[int, str] | None = None
+        self._hosts = 0
         self._is_over = False
         """Nothing that comes in is read any more."""
         self._is_leaving = False
@@ -93,18 +104,36 @@ class HTTPProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_head = True
         self._head_bytes = 0
+        self._hosts = 0
         self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of its headers is there. Raises HeadRefused, as `on_headers_complete` does."""
+        name = name.lower()
+        if name in _TELLING:
+            match name:
+                case b"host":
+                    self._hosts += 1
+                case b"expect":
+                    self.expect_100_continue = value.lower() == b"100-continue"
+                case _ if value.lower() != b"chunked":
+                    # A proxy in front may read it otherwise than the parser does, and see another request in the body.
+                    raise self._refusal(501, _UNREADABLE_LENGTH)
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
-        """Its head is there. Raises HeadTooLarge, which the parser turns into `send_400_response`."""
+        """Its head is there. Raises HeadRefused, which the parser turns into `send_400_response`."""
         self._is_in_head = False
         self._stop_timer()
         if self._head_bytes + self._chunk_bytes > MOST_HEAD_BYTES:
             # The chunk may hold a body as well.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MOST_HEAD_BYTES:
-                self._is_too_large = True
-                raise HeadTooLarge
+                raise self._refusal(431, _TOO_LARGE)
+        if len(self.headers) > MOST_FIELDS:
+            raise self._refusal(431, _TOO_MANY)
+        if self._hosts != 1 and self.parser.get_http_version() == "1.1":
+            raise self._refusal(400, _NOT_ONE_HOST)
         super().on_headers_complete()
         if self._is_leaving and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -129,10 +158,11 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
-        if self._is_too_large:
-            self._refuse(431, _TOO_LARGE)
-        else:
-            self._refuse(400, msg)
+        self._refuse(*(self._refused or (400, msg)))
+
+    def _refusal(self, status: int, message: str) -> "HeadRefused":
+        self._refused = status, message
+        return HeadRefused(message)
 
     def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(self._head_seconds, self._too_slow)
@@ -155,20 +185,25 @@ class HTTPProtocol(HttpToolsProtocol):
         self._is_in_head = False
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cycle.keep_alive = False  # The request before this one gets its answer, and then it is over.
-            self._is_over = True
-            return
+            if not cycle.more_body or cycle.response_started or self.pipeline:
+                cycle.keep_alive = False  # The request before this one gets its answer, and then it is over.
+                self._is_over = True
+                return
+            cycle.disconnected = (
+                True  # It is the body of this one that cannot be read: nobody has to wait for the rest.
+            )
+            cycle.message_event.set()
         self.transport.write(_response(status, message))
         self.transport.close()
 
 
-class HeadTooLarge(Exception):
-    """The head of a request is larger than allowed."""
+class HeadRefused(Exception):
+    """The head of a request is not what it may be."""
 
 
 def _response(status: int, message: str) -> bytes:
     """An error as it goes over the wire, without the application."""
-    answer = error_answer(status, message, CLOSE)
+    answer = error_answer(status, message, CLOSE, *SECURITY_HEADERS)
     head = [
         b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()),
         *(b"%b: %b\r\n" % header for header in answer.headers),

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.asgi import application
+from app.background import in_background
+from app.certificate import Certificate
 from app.http import graphql
 from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
@@ -38,7 +40,13 @@ class Prepared:
 
 
 async def serve(
-    settings: Settings, sockets: list[socket], log_request: RequestLog, exporters: Exporters, *, with_demo: bool
+    settings: Settings,
+    sockets: list[socket],
+    log_request: RequestLog,
+    exporters: Exporters,
+    *,
+    certificate: Certificate | None,
+    with_demo: bool,
 ) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM. Raises what `app.failures` explains."""
     await _run(
@@ -47,6 +55,7 @@ async def serve(
         sockets,
         log_request,
         exporters,
+        certificate=certificate,
         on_started=lambda prepared: _announce(settings, sockets, prepared),
     )
 
@@ -102,6 +111,7 @@ async def work(
     log_request: RequestLog,
     exporters: Exporters,
     *,
+    certificate: Certificate | None,
     count: int,
     fleet: Fleet,
     database_url: str,
@@ -115,6 +125,7 @@ async def work(
             sockets,
             log_request,
             exporters,
+            certificate=certificate,
             on_started=lambda _: supervisor.tell_ready(),
             fleet=fleet,
             colleagues=colleagues,
@@ -138,6 +149,7 @@ async def _run(
     log_request: RequestLog,
     exporters: Exporters,
     *,
+    certificate: Certificate | None,
     on_started: Callable[[Prepared], None],
     fleet: Fleet | None = None,
     colleagues: Colleagues | None = None,
@@ -158,6 +170,7 @@ async def _run(
 
     with on_signal(stop):
         try:
+            renewal = {} if certificate is None else {"certificate": certificate.run}
             async with (
                 database as prepared,
                 application(
@@ -168,9 +181,11 @@ async def _run(
                     fleet=fleet,
                     colleagues=colleagues,
                 ) as app,
+                in_background(renewal),
             ):
                 server = Server(
                     app,
+                    certificate=certificate,
                     header_timeout_seconds=settings.header_timeout_seconds,
                     shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
                     on_started=lambda: on_started(prepared),
@@ -190,7 +205,7 @@ async def _run(
 def _announce(settings: Settings, sockets: list[socket], prepared: Prepared) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 # compared
-    url = f"http://{shown}:{port}"
+    url = f"{'https' if settings.tls_cert_file else 'http'}://{shown}:{port}"
     log.info("serving", url=url, version=VERSION)
     console.print(f"\n[bold]Reliability Studio {VERSION}[/] is ready. Open [bold]{url}{graphql.PATH}[/]\n")
     table = Table.grid(padding=(0, 3))

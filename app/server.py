@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from app.certificate import Certificate
 from app.protocols import ProtocolConfig
 
 BACKLOG: Final = 2048
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
         self,
         application: ASGIApp,
         *,
+        certificate: Certificate | None,
         header_timeout_seconds: float,
         shutdown_timeout_seconds: float,
         on_started: Callable[[], None],
@@ -48,6 +50,7 @@ class Server(uvicorn.Server):
             ProtocolConfig(
                 application,
                 header_timeout_seconds=header_timeout_seconds,
+                ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
                 ws_max_size=_LARGEST_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=None,  # The application pings in its own protocol.

@@ -6,16 +6,16 @@ and a variable that is one slip of the keyboard away from a setting.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, PrivateAttr, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.alert_settings import AlertVariables
 from app.backend_settings import (
@@ -27,8 +27,10 @@ from app.backend_settings import (
     read_telemetry_config,
 )
 from app.database_settings import DatabaseVariables
+from app.http_settings import HTTPVariables
 from app.limit_settings import LimitVariables
 from app.observability_settings import ObservabilityVariables
+from app.secret_settings import read_secret_files, secret_files, secrets_of
 from app.security_settings import SecurityVariables
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
 from app.stream_settings import StreamVariables
@@ -69,14 +71,27 @@ def _origin(value: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
+if TYPE_CHECKING:
+
+    class SecretFiles(BaseSettings):
+        """For each secret, a setting that names the file which holds it."""
+else:
+    _FILES = secret_files(
+        BackendVariables, AlertVariables, SecurityVariables, DatabaseVariables, ObservabilityVariables
+    )
+    SecretFiles = create_model("SecretFiles", __base__=BaseSettings, **_FILES)
+
+
 class Settings(
     BackendVariables,
     StreamVariables,
     LimitVariables,
     AlertVariables,
     SecurityVariables,
+    HTTPVariables,
     DatabaseVariables,
     ObservabilityVariables,
+    SecretFiles,
 ):
     """What the process is told. Durations are in seconds, sizes in bytes."""
 
@@ -182,9 +197,19 @@ class Settings(
         ", ".join(map(str, LogFormat)),
     )  # fmt: skip
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return read_secret_files(SecretFiles.model_fields, given)
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        problems = [*self.database_problems(), *self.security_problems(self.host), *self._find_backends()]
+        problems = [
+            *self.database_problems(),
+            *self.http_problems(),
+            *self.security_problems(self.host),
+            *self._find_backends(),
+        ]
         if problems:
             raise SettingsError(problems)
         return self
@@ -192,6 +217,13 @@ class Settings(
     def backends(self, backend: Backend) -> Mapping[str, BackendSettings]:
         """The instances of a backend, by their names."""
         return self._backends.get(backend, {})
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret that is known, for whoever has to keep them out of what people read."""
+        yield from secrets_of(self)
+        for instances in self._backends.values():
+            for instance in instances.values():
+                yield from secrets_of(instance)
 
     def _find_backends(self) -> list[str]:
         """Put together what the variables and the file say of the backends; return what is wrong with it."""

@@ -7,12 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from domain.redaction import redact
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_error(message: str) -> None:
-    """Say why the command ends."""
-    console.print(f"[bold red]Error:[/] {escape(message)}")
+    """Say why the command ends, without what looks like a secret."""
+    console.print(f"[bold red]Error:[/] {escape(redact(message))}")
 
 
 def escaped(text: str) -> str:

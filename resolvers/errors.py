@@ -18,6 +18,7 @@ from domain.errors import (
     TooManyRequests,
     ValidationFailed,
 )
+from domain.redaction import redact
 from resolvers.context import Remark
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError
 
@@ -63,8 +64,10 @@ def field_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
             extensions = {"limit": original.limit, "retryAfterSeconds": seconds}
             return _entry(error, original.message, original.code, **extensions)
         case TelemetryBadQuery(line=int(line), column=int(column)):
-            return _entry(error, original.message, original.code, position={"line": line, "column": column})
-        case DomainError() | TelemetryError():
+            return _entry(error, redact(original.message), original.code, position={"line": line, "column": column})
+        case TelemetryError():
+            return _entry(error, redact(original.message), original.code)  # It may hold the backend's own words.
+        case DomainError():
             return _entry(error, original.message, original.code)
         case None | GraphQLError():
             return _entry(error, error.message, BAD_USER_INPUT)
@@ -80,7 +83,7 @@ def warnings(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
         {
             "path": [*remark.path],
             "backend": remark.backend,
-            "message": remark.message,
+            "message": redact(remark.message),
             **({} if remark.code is None else {"code": remark.code}),
         }
         for remark in ordered[:_MOST_WARNINGS]

@@ -12,6 +12,7 @@ import httpx
 import orjson
 import pytest
 
+from app.http.cors import PREFLIGHT_HEADER
 from db.embedded import EmbeddedPostgres
 from tests.postgres import TEMPLATE, run_sql
 
@@ -158,13 +159,13 @@ async def impatient_server(served_database_url: str) -> AsyncIterator[ServerProc
 
 @pytest.fixture
 async def http(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the running server."""
-    async with httpx.AsyncClient(base_url=server_url) as client:
+    """A client of the running server, which may ask by GET."""
+    async with httpx.AsyncClient(base_url=server_url, headers={PREFLIGHT_HEADER: "1"}) as client:
         yield client
 
 
 @pytest.fixture
 async def strict_http(strict_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the strict server."""
-    async with httpx.AsyncClient(base_url=strict_server.url) as client:
+    async with httpx.AsyncClient(base_url=strict_server.url, headers={PREFLIGHT_HEADER: "1"}) as client:
         yield client

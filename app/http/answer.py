@@ -5,6 +5,8 @@ from typing import NamedTuple
 import orjson
 from starlette.types import Send
 
+from app.http.security_headers import UNCACHED
+
 Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = (b"content-type", b"application/json")
@@ -22,7 +24,7 @@ class Answer(NamedTuple):
 
 def error_answer(status: int, message: str, *headers: tuple[bytes, bytes]) -> Answer:
     """The one shape of an error outside GraphQL: `{"error": message}`."""
-    return Answer(status, (JSON_TYPE, *headers), orjson.dumps({"error": message}))
+    return Answer(status, (JSON_TYPE, UNCACHED, *headers), orjson.dumps({"error": message}))
 
 
 async def send_answer(send: Send, answer: Answer, *headers: tuple[bytes, bytes]) -> None:

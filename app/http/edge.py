@@ -1,7 +1,7 @@
 """The outermost ASGI application: what every request gets, whichever way it is answered.
 
-A request id in and out, CORS, the question who asks, a line in the log, a place in the metrics, and a masked answer
-where something fails.
+The client behind trusted proxies, a request id in and out, CORS, what browsers have to know of every answer, the
+question who asks, a line in the log, a place in the metrics, and a masked answer where something fails.
 `/graphql` is answered right here, before routing; everything else by Starlette.
 """
 
@@ -21,10 +21,12 @@ from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
 from app.http.errors import refusal
+from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.read_marks import ReadMarks
+from app.http.security_headers import SECURITY_HEADERS, UNCACHED, Headers, completed, transport_security
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
 from app.http.tracing import begin_request, end_request
@@ -44,7 +46,6 @@ _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _TOO_LATE = error_answer(504, "The request took longer than allowed")
 _SHUTTING_DOWN = error_answer(503, "The server is shutting down, try again", CLOSE)
 
-Headers = tuple[tuple[bytes, bytes], ...]
 RequestLog = Callable[[Scope, str, int, float, str | None], None]
 
 log = structlog.get_logger()
@@ -65,6 +66,8 @@ class Edge:
         time_limit: TimeLimit,
         origins: AllowedOrigins,
         marks: ReadMarks,
+        proxies: TrustedProxies,
+        hsts_seconds: int,
         durations: RequestDurations,
         log_request: RequestLog | None,
         tracer: Tracer | None = None,
@@ -78,6 +81,8 @@ class Edge:
         self._time_limit = time_limit
         self._origins = origins
         self._marks = marks
+        self._proxies = proxies
+        self._over_https = SECURITY_HEADERS + transport_security(hsts_seconds)
         self._durations = durations
         self._tracer = tracer
         self._log_request = log_request
@@ -86,12 +91,17 @@ class Edge:
         """Answer one request, or serve one socket."""
         self._marks.begin(scope)
         if scope["type"] != "http":
+            if self._proxies:
+                self._proxies.correct(scope, _headers(scope))
             await self._sockets.serve(scope, receive, send)
             return
         started = perf_counter()
         headers = _headers(scope)
+        if self._proxies:
+            self._proxies.correct(scope, headers)
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
+        always = self._over_https if scope["scheme"] == "https" else SECURITY_HEADERS
         if self._tracer is not None:
             begin_request(self._tracer, scope, headers)
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
@@ -99,14 +109,15 @@ class Edge:
             ours += self._origins.headers(origin)
 
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await send_answer(send, self._origins.preflight(), *ours)
+            await send_answer(send, self._origins.preflight(), *ours, *always)
         elif scope["path"] == graphql.PATH and not _navigates(scope, headers):
+            ours += always
             if scope["method"] in ("GET", "POST") and takes_events(headers.get(b"accept")):
                 await self._stream(scope, headers, receive, send, request_id, ours, started)
                 return
             await self._answer(scope, headers, receive, send, request_id, ours, started)
         else:
-            await self._route(scope, headers, receive, send, ours, started)
+            await self._route(scope, headers, receive, send, ours, (*always, UNCACHED), started)
 
     async def watch_streams(self) -> None:
         """Keep the connections of those alive who listen, and drop those who do not, until cancelled."""
@@ -166,6 +177,7 @@ class Edge:
         receive: Receive,
         send: Send,
         ours: Headers,
+        defaults: Headers,
         started: float,
     ) -> None:
         path = scope["path"]
@@ -178,7 +190,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 marks = await self._marks.after_write() if status < 300 and scope["method"] in _WRITING else ()
-                message["headers"] = [*message["headers"], *ours, *marks]
+                message["headers"] = [*completed(message["headers"], defaults), *ours, *marks]
             await send(message)
 
         watch = self._time_limit.start()

@@ -28,6 +28,7 @@ from domain.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from domain.redaction import redact
 
 STATUSES: Final[dict[type[DomainError], int]] = {
     ValidationFailed: 400,
@@ -100,7 +101,7 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     message = error.detail
     if error.status_code == 404:
-        message = f"There is nothing at {request.url.path}"
+        message = f"There is nothing at {redact(request.url.path)}"
     elif error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(headers.get("Allow", "").split(", ")))
         message = f"{request.method} is not possible at {request.url.path}. Possible: {headers['Allow']}"

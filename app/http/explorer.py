@@ -38,7 +38,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-SECURITY_HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -82,7 +82,7 @@ def explorer_page(request: Request, dist: Path = DIST) -> Response:
     except FileNotFoundError:
         page = NOT_BUILT
     # The same address answers API clients with JSON, and names files that the next build replaces.
-    return HTMLResponse(page, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"})
+    return HTMLResponse(page, headers={**PAGE_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"})
 
 
 def explorer_assets(dist: Path = DIST) -> Mount:
@@ -100,6 +100,6 @@ class _HashedFiles(StaticFiles):
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         # A worker obeys the policy that came with its own file, not that of the page.
-        response.headers.update(SECURITY_HEADERS)
+        response.headers.update(PAGE_HEADERS)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response

@@ -18,8 +18,10 @@ from starlette.types import Receive, Scope
 
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
+from app.http.cors import PREFLIGHT_HEADER, AllowedOrigins
 from app.http.errors import challenge, status_of, whole_seconds
 from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
+from app.http.security_headers import UNCACHED
 from app.http.time_limit import TimeLimit
 from domain.access import Actor
 from domain.errors import DeadlineExceeded, DomainError, Unauthenticated
@@ -35,13 +37,16 @@ METHODS: Final = b"GET, HEAD, POST, OPTIONS"
 _JSON_TYPE = (b"content-type", b"application/json; charset=utf-8")
 _ALLOW = (b"allow", METHODS)
 _POST_ONLY = (b"allow", b"POST")
-_UNCACHED = (b"cache-control", b"no-store")
 _QUERIES = frozenset({"query"})
 _QUERIES_AND_MUTATIONS = frozenset({"query", "mutation"})
 
 _MOST_QUERY_STRING_BYTES = 32_768
 MOST_DEPTH = 64
 _MOST_PARAMETERS = 100
+_SIMPLE = (
+    "A request without a body needs a header that pages of other origins cannot send unasked: "
+    f"add {PREFLIGHT_HEADER}: 1, or use POST"
+)
 _PARAMETERS = frozenset({"query", "documentId", "operationName", "variables", "extensions"})
 ContextFactory = Callable[[Actor, str, Deadline], RequestContext]
 Identify = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[Actor]]
@@ -76,6 +81,7 @@ class GraphQLEndpoint:
         make_context: ContextFactory,
         identify: Identify,
         *,
+        origins: AllowedOrigins,
         is_draft: bool,
         timeout_seconds: float,
         time_limit: TimeLimit,
@@ -84,6 +90,7 @@ class GraphQLEndpoint:
         self._operations = operations
         self._make_context = make_context
         self._identify = identify
+        self._origins = origins
         self._is_draft = is_draft
         self._timeout_seconds = timeout_seconds
         self._time_limit = time_limit
@@ -119,6 +126,8 @@ class GraphQLEndpoint:
         if scope["method"] == "POST":
             return await self._posted(headers, receive)
         if scope["method"] in ("GET", "HEAD"):
+            if not self._origins.may_ask_unasked(headers):
+                raise Refused(403, "PREFLIGHT_REQUIRED", _SIMPLE)
             return _from_query_string(scope["query_string"])
         raise Refused(405, "METHOD_NOT_ALLOWED", f"{_method(scope)} is not a way to ask: use POST, or GET", _ALLOW)
 
@@ -163,7 +172,7 @@ class GraphQLEndpoint:
             self._time_limit.end(watch)
         if isinstance(result, IncrementalAnswer):
             return result, result.operation
-        return self._completed(result, wanted, scope), result.operation
+        return self._completed(result, wanted), result.operation
 
     async def _posted(self, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
         content_type = headers.get(b"content-type")
@@ -188,11 +197,11 @@ class GraphQLEndpoint:
             ) from error
         return parse_body(body)
 
-    def _completed(self, result: OperationAnswer, wanted: str, scope: Scope) -> Answer:
+    def _completed(self, result: OperationAnswer, wanted: str) -> Answer:
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
         if result.retry_after_seconds is not None:
             retry_after = (b"retry-after", b"%d" % whole_seconds(result.retry_after_seconds))
-            return Answer(429, (content_type, retry_after, _UNCACHED), result.body)
+            return Answer(429, (content_type, retry_after, UNCACHED), result.body)
         if result.executed:
             status = 294 if result.has_errors and self._is_draft else 200
         elif self._is_draft:
@@ -200,9 +209,7 @@ class GraphQLEndpoint:
             status, content_type = 400 if _is_unreadable(result.body) else 422, GRAPHQL_RESPONSE_TYPE
         else:
             status = 400 if wanted is GRAPHQL_RESPONSE else 200
-        if scope["method"] == "POST":
-            return Answer(status, (content_type,), result.body)
-        return Answer(status, (content_type, _UNCACHED), result.body)
+        return Answer(status, (content_type, UNCACHED), result.body)
 
     def _failed(self, error: BaseException, method: str, request_id: str, wanted: str) -> Answer:
         """The answer to what came out of the execution instead of one. Raises Refused, or a cancellation again."""
@@ -226,7 +233,7 @@ class GraphQLEndpoint:
     ) -> Answer:
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE or self._is_draft else _JSON_TYPE
         errors = [{"message": message, "extensions": {"code": code, **details}}]
-        return Answer(status, (content_type, *headers), orjson.dumps({"errors": errors}))
+        return Answer(status, (content_type, UNCACHED, *headers), orjson.dumps({"errors": errors}))
 
     def _late(self, wanted: str) -> Answer:
         message = f"The operation took longer than the {self._timeout_seconds:g} s that are allowed"
@@ -234,7 +241,7 @@ class GraphQLEndpoint:
             {"data": None, "errors": [{"message": message, "extensions": {"code": "DEADLINE_EXCEEDED"}}]}
         )
         content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
-        return Answer(294 if self._is_draft else 200, (content_type, _UNCACHED), body)
+        return Answer(294 if self._is_draft else 200, (content_type, UNCACHED), body)
 
 
 def unauthenticated(error: Unauthenticated) -> Refused:

@@ -26,6 +26,7 @@ from app.http.cors import AllowedOrigins
 from app.http.graphql import Identify
 from app.http.outlet import Admission, Admitted, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
+from app.http.security_headers import SECURITY_HEADERS
 from app.http.socket_messages import (
     SUBPROTOCOL,
     Complete,
@@ -399,5 +400,11 @@ async def _close(send: Send, code: int, reason: str) -> None:
 async def _refuse(send: Send, status: int, message: str) -> None:
     """Answer the handshake with an HTTP error."""
     answer = error_answer(status, message)
-    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": [*answer.headers]})
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": answer.status,
+            "headers": [*answer.headers, *SECURITY_HEADERS],
+        }
+    )
     await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -18,6 +18,7 @@ from starlette.types import Scope
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.observability.log_records import LogRecord
+from app.observability.redaction import Redactor
 from domain import tracing
 
 BACKEND: Final = "reliability_studio.backend"
@@ -31,22 +32,27 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-def configure_logs(*, level: str, json: bool, stream: TextIO = sys.stdout, export: Export | None = None) -> None:
+def configure_logs(
+    *, level: str, json: bool, redactor: Redactor, stream: TextIO = sys.stdout, export: Export | None = None
+) -> None:
     """Write log lines of `level` ("debug" to "error") and above to `stream`, as JSON or for people to read.
 
-    `export` gets them too, and has to be quick.
+    All of them pass `redactor`, those of libraries too. `export` gets them as well, and has to be quick.
     """
     least = logging.getLevelNamesMapping()[level.upper()]
-    complete: list[Processor] = [_complete] if export is None else [_complete, _Exporting(export)]
+    complete: list[Processor] = [_complete, redactor.members]
+    if export is not None:
+        complete.append(_Exporting(export, redactor))
     finish: list[Processor]
     if json:
-        finish = [structlog.processors.format_exc_info, _to_json]
+        finish = [structlog.processors.format_exc_info, _to_json, redactor.line]
     else:
         # Plain tracebacks: the boxed ones would print the values of local variables, secrets among them.
         plain = structlog.dev.plain_traceback
         finish = [
             _time_as_text,
             structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, timestamp_key="time"),
+            redactor.line,
         ]
     structlog.configure(
         processors=[*complete, *finish],
@@ -75,8 +81,11 @@ class RequestLog:
     As JSON it is written without structlog's pipeline, which costs more than answering a compiled query does.
     """
 
-    def __init__(self, *, level: str, json: bool, stream: TextIO = sys.stdout, export: Export | None = None) -> None:
+    def __init__(
+        self, *, level: str, json: bool, redactor: Redactor, stream: TextIO = sys.stdout, export: Export | None = None
+    ) -> None:
         self._least = logging.getLevelNamesMapping()[level.upper()]
+        self._redactor = redactor
         self._bytes = stream.buffer if json else None
         self._export = export
         self._log = structlog.get_logger()
@@ -93,7 +102,7 @@ class RequestLog:
             "event": "request",
             "request_id": request_id.get(),
             "method": scope["method"],
-            "path": scope["path"],
+            "path": self._redactor.text(scope["path"]),
             "route": route,
             "status": status,
             "duration_seconds": round(seconds, 6),
@@ -124,12 +133,14 @@ class _Logger(structlog.WriteLogger):
 class _Exporting:
     """Hands each line to a collector's exporter before it is written."""
 
-    def __init__(self, export: Export) -> None:
+    def __init__(self, export: Export, redactor: Redactor) -> None:
         self._export = export
+        self._redactor = redactor
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """The line as it came."""
         line = structlog.processors.format_exc_info(logger, method, {**event})
+        line = {name: self._redactor.text(text) if isinstance(text, str) else text for name, text in line.items()}
         self._export(_record(line.pop("logger", BACKEND), line))
         return event
 

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from domain.redaction import redact
 from domain.tracing import Value
 
 Item = TypeVar("Item")
@@ -203,10 +204,10 @@ _kept_pair = lru_cache(maxsize=4_096)(_pair)
 
 
 def any_value(value: Value) -> AnyValue:
-    """A value as OTLP has it."""
+    """A value as OTLP has it, without what looks like a secret."""
     match value:
         case str():
-            return AnyValue(string_value=value)
+            return AnyValue(string_value=redact(value))
         case bool():
             return AnyValue(bool_value=value)
         case int():

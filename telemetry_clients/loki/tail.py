@@ -7,7 +7,7 @@ twice is told once.
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from telemetry_clients.loki.answers import Labels, LogLine, log_lines
 from telemetry_clients.loki.client import MOST_LINES, Loki
 from telemetry_clients.loki.paging import Direction, in_order
 from telemetry_clients.loki.refusals import refused_query, spoken_reason
+from telemetry_clients.transport import without_credentials
 
 _LATE_NS = 5_000_000_000
 """Lines of several streams do not arrive in the order of their times; this late ones are still found."""
@@ -173,7 +174,7 @@ class _Tail:
                     self._hurried = 0
                     yield self._batch(frame)
         except InvalidStatus as error:
-            raise self._refused(error) from error
+            raise self._refused(error, target.headers) from error
         except InvalidHandshake as error:
             raise _Blocked from error
         except TimeoutError as error:
@@ -188,10 +189,11 @@ class _Tail:
         if self._hurried >= _HURRIED_CLOSES:
             raise _Blocked
 
-    def _refused(self, error: InvalidStatus) -> Exception:
+    def _refused(self, error: InvalidStatus, sent: Mapping[str, str]) -> Exception:
         """What a refused handshake means: only 400 is about the query, 5xx passes, and the rest is in the way."""
         response = error.response
-        reason = spoken_reason(response.headers.get("Content-Type", ""), bytes(response.body or b""))
+        said = without_credentials(bytes(response.body or b""), sent)
+        reason = spoken_reason(response.headers.get("Content-Type", ""), said)
         if response.status_code == 400 and reason:
             refusal = refused_query(reason)
             return _Blocked() if isinstance(refusal, TelemetryLimited) else refusal

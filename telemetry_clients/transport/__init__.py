@@ -7,6 +7,7 @@ A call's way: `transport.py` (may it be asked at all, who asks the same already,
 from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.call import Parameters
 from telemetry_clients.transport.circuit_breaker import CircuitBreakerPolicy
+from telemetry_clients.transport.credentials import without_credentials
 from telemetry_clients.transport.endpoint import TLS, Endpoint
 from telemetry_clients.transport.http import WebSocketTarget
 from telemetry_clients.transport.observer import Observer
@@ -23,4 +24,5 @@ __all__ = [
     "RetryPolicy",
     "Transport",
     "WebSocketTarget",
+    "without_credentials",
 ]

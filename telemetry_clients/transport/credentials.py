@@ -1,7 +1,7 @@
 """Who we say we are: the Authorization header, and the other headers of every request."""
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +10,25 @@ from telemetry_clients.transport.endpoint import Endpoint
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
+
+_NO_SECRETS = frozenset({"accept", "accept-encoding", "content-type", "user-agent", "x-scope-orgid", "traceparent"})
+_SHORTEST_SECRET = 6
+
+
+def without_credentials(body: bytes, sent: Mapping[str, str]) -> bytes:
+    """What a backend said, without what came with the question: badly configured gateways repeat that in errors."""
+    for name, value in sent.items():
+        if name.lower() in _NO_SECRETS:
+            continue
+        scheme, _, rest = value.partition(" ")
+        secrets = [value, rest]
+        if scheme == "Basic":
+            secrets.append(b64decode(rest).decode().partition(":")[2])
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                body = body.replace(secret.encode(), b"***")
+    return body
 
 
 class SecretFile:

@@ -22,7 +22,7 @@ from telemetry_clients.errors import (
 )
 from telemetry_clients.transport.answer import Answer
 from telemetry_clients.transport.call import Call
-from telemetry_clients.transport.credentials import Credentials
+from telemetry_clients.transport.credentials import Credentials, without_credentials
 from telemetry_clients.transport.endpoint import Endpoint
 from telemetry_clients.transport.retries import Transient
 from telemetry_clients.transport.tls import tls_context
@@ -97,7 +97,7 @@ class HTTPClient:
         try:
             response = await self._connections.handle_async_request(request)
             try:
-                return await self._receive(response)
+                return await self._receive(response, headers)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpcore lets alerts after the handshake through as they are
@@ -134,7 +134,7 @@ class HTTPClient:
         """Close every connection."""
         await self._connections.aclose()
 
-    async def _receive(self, response: httpx.Response) -> Answer:
+    async def _receive(self, response: httpx.Response, sent: Mapping[str, str]) -> Answer:
         """The whole body, never holding more of it than is allowed: a small gzip can unpack into gigabytes."""
         limit = self._endpoint.max_response_bytes
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -155,7 +155,8 @@ class HTTPClient:
         if gzip and body and not gzip.eof:
             raise self._cut_short(response.status_code)
         headers = dict(response.headers)
-        return Answer(response.status_code, headers.get("content-type", ""), bytes(body), headers)
+        said = bytes(body) if response.is_success else without_credentials(bytes(body), sent)
+        return Answer(response.status_code, headers.get("content-type", ""), said, headers)
 
     def _url(self, path: str, parameters: tuple[tuple[str, str], ...]) -> httpx.URL:
         url = self._urls.get(path)

@@ -178,7 +178,8 @@ async def test_a_url_that_is_no_request_is_told_what_is_wrong(
 
 
 async def test_a_url_that_is_too_long_is_refused(server_url: str) -> None:
-    answer = await exchange(server_url, b"GET /graphql?query=" + b"a" * 40_000 + b" HTTP/1.0\r\nHost: x\r\n\r\n")
+    head = b" HTTP/1.0\r\nHost: x\r\nGraphQL-Require-Preflight: 1\r\n\r\n"
+    answer = await exchange(server_url, b"GET /graphql?query=" + b"a" * 40_000 + head)
 
     assert answer.startswith(b"HTTP/1.1 414 ")
 
