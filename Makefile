@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos demo stack dashboards schema migration lock clean
+.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos soak demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,7 +60,10 @@ bench-subscriptions: $(VENV)/.development ## Measure subscriptions beside stock 
 	@$(BIN)/python -m bench.subscriptions $(BENCH_ARGS)
 
 chaos: $(VENV)/.development ## Kill servers, connections and Postgres for a while, and show that no event is lost (CHAOS_SECONDS=180)
-	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) $(BIN)/python -m pytest tests/chaos tests/actions/test_alert_interleavings.py -s
+	@CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) OUTAGE_SECONDS=20 ROLLING_ROUNDS=3 $(BIN)/python -m pytest tests/chaos tests/actions/test_alert_interleavings.py -s
+
+soak: $(VENV)/.development ## Use a server for 20 minutes, and show that its memory stays as it is (BENCH_ARGS="--minutes 60 --workers 4")
+	@$(BIN)/python -m bench.soak $(BENCH_ARGS)
 
 demo: setup ## Load the demo shop into the database (can be repeated)
 	@$(BIN)/reliability-studio demo

@@ -53,7 +53,13 @@ class Buckets:
 
 
 async def patterns_of(
-    loki: Loki, selectors: Mapping[str, str], *, start: datetime, end: datetime, deadline: Deadline
+    loki: Loki,
+    selectors: Mapping[str, str],
+    *,
+    start: datetime,
+    end: datetime,
+    step_seconds: int,
+    deadline: Deadline,
 ) -> dict[str, tuple[Pattern, ...]]:
     """What Loki has found in the lines of some services, by their names, for as many as there is time for.
 
@@ -63,7 +69,8 @@ async def patterns_of(
     patience = Deadline.after(deadline.remaining_seconds() * _PATIENCE_SHARE)
 
     async def ask(name: str) -> tuple[str, tuple[Pattern, ...] | None]:
-        return name, await loki.patterns(selectors[name], start=start, end=end, deadline=patience)
+        found = await loki.patterns(selectors[name], start=start, end=end, deadline=patience, step_seconds=step_seconds)
+        return name, found
 
     try:
         first, *_ = (await answered(ask(name) for name in names[:1]))[0]

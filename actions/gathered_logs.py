@@ -176,6 +176,7 @@ class _Reading:
             {name: selectors[name] for name in most},
             start=_moment(self._start),
             end=_moment(self._end),
+            step_seconds=BUCKET_SECONDS,
             deadline=self._deadline,
         )
         by_service: dict[str, list[LogPattern]] = defaultdict(list)
@@ -254,17 +255,21 @@ class _Reading:
         """Templates of all lines, then how many lines have each: a template is final only when all lines were seen."""
         found: dict[str, _Service] = defaultdict(_Service)
         ordered = sorted(samples, key=lambda it: (it.slice.first, it.is_bad))
+        read: list[list[tuple[str, LogLine, LogTemplate]]] = []
         for sample in ordered:
-            async for service, line in _lines(sample):
-                found[service].templates.add(line.time, line.line, level_of(line.line, line.labels))
-        for sample in ordered:
-            seen: Counter[tuple[str, str, bool, int]] = Counter()
+            read.append([])
             async for service, line in _lines(sample):
                 level = level_of(line.line, line.labels)
-                template = found[service].templates.add(line.time, line.line, level)
+                read[-1].append((service, line, found[service].templates.add(line.time, line.line, level)))
+        for sample, lines in zip(ordered, read, strict=True):
+            seen: Counter[tuple[str, str, bool, int]] = Counter()
+            for number, (service, line, first) in enumerate(lines):
+                if number % _LINES_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+                template = first.latest
                 found[service].take(service, template, line)
                 bucket = int((line.time_ns // 1_000_000_000 - self._start) // BUCKET_SECONDS)
-                seen[service, template.id, level in _BAD and knows_levels, bucket] += 1
+                seen[service, template.id, template.level in _BAD and knows_levels, bucket] += 1
             self._add(found, sample, seen, counts, knows_levels=knows_levels)
         return self._kept(found, {it.name: _selector([at]) for s in ordered for it, at in s.slice.group.items()})
 

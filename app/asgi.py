@@ -16,7 +16,7 @@ from app.auth.opening import SignIn, open_sign_in
 from app.backends import Backends, open_backends
 from app.background import in_background
 from app.clock import now
-from app.health import Health, database_dependency
+from app.health import Health, database_dependency, replica_dependency
 from app.http import graphql
 from app.http.cors import AllowedOrigins
 from app.http.edge import Edge, RequestLog
@@ -27,6 +27,7 @@ from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.open_paths import is_open
 from app.http.outlet import Admission
+from app.http.read_marks import ReadMarks
 from app.http.rest import rest_routes
 from app.http.running import Runner
 from app.http.sign_in import sign_in_routes
@@ -41,6 +42,8 @@ from app.observability.exporters import Exporters
 from app.observability.fleet import Fleet
 from app.observability.live import LiveMetrics
 from app.observability.metrics import Metrics
+from app.observability.replica import ReplicaMetrics
+from app.processes.worker import Colleagues
 from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
@@ -72,14 +75,15 @@ async def application(
     *,
     with_workers: bool = True,
     log_request: RequestLog | None = None,
+    colleagues: Colleagues | None = None,
     exporters: Exporters | None = None,
     fleet: Fleet | None = None,
 ) -> AsyncGenerator[Edge]:
     """The application with everything that it holds open, and what runs beside the requests.
 
     Without workers it only serves: relaying events, processing alerts and forgetting what is old is left to other
-    processes. `fleet` is its place among the processes that listen on the same port. Raises DatabaseUnavailable,
-    CatalogMismatch, TelemetryNotConfigured.
+    processes. `fleet` and `colleagues` are its place among the processes that listen on the same port, and what it
+    knows of them. Raises DatabaseUnavailable, CatalogMismatch, TelemetryNotConfigured.
     """
     exporters = exporters or Exporters()
     metrics = Metrics(VERSION, operation_names=settings.metrics_operation_names, fleet=fleet)
@@ -89,7 +93,7 @@ async def application(
     try:
         limits = guard(settings, database)
         operations = Operations(build_schema(), metrics.operations, limits)
-        await check_catalog(database, operations.schema, operations.sources)
+        await check_catalog(database, operations.schema, operations.sources, may_be_newer=True)
         metrics.operations.watch(operations.documents, limits.trusted.operation_names())
         metrics.database.watch(database)
         async with (
@@ -97,8 +101,13 @@ async def application(
             open_sign_in(settings, database) as sign_in,
         ):
             dependencies = [database_dependency(database), *backends.dependencies]
+            if database.replica is not None:
+                dependencies.append(replica_dependency(database.replica))
+                metrics.registry.register(ReplicaMetrics(database.replica))
             if has_service_graph(settings, backends):
                 dependencies.append(service_graph_dependency(database))
+            if colleagues is not None:
+                dependencies.append(colleagues.dependency())
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log, tracer=tracer)
@@ -119,6 +128,8 @@ async def application(
                 tracer=tracer,
             )
             works: dict[str, Running] = {"event log": event_log.run, "hub": hub.run, "streams": app.watch_streams}
+            if database.replica is not None:
+                works["read replica"] = database.replica.run
             if limits.limiter is not None:
                 works["rate limits"] = limits.limiter.run
             if relay is not None:
@@ -160,6 +171,7 @@ def create_app(
     authenticator = sign_in.authenticator
     log_tails = LogTails()
     time_limit = TimeLimit(settings.operation_timeout_seconds + _GRACE_SECONDS)
+    marks = ReadMarks(database)
 
     def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
         return RequestContext(
@@ -172,6 +184,7 @@ def create_app(
             deadline=deadline,
             request_id=id,
             now=now(),
+            read_after=marks.position,
             health=health.report,
             log_tails=log_tails,
         )
@@ -203,6 +216,7 @@ def create_app(
         operations,
         Subscriptions(operations.sources, hub, now, authenticator.current),
         make_context,
+        marks,
         authenticator.current,
         timeout_seconds=settings.operation_timeout_seconds,
         tracer=tracer,
@@ -269,6 +283,7 @@ def create_app(
         open_paths=is_open,
         time_limit=time_limit,
         origins=origins,
+        marks=marks,
         proxies=TrustedProxies(settings.trusted_proxies),
         hsts_seconds=settings.hsts_seconds,
         durations=metrics.request_durations,
@@ -281,6 +296,8 @@ async def open_database(settings: Settings, url: str, *, observer: Observer | No
     """Connect as the settings say. Raises DatabaseUnavailable."""
     return await Database.connect(
         url,
+        read_url=settings.replica_url(),
+        replica_most_lag_seconds=settings.database_read_most_lag_seconds,
         pool_size=settings.db_pool_kept_connections,
         pool_max=settings.db_pool_max_connections,
         read_connections=settings.db_read_connections,

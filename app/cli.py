@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from socket import socket
 from traceback import format_exception
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,6 +26,8 @@ from domain.redaction import redact
 
 if TYPE_CHECKING:
     from app.check import Finding, Report
+    from app.observability.exporters import Exporters
+    from app.observability.logs import RequestLog
     from app.observability.redaction import Redactor
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
@@ -79,6 +82,9 @@ def serve(
         str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, by default 9000; 0 takes a free one.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve the port together, by default 1; one for each core.")
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
     ] = None,
@@ -93,37 +99,104 @@ def serve(
 
     Migrates the database first. What runs when told to stop gets 20 seconds to finish.
 
+    A process uses one core. With --workers, a parent starts several on the same port: one that dies is started again,
+    and SIGHUP replaces them one after the other (after an upgrade, or a change of the --env-file) while they go on
+    serving. Each holds connections to Postgres of its own.
+
     [bold]Examples[/]
 
       reliability-studio serve --demo
       reliability-studio serve --port 9100 --data-dir ./data
+      reliability-studio serve --workers 4
       DATABASE_URL=postgresql://me:secret@db.example:5432/studio reliability-studio serve --host 0.0.0.0
     """
     settings = _settings(
-        env_file, host=host, port=port, tls_cert_file=tls_cert, tls_key_file=tls_key, data_dir=data_dir
+        env_file,
+        host=host,
+        port=port,
+        workers=workers,
+        tls_cert_file=tls_cert,
+        tls_key_file=tls_key,
+        data_dir=data_dir,
     )
     from app.observability.exporters import Exporters
-    from app.observability.logs import RequestLog, configure_logs
-    from app.observability.redaction import Redactor
+    from app.processes.supervisor import command_of
     from app.serve import serve as run_server
+    from app.serve import supervise
 
-    redactor = Redactor(settings.secrets())
-    json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
     try:
-        certificate = Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
+        certificate = _certificate(settings)
         sockets = listen(settings.host, settings.port)
     except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     exporters = Exporters.open(settings)
-    configure_logs(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
-    log_request = RequestLog(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+    log_request = _configure_logs(settings, exporters)
     try:
-        _run(run_server(settings, sockets, log_request, exporters, certificate=certificate, with_demo=demo))
+        if settings.workers > 1:
+            given = (("--env-file", env_file), ("--tls-cert", tls_cert), ("--tls-key", tls_key))
+            read_from = [part for name, path in given if path is not None for part in (name, str(path.absolute()))]
+            _run(supervise(settings, sockets, command_of("worker", *read_from), with_demo=demo))
+        else:
+            _run(run_server(settings, sockets, log_request, exporters, certificate=certificate, with_demo=demo))
     finally:
         exporters.close()
         for listener in sockets:
             listener.close()
+
+
+@cli.command(hidden=True)
+def worker(
+    number: Annotated[int, typer.Option(help="Which worker this is.")],
+    count: Annotated[int, typer.Option(help="How many there are.")],
+    folder: Annotated[Path, typer.Option(help="The folder that they share.")],
+    channel: Annotated[int, typer.Option(help="Descriptor of the way to the supervisor.")],
+    sockets: Annotated[list[int], typer.Option("--socket", help="Descriptors to listen on.")],
+    database_url: Annotated[str | None, typer.Option(help="The embedded PostgreSQL.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="As for `serve`.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="As for `serve`.")] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Serve as one of several processes. `serve --workers` starts it.
+
+    [bold]Example[/]
+
+      reliability-studio serve --workers 4
+    """
+    settings = _settings(env_file, tls_cert_file=tls_cert, tls_key_file=tls_key)
+    from app.observability.exporters import Exporters
+    from app.observability.fleet import Fleet
+    from app.serve import work
+
+    url = database_url or settings.postgres_url()
+    if url is None:
+        show_error("A worker needs a database. Start it by `serve --workers`.")
+        raise typer.Exit(SETTINGS_ARE_WRONG)
+    try:
+        certificate = _certificate(settings)
+    except CertificateError as error:
+        show_error(str(error))
+        raise typer.Exit(1) from None
+    listeners = [socket(fileno=descriptor) for descriptor in sockets]
+    exporters = Exporters.open(settings)
+    log_request = _configure_logs(settings, exporters)
+    fleet, supervisor = Fleet(folder, number), socket(fileno=channel)
+    try:
+        _run(
+            work(
+                settings,
+                listeners,
+                supervisor,
+                log_request,
+                exporters,
+                certificate=certificate,
+                count=count,
+                fleet=fleet,
+                database_url=url,
+            )
+        )
+    finally:
+        exporters.close()
 
 
 @cli.command()
@@ -297,6 +370,21 @@ def _show_signals(report: "Report") -> None:
     console.print(table)
     if report.services_left_out:
         console.print(f"{report.services_left_out} more services were not looked for.")
+
+
+def _configure_logs(settings: Settings, exporters: "Exporters") -> "RequestLog":
+    from app.observability.logs import RequestLog, configure_logs
+    from app.observability.redaction import Redactor
+
+    redactor = Redactor(settings.secrets())
+    json = settings.log_format is LogFormat.JSON or (settings.log_format is None and not sys.stdout.isatty())
+    configure_logs(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+    return RequestLog(level=settings.log_level, json=json, redactor=redactor, export=exporters.export_log)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """What HTTPS is served with, if it is. Raises CertificateError."""
+    return Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
 
 
 def _show_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

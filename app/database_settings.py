@@ -51,6 +51,14 @@ class DatabaseVariables(BaseSettings):
     db_sslmode: Annotated[SSLMode, BeforeValidator(lower)] | None = setting(
         None, "Whether the connection is encrypted and whom it trusts, as in libpq.", ", ".join(map(str, SSLMode))
     )
+    database_read_url: PostgresURL | None = setting(
+        None,
+        "A read replica (a standby of the same Postgres) for compiled reads. Who has written reads what they wrote.",
+        POSTGRES_URL,
+    )
+    database_read_most_lag_seconds: float = setting(
+        10, "How far it may be behind before reads go to the primary.", "0.1 to 3600", ge=0.1, le=3600
+    )
     db_pool_max_connections: int = setting(50, "Most connections for writes.", "2 to 1000", ge=2, le=1000)
     db_pool_kept_connections: int = setting(
         10, "Connections for writes that stay open while idle.", "1 to `DB_POOL_MAX_CONNECTIONS`", ge=1, le=1000
@@ -86,6 +94,10 @@ class DatabaseVariables(BaseSettings):
         user, name = quote(self.db_user, safe=""), quote(self.db_name, safe="")
         return f"postgresql://{user}{password}@{host}:{self.db_port}/{name}{query}"
 
+    def replica_url(self) -> str | None:
+        """The URL of the read replica, password included, or None where there is none."""
+        return None if self.database_read_url is None else self.database_read_url.get_secret_value()
+
     def database_problems(self) -> Iterable[str]:
         """What does not fit together."""
         if self.db_pool_kept_connections > self.db_pool_max_connections:
@@ -93,6 +105,8 @@ class DatabaseVariables(BaseSettings):
                 f"DB_POOL_KEPT_CONNECTIONS={self.db_pool_kept_connections} is more than "
                 f"DB_POOL_MAX_CONNECTIONS={self.db_pool_max_connections}. Keep at most as many as there may be."
             )
+        if self.database_read_url is not None and self.postgres_url() is None:
+            yield "DATABASE_READ_URL is set, but no Postgres that it could be a replica of. Set DATABASE_URL as well."
         if self.database_url is None:
             yield from self._lonely_settings()
 

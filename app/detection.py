@@ -14,6 +14,7 @@ import structlog
 from actions.detect import Seen, StoredRule, enabled_rules, end_orphans, record_evaluation, states_of
 from actions.detection_history import History
 from actions.detection_questions import Measured, Measuring, WatchedService, grid_until, watched_services
+from actions.detection_slos import slo_burns, with_slo_burns
 from actions.jobs import Job
 from app.detection_logs import LogNovelty
 from app.jobs import Work
@@ -129,7 +130,7 @@ class Detection:
         if rule.kind is DetectionKind.LOG_NOVELTY:
             return await self._judged_logs(rule_id, rule, watched, at, deadline)
         grid = _grid(rule, at)
-        measured = await self._measuring.measure(rule, watched, grid, deadline=deadline)
+        measured = await self._measured(rule, watched, grid, at, deadline)
         kept = None
         earlier = None
         if rule.kind is DetectionKind.SEASONAL:
@@ -139,6 +140,16 @@ class Detection:
         frame = frame_at(rule, grid, measured.values, measured.requests, grid.count - 1, kept, earlier)
         judgement = await asyncio.to_thread(judge, rule, frame)
         return _seen_of(measured, observations(judgement)), _first_failure(measured)
+
+    async def _measured(
+        self, rule: Rule, watched: Sequence[WatchedService], grid: Grid, at: datetime, deadline: Deadline
+    ) -> Measured:
+        if rule.kind is not DetectionKind.SLO_BURN or rule.query is not None:
+            return await self._measuring.measure(rule, watched, grid, deadline=deadline)
+        burns = await self._database.transact(partial(slo_burns, rule=rule, at=at), now=at)
+        others = [each for each in watched if each.id not in burns]
+        measured = await self._measuring.measure(rule, others, grid, deadline=deadline) if others else None
+        return with_slo_burns(watched, measured, burns)
 
     async def _judged_logs(
         self, rule_id: UUID, rule: Rule, watched: Sequence[WatchedService], at: datetime, deadline: Deadline

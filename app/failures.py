@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
+from app.processes.supervisor import WorkersDoNotStart
 from app.server import CannotListen
 from app.setting import SettingsError
 from db.embedded import EmbeddedPostgresError
@@ -30,6 +31,8 @@ def explained() -> Generator[None]:
         raise Failure(str(error)) from error
     except (TelemetryNotConfigured, ValidationFailed, NotFound, Conflict) as error:
         raise Failure(error.message) from error
+    except WorkersDoNotStart as error:
+        raise Failure("The workers do not start. What they said is above.") from error
 
 
 def diagnose(error: DatabaseUnavailable) -> str:

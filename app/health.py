@@ -10,6 +10,7 @@ from time import perf_counter
 from sqlalchemy import text
 
 from db.database import Database
+from db.replica import Replica
 from domain.errors import DomainError
 from domain.health import CircuitState, ComponentHealth, HealthStatus, SystemHealth
 from domain.time import Deadline
@@ -32,6 +33,12 @@ class Dependency:
     ask: Callable[[Deadline], Awaitable[str]]
     is_essential: bool = False
     circuit_state: Callable[[], CircuitState] | None = None
+
+
+class Impaired(DomainError):
+    """Something of our own works, but not as well as it should; says what is wrong."""
+
+    code = "IMPAIRED"
 
 
 class Health:
@@ -115,6 +122,17 @@ def database_dependency(database: Database) -> Dependency:
             return str((await connection.execute(text("show server_version"))).scalar_one())
 
     return Dependency("database", ask, is_essential=True)
+
+
+def replica_dependency(replica: Replica) -> Dependency:
+    """The read replica, without which the primary answers everything."""
+
+    async def ask(_deadline: Deadline) -> str:
+        if not replica.state.is_usable:
+            raise Impaired(f"{replica.state.reason}: reads go to the primary")
+        return ""
+
+    return Dependency("read-replica", ask)
 
 
 def prometheus_dependency(prometheus: Prometheus) -> Dependency:

@@ -128,7 +128,11 @@ class Workers:
     def _end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._ended.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, DomainError):
+            log.warning("a job's end could not be recorded, its claim will run out", reason=error.code)
+        else:
             log.error("a job's end could not be recorded, its claim will run out", exc_info=error)
 
     async def _pause(self) -> None:

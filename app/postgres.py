@@ -13,7 +13,10 @@ from app.settings import Settings, data_home
 from app.terminal import console, counting, working
 from db.embedded import EmbeddedPostgres, default_data_directory
 from feed.epoch import begin_epoch
-from migrations.upgrade import Step, upgrade
+from migrations.upgrade import Step, current, head, upgrade
+
+_OTHER_CONNECTIONS = 10  # Of a process: the relay, the event log, the SLO evaluation, and what comes and goes.
+_FEWEST_CONNECTIONS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ async def postgres(settings: Settings) -> AsyncGenerator[Postgres]:
         yield Postgres(url, "the configured Postgres")
         return
     folder = settings.data_dir or default_data_directory(home=Path.home(), xdg_data_home=data_home())
-    embedded = EmbeddedPostgres(folder)
+    embedded = EmbeddedPostgres(folder, settings={"max_connections": str(_connections_wanted(settings))})
     with working(f"Starting the embedded PostgreSQL in {embedded.directory}"):
         await embedded.start()
     try:
@@ -40,6 +43,13 @@ async def postgres(settings: Settings) -> AsyncGenerator[Postgres]:
     finally:
         with working("Stopping the embedded PostgreSQL"):
             await embedded.stop()
+
+
+def _connections_wanted(settings: Settings) -> int:
+    """How many connections an embedded Postgres has to allow: those of all workers, and some for people."""
+    each = settings.db_pool_max_connections + settings.db_read_connections + _OTHER_CONNECTIONS
+    # While workers are replaced, there is one more of them.
+    return max(_FEWEST_CONNECTIONS, (settings.workers + 1) * each)
 
 
 async def migrate(url: str) -> list[str]:
@@ -52,6 +62,8 @@ async def migrate(url: str) -> list[str]:
         applied = await upgrade(url, progress=progress)
     if applied:
         console.print(f"Migrated the database to revision {applied[-1]}.")
+    elif (found := await current(url)) != head():
+        console.print(f"A newer version has migrated the database to revision {found}, on which this one can run.")
     return applied
 
 

@@ -35,6 +35,8 @@ _TOO_MANY = f"The request has more than the {MOST_FIELDS} headers that are allow
 _TOO_LARGE_FOR_A_SOCKET = (
     f"A WebSocket may be asked for with {MAX_NUM_HEADERS} headers of at most {MAX_LINE_LENGTH} bytes each"
 )
+_LINGER_SECONDS: Final = 0.5
+_FRESH_LINGER_SECONDS: Final = 2.0  # Who has connected and not asked yet is about to.
 _UNREADABLE_LENGTH = (
     "The length of the body is said in a way that is not read here: chunked is the one transfer encoding"
 )
@@ -70,6 +72,8 @@ class HTTPProtocol(HttpToolsProtocol):
         self._hosts = 0
         self._is_over = False
         """Nothing that comes in is read any more."""
+        self._is_leaving = False
+        """The next request is the last."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as in uvicorn
         """A client connects."""
@@ -131,6 +135,26 @@ class HTTPProtocol(HttpToolsProtocol):
         if self._hosts != 1 and self.parser.get_http_version() == "1.1":
             raise self._refusal(400, _NOT_ONE_HOST)
         super().on_headers_complete()
+        if self._is_leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops. A request that is on its way to an idle connection is still answered, as the last one:
+        whoever sent it could not know.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._is_leaving = True
+            self.loop.call_later(_FRESH_LINGER_SECONDS if cycle is None else _LINGER_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
+
+    def handle_websocket_upgrade(self) -> None:
+        """A client wants a WebSocket, for which it is too late when the server stops."""
+        if self._is_leaving:
+            self._refuse(503, "The server is shutting down, try again")
+        else:
+            super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""

@@ -6,8 +6,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -22,6 +22,7 @@ _KEEP_ALIVE_SECONDS = 75  # Longer than the usual load balancer keeps an idle co
 _SILENT_CLIENT_MILLISECONDS = 30_000
 _LARGEST_MESSAGE_BYTES = 65_536
 _OPEN_FILES = 65_536
+_CLOSING_LISTENERS_SECONDS = 0.05
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -84,7 +85,29 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what lasts for as long as its client listens (WebSockets with 1012), and let what else runs finish."""
         self._on_stopping()
+        await self._stop_listening(sockets or [])
         await super().shutdown(sockets)
+
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+        """Close a listener only when nobody waits behind it: they would be reset, connected as far as they can tell."""
+        ours = [listener.dup() for listener in listeners]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        await asyncio.sleep(_CLOSING_LISTENERS_SECONDS)  # The event loop closes its own only by and by.
+        waiting: list[socket.socket] = []
+        for listener in ours:
+            waiting += _accept_waiting(listener)
+            listener.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks with a new connection, as uvicorn makes it."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn itself
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -104,7 +127,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         if port == 0 and sockets:
             address = (address[0], sockets[0].getsockname()[1], *address[2:])
         try:
-            sockets.append(_bind(family, address))
+            sockets.append(bind(family, address))
         except OSError as error:
             # A name may stand for an IPv6 address on a machine without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -117,32 +140,13 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def allow_many_connections() -> None:
-    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
-    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if usual < _OPEN_FILES:
-        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-@contextmanager
-def on_signal(stop: Callable[[], None]) -> Generator[None]:
-    """Call `stop` on SIGINT and SIGTERM, in the running event loop."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def _bind(family: int, address: Any) -> socket.socket:
+def bind(family: int, address: Any, *, is_shared: bool = False) -> socket.socket:
+    """A socket with an address, which listens to nobody yet; `is_shared` lets others of the same user have it too."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if sys.platform == "linux":
@@ -153,6 +157,40 @@ def _bind(family: int, address: Any) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def allow_many_connections() -> None:
+    """Let the process have as many files open as it may: by default it is a quarter of a thousand to a thousand."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if usual < _OPEN_FILES:
+        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+@contextmanager
+def on_signal(stop: Callable[[], None], *, hang_up: Callable[[], None] | None = None) -> Generator[None]:
+    """Call `stop` on SIGINT and SIGTERM, and `hang_up` on SIGHUP, in the running event loop."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if hang_up is not None:
+        handlers[signal.SIGHUP] = hang_up
+    for number, handle in handlers.items():
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has accepted yet."""
+    listener.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:

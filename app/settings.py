@@ -103,6 +103,9 @@ class Settings(
 
     host: str = setting("127.0.0.1", "Address to listen on; `0.0.0.0` for all.", "an address or a host name")
     port: int = setting(9000, "Port to listen on; 0 takes a free one.", "0 to 65535", ge=0, le=65535)
+    workers: int = setting(
+        1, "Processes that serve the port together: one for each core is plenty.", "1 to 128", ge=1, le=128
+    )
 
     prometheus_scrape_interval_seconds: float = setting(
         15,

@@ -1,7 +1,7 @@
 """The connections to one Postgres, and the one place where transactions begin and end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,9 @@ from db.identifiers import new_id
 from db.nouns import noun
 from db.observing import Nobody, Observer, watch
 from db.read_pool import ReadPool
+from db.replica import ALWAYS_PRIMARY, ANSWER_SECONDS, POSITION_SQL, NotHere, Replica
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, NotFound
+from domain.time import Deadline
 
 Result = TypeVar("Result")
 
@@ -107,9 +109,12 @@ class Transaction:
 class Database:
     """The connections to one Postgres: SQLAlchemy's pool for writes, a lean asyncpg pool for compiled reads."""
 
-    def __init__(self, engine: AsyncEngine, reads: ReadPool, observer: Observer | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, reads: ReadPool, replica: Replica | None = None, observer: Observer | None = None
+    ) -> None:
         self.engine = engine
         self.reads = reads
+        self.replica = replica
         self._observer = observer or Nobody()
 
     @classmethod
@@ -118,6 +123,7 @@ class Database:
         url: str,
         *,
         read_url: str | None = None,
+        replica_most_lag_seconds: float = 10,
         pool_size: int = 10,
         pool_max: int = 50,
         connection_lifetime_seconds: float = 1800,
@@ -129,7 +135,8 @@ class Database:
         """Open the pools, and make sure that Postgres answers and is new enough.
 
         `pool_size` connections for writes are kept open and up to `pool_max` are opened, for which a write waits up to
-        `acquire_timeout_seconds`; `read_connections` come on top. `read_url` may name a replica for the compiled reads.
+        `acquire_timeout_seconds`; `read_connections` come on top. `read_url` may name
+        a standby for those reads that can do with a state of some seconds ago, `replica_most_lag_seconds` at most.
         Raises DatabaseUnavailable, whose `__cause__` is for the operator, and ValueError for an address that is none.
         """
         address = driver_url(url)
@@ -152,14 +159,18 @@ class Database:
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         if observer is not None:
             watch(engine.sync_engine, observer)
-        reads = ReadPool(
-            driver_url(read_url) if read_url else address,
-            connections=read_connections,
-            connection_lifetime_seconds=connection_lifetime_seconds,
-            statement_timeout_seconds=statement_timeout_seconds,
-            observer=observer,
+        reads, others = (
+            ReadPool(
+                driver_url(each),
+                connections=read_connections,
+                connection_lifetime_seconds=connection_lifetime_seconds,
+                statement_timeout_seconds=statement_timeout_seconds,
+                observer=observer,
+            )
+            for each in (url, read_url or url)
         )
-        database = cls(engine, reads, observer)
+        replica = Replica(others, reads, most_lag_seconds=replica_most_lag_seconds) if read_url else None
+        database = cls(engine, reads, replica, observer)
         try:
             await database._require_version()
         except BaseException:
@@ -169,6 +180,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.replica is not None:
+            await self.replica.reads.close()
         await self.reads.close()
         await self.engine.dispose()
 
@@ -208,6 +221,32 @@ class Database:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
                 yield connection
+
+    async def fetch_text(
+        self, sql: str, arguments: Sequence[object], *, timeout_seconds: float, after: int = 0
+    ) -> bytes | None:
+        """As `ReadPool.fetch_text`, from the replica where there is one that has everything up to the position `after`.
+
+        Otherwise, or when it fails, from the primary. `after` is what `position` said, 0 for whatever there is.
+        """
+        if self.replica is None:
+            return await self.reads.fetch_text(sql, arguments, timeout_seconds=timeout_seconds)
+        deadline = Deadline.after(timeout_seconds)
+        try:
+            return await self.replica.fetch_text(sql, arguments, timeout_seconds=timeout_seconds, after=after)
+        except NotHere:
+            return await self.reads.fetch_text(sql, arguments, timeout_seconds=deadline.remaining_seconds())
+
+    async def position(self) -> int:
+        """Where the primary's write-ahead log ends, for who has just written and wants to read that.
+
+        What does not answer within a moment is as good as never replayed.
+        """
+        try:
+            text = await self.reads.fetch_text(POSITION_SQL, (), timeout_seconds=ANSWER_SECONDS)
+        except (DatabaseUnavailable, DeadlineExceeded):
+            return ALWAYS_PRIMARY
+        return int(text or ALWAYS_PRIMARY)
 
     async def ping(self, timeout_seconds: float) -> float:
         """How long Postgres takes to answer, in seconds. Raises DatabaseUnavailable."""

@@ -60,3 +60,16 @@ LAG_SQL = """
 select extract(epoch from clock_timestamp() - min(last_evaluated_at))::text from detection_rules where is_enabled
 """
 """For how many seconds the enabled rule has not been evaluated that was evaluated longest ago."""
+
+SLO_BURNS_SQL = """
+select slos.service_id,
+  max(least((rate->>'long_rate')::double precision, (rate->>'short_rate')::double precision)) as burn
+from slos join slo_states on slo_states.slo_id = slos.id
+cross join lateral jsonb_array_elements(slo_states.burn_rates) rate
+where slo_states.status not in ('NO_DATA', 'ERROR') and slo_states.measured_at > :measured_after
+  and (rate->>'long_window_seconds')::double precision = :long
+  and (rate->>'short_window_seconds')::double precision = :short
+  and rate->>'long_rate' is not null and rate->>'short_rate' is not null
+group by slos.service_id
+"""
+"""How fast error budgets burn over two windows, for the services that have SLOs with these windows."""

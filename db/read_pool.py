@@ -24,6 +24,11 @@ from domain.errors import DatabaseUnavailable, DeadlineExceeded
 _WATCH_SECONDS = 0.05
 """How often deadlines are looked at, so how late an overdue read is stopped at most."""
 _RECOVERY_SECONDS = 5.0
+_REPLAYED_SQL = "select coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)::text"
+
+
+class Behind(Exception):
+    """The standby has not replayed what the read has to see."""
 
 
 class ReadConnection(asyncpg.Connection):
@@ -36,6 +41,7 @@ class ReadConnection(asyncpg.Connection):
         "is_retired",
         "observer",
         "prepared",
+        "replayed",
         "retirement",
         "statement_limit",
         "statements",
@@ -61,6 +67,17 @@ class ReadConnection(asyncpg.Connection):
         """To be closed rather than used again."""
         self.retirement: asyncio.TimerHandle | None = None
         self.observer: Observer = Nobody()
+        self.replayed = 0
+        """How far the standby had replayed the primary's log when it was asked last: it never goes back."""
+
+    async def fetch_text_after(self, position: int, sql: str, arguments: Sequence[object]) -> bytes | None:
+        """The same on a standby that has replayed the log up to a position. Raises Behind."""
+        if self.replayed < position:
+            # Asked before the read, not in it: the snapshot of a statement is older than what it asks for.
+            self.replayed = int(await self.fetch_text(_REPLAYED_SQL, ()) or b"0")
+            if self.replayed < position:
+                raise Behind
+        return await self.fetch_text(sql, arguments)
 
     async def fetch_text(self, sql: str, arguments: Sequence[object]) -> bytes | None:
         """The single text value of the single row, as UTF-8, or None for no row or NULL."""
@@ -156,11 +173,13 @@ class ReadPool:
         """How many reads wait for a connection."""
         return len(self._waiting)
 
-    async def fetch_text(self, sql: str, arguments: Sequence[object], *, timeout_seconds: float) -> bytes | None:
+    async def fetch_text(
+        self, sql: str, arguments: Sequence[object], *, timeout_seconds: float, after: int = 0
+    ) -> bytes | None:
         """Run one statement and return the single text value of its single row, as UTF-8; None for no row or NULL.
 
         Raises DeadlineExceeded (Postgres has been told to stop), DatabaseUnavailable, and asyncpg's own errors for a
-        statement or an argument that is wrong.
+        statement or an argument that is wrong; on a standby that has not replayed the position `after`, Behind.
         """
         deadline = self._loop.time() + timeout_seconds
         was_idle = bool(self._idle)
@@ -170,7 +189,10 @@ class ReadPool:
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_SECONDS, self._stop_overdue)
         try:
-            text = await connection.fetch_text(sql, arguments)
+            if after:
+                text = await connection.fetch_text_after(after, sql, arguments)
+            else:
+                text = await connection.fetch_text(sql, arguments)
         except BaseException as error:
             if not (was_idle and connection.is_spoilt_by(error)):
                 self._settle(connection, error)
@@ -185,7 +207,16 @@ class ReadPool:
         # It broke while nobody looked, or is breaking now. Repeating a read is safe.
         connection = await self._replace(connection, deadline)
         async with self._busy(connection, deadline):
-            return await connection.fetch_text(sql, arguments)
+            return await connection.fetch_text_after(after, sql, arguments)
+
+    def break_off(self) -> None:
+        """Close all connections at once: what runs on them ends in DatabaseUnavailable, and what comes opens others."""
+        for connection in list(self._connections):
+            if connection in self._idle:
+                self._retire(connection)
+            else:
+                connection.is_retired = True
+                connection.terminate()
 
     @asynccontextmanager
     async def connection(self, *, timeout_seconds: float) -> AsyncGenerator[ReadConnection]:

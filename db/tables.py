@@ -13,6 +13,7 @@ from db.alerts import (
     silences,
 )
 from db.audit import audit_log
+from db.compatibility import schema_compatibility
 from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens, sign_in_attempts, signing_keys
 from db.deployments import deployments
@@ -65,6 +66,7 @@ __all__ = [
     "recommendations",
     "refresh_tokens",
     "root_causes",
+    "schema_compatibility",
     "service_dependencies",
     "services",
     "sign_in_attempts",

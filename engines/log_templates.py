@@ -71,6 +71,15 @@ class LogTemplate:
     count: int = 0
     counts: OrderedDict[int, int] = field(default_factory=OrderedDict)
     path: tuple[object, ...] = ()
+    successor: "LogTemplate | None" = None
+
+    @property
+    def latest(self) -> "LogTemplate":
+        """The template that its lines have now: another one, where it has become equal to that."""
+        template = self
+        while template.successor is not None:
+            template = template.successor
+        return template
 
     @property
     def text(self) -> str:
@@ -214,6 +223,7 @@ class LogTemplates:
             candidates.remove(same)
             del self._templates[same.id]
             template.take_over(same)
+            same.successor = template
 
     def _path(self, level: LogLevel, location: str, tokens: list[str]) -> tuple[object, ...]:
         """The way down the tree. A token with a digit, or one too many at its node, goes the way of anything."""

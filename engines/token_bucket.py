@@ -19,10 +19,6 @@ class Rate:
         """What a full bucket holds."""
         return self.units_per_second * self.burst_seconds
 
-    def seconds_of(self, units: float) -> float:
-        """How long it takes to fill in so many units."""
-        return units / self.units_per_second
-
     def wait_seconds(self, full_at: float, units: float, now: float) -> float:
         """How long until so many units can be taken from a bucket; not positive where they can be now.
 

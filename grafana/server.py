@@ -204,6 +204,21 @@ def server() -> Any:
             unit="s",
         ),
         Panel(
+            "Analyses",
+            "95th percentile of the time that the correlation engine takes, and gaps that backends left in an hour.",
+            (
+                (
+                    "histogram_quantile(0.95, sum by (le) "
+                    f"(rate(reliability_studio_analysis_duration_seconds_bucket{{{_SERVER}}}[1h])))",
+                    "p95",
+                ),
+                (
+                    f"sum by (backend) (increase(reliability_studio_analysis_gaps_total{{{_SERVER}}}[1h]))",
+                    "{{backend}}",
+                ),
+            ),
+        ),
+        Panel(
             "Evaluations",
             "How old what detection and SLOs say is.",
             (

@@ -15,14 +15,19 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db.connecting import driver_url, open_connection
+from db.connecting import driver_url, milliseconds, open_connection
+from migrations.compatibility import remember, remembered
 
 # One lock for all who migrate this database, in the space of numbers that nobody else's lock is likely to use.
 LOCK = 0x52_53_6D_69_67_72_61_74
 _POLL_SECONDS = 0.2
+_LOCK_SECONDS = 3.0  # How long a migration makes everybody wait who needs a table that it waits for.
+_PAUSE_SECONDS = 1.0
+_ATTEMPTS = 30
 
 
 class MigrationError(Exception):
@@ -44,6 +49,8 @@ async def upgrade(url: str, revision: str = "head", progress: Callable[[Step], N
 
     Safe when several processes do it at once: one migrates, the others wait and find nothing left to do. Raises
     MigrationError, and DatabaseUnavailable.
+
+    Nothing is applied to a database that a newer version has migrated, on which this one can still run.
     """
     return await _migrate(url, command.upgrade, revision, progress)
 
@@ -82,7 +89,7 @@ async def connect(url: str) -> AsyncGenerator[AsyncConnection]:
 
     async def open_for_migrations() -> asyncpg.Connection:
         # A migration takes as long as it takes, whatever the server's own limits for statements.
-        settings = {"statement_timeout": "0"}
+        settings = {"statement_timeout": "0", "lock_timeout": milliseconds(_LOCK_SECONDS)}
         return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=open_for_migrations, poolclass=NullPool)
@@ -91,6 +98,20 @@ async def connect(url: str) -> AsyncGenerator[AsyncConnection]:
 
 
 async def _migrate(
+    url: str, run: Callable[[Config, str], None], revision: str, progress: Callable[[Step], None] | None
+) -> list[str]:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await _try(url, run, revision, progress)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != asyncpg.LockNotAvailableError.sqlstate:
+                raise
+        # Whoever waits for a table makes all others wait behind it: better to let them through, and try again.
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return await _try(url, run, revision, progress)
+
+
+async def _try(
     url: str, run: Callable[[Config, str], None], revision: str, progress: Callable[[Step], None] | None
 ) -> list[str]:
     async with connect(url) as connection, _lock(connection):
@@ -124,19 +145,23 @@ def _apply(
 ) -> list[str]:
     applied: list[str] = []
 
-    def on_version_apply(*, step: Any, **_: Any) -> None:
+    def on_version_apply(*, ctx: Any, step: Any, heads: set[str], **_: Any) -> None:
         script = step.up_revision
         applied.append(script.revision)
+        remember(ctx.connection, scripts, next(iter(heads), None))
         if progress is not None:
             progress(Step(len(applied), total, script.revision, script.doc))
 
     config = configuration(connection=connection, on_version_apply=on_version_apply)
     scripts = ScriptDirectory.from_config(config)
     found = _current(connection)
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+    known = {script.revision for script in scripts.walk_revisions()}
+    if found is not None and found not in known:
+        if run is command.upgrade and remembered(connection) in known:
+            return []
         raise MigrationError(
-            f"The database is at revision {found}, which this version does not know: a newer version migrated it. "
-            "Use that version, or restore the backup made before."
+            f"The database is at revision {found}, which this version does not know: a newer version migrated it, and "
+            "this one cannot run on it any more. Use that version, or restore the backup made before."
         )
     try:
         ends = (revision, found) if run is command.upgrade else (found, revision)

@@ -60,6 +60,8 @@ class RequestContext:
     deadline: Deadline
     request_id: str
     now: datetime
+    read_after: int = 0
+    """The position in the primary's write-ahead log that a replica has to have replayed to answer."""
     event_log: EventLog | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
     scrape_interval_seconds: float = 15
@@ -75,6 +77,11 @@ class RequestContext:
         """The text value that a statement returns, within the deadline."""
         source = self.reading or self.database.reads
         return await source.fetch_text(sql, arguments, timeout_seconds=self.deadline.remaining_seconds())
+
+    async def read_at_leisure(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
+        """The same of a state that may be some seconds old, but has what the asker wrote: from a replica, if any."""
+        seconds = self.deadline.remaining_seconds()
+        return await self.database.fetch_text(sql, arguments, timeout_seconds=seconds, after=self.read_after)
 
 
 class Snapshot:

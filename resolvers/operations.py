@@ -316,7 +316,8 @@ async def _read(admitted: Admitted, context: RequestContext) -> bytes | Prefetch
     try:
         statement = admitted.prepared.statement(running.shape, running.variables)
         arguments = statement.values(Bindings(running.variables, context.now))
-        text = await context.read(statement.sql, arguments)
+        read = context.read if statement.of_event_log else context.read_at_leisure
+        text = await read(statement.sql, arguments)
     except (Uncompilable, DomainError):
         return None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:

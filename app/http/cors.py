@@ -25,11 +25,11 @@ _PREFLIGHT = (
     (
         b"access-control-allow-headers",
         b"Accept, Apollo-Require-Preflight, Authorization, Content-Type, GraphQL-Require-Preflight, Idempotency-Key, "
-        b"Last-Event-ID, X-Apollo-Operation-Name, X-Request-Id, X-Requested-With",
+        b"Last-Event-ID, X-Apollo-Operation-Name, X-Read-After, X-Request-Id, X-Requested-With",
     ),
     (b"access-control-max-age", b"600"),
 )
-_EXPOSED = (b"access-control-expose-headers", b"X-Request-Id, X-Total-Count")
+_EXPOSED = (b"access-control-expose-headers", b"X-Read-After, X-Request-Id, X-Total-Count")
 _VARY = (b"vary", b"Origin")
 
 

@@ -25,6 +25,7 @@ from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
+from app.http.read_marks import ReadMarks
 from app.http.security_headers import SECURITY_HEADERS, UNCACHED, Headers, completed, transport_security
 from app.http.sse import EventStreams
 from app.http.time_limit import TimeLimit
@@ -39,6 +40,8 @@ REQUEST_ID_HEADER: Final = b"x-request-id"
 
 _SANE_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499  # Nobody gets it; it is how nginx tells these from answered requests in logs and metrics.
+
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 _TOO_LATE = error_answer(504, "The request took longer than allowed")
 _SHUTTING_DOWN = error_answer(503, "The server is shutting down, try again", CLOSE)
@@ -62,6 +65,7 @@ class Edge:
         open_paths: Callable[[str], bool],
         time_limit: TimeLimit,
         origins: AllowedOrigins,
+        marks: ReadMarks,
         proxies: TrustedProxies,
         hsts_seconds: int,
         durations: RequestDurations,
@@ -76,6 +80,7 @@ class Edge:
         self._is_open = open_paths
         self._time_limit = time_limit
         self._origins = origins
+        self._marks = marks
         self._proxies = proxies
         self._over_https = SECURITY_HEADERS + transport_security(hsts_seconds)
         self._durations = durations
@@ -84,6 +89,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket."""
+        self._marks.begin(scope)
         if scope["type"] != "http":
             if self._proxies:
                 self._proxies.correct(scope, _headers(scope))
@@ -142,6 +148,8 @@ class Edge:
             await send_answer(send, _SHUTTING_DOWN, *ours)
             raise
         else:
+            if operation == "mutation":
+                ours += await self._marks.after_write()
             status = await send_whole_or_in_parts(scope, receive, send, answer, *ours)
         self._record(scope, graphql.PATH, status, perf_counter() - started, operation)
 
@@ -181,7 +189,8 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*completed(message["headers"], defaults), *ours]
+                marks = await self._marks.after_write() if status < 300 and scope["method"] in _WRITING else ()
+                message["headers"] = [*completed(message["headers"], defaults), *ours, *marks]
             await send(message)
 
         watch = self._time_limit.start()

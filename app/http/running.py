@@ -9,6 +9,7 @@ import uuid_utils
 from graphql import GraphQLError
 from starlette.types import Scope
 
+from app.http.read_marks import ReadMarks
 from app.http.tracing import socket_operation
 from app.observability import logs
 from domain.access import Actor
@@ -40,6 +41,7 @@ class Runner:
         operations: Operations,
         subscriptions: Subscriptions,
         make_context: ContextFactory,
+        marks: ReadMarks,
         current: Current,
         *,
         timeout_seconds: float,
@@ -50,6 +52,7 @@ class Runner:
         self._operations = operations
         self._subscriptions = subscriptions
         self._make_context = make_context
+        self._marks = marks
         self._current = current
         self._timeout_seconds = timeout_seconds
 
@@ -116,9 +119,15 @@ class Runner:
                 return await self._subscribe(prepared, request, actor, id, resume_after, sink)
             context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))
             async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
-                if form is not None:
-                    return await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
-                return await self._operations.execute(request, context, allowed=_EVERY_TYPE)
+                if form is None:
+                    answer: OperationAnswer | IncrementalAnswer = await self._operations.execute(
+                        request, context, allowed=_EVERY_TYPE
+                    )
+                else:
+                    answer = await self._operations.execute_in_parts(request, context, form, allowed=_EVERY_TYPE)
+                if prepared.kind == "mutation":
+                    await self._marks.after_write()
+                return answer
         except Exception as error:
             return OperationAnswer(orjson.dumps({"errors": [failure(error, id)]}), False, True, None)
 
@@ -159,6 +168,7 @@ class Runner:
     ) -> Subscription:
         """Clients give up on a subscription that is refused, so a database that restarts is waited for."""
         give_up = Deadline.after(_PATIENCE_SECONDS)
+        self._marks.follow_events()
         with Observed(self._operations.observer) as observed:
             while True:
                 context = self._make_context(actor, id, Deadline.after(self._timeout_seconds))

@@ -14,7 +14,7 @@ SLICE_SECONDS: Final = 30.0
 ROUNDS: Final = 3
 OUTLYING: Final = 2.0
 """What is further than so many deviations from the rest of a slice has reasons of its own."""
-PRIOR_LINES: Final = 5.0
+PRIOR_LINES: Final = 2.0
 """So many lines as expected are taken for seen: few lines say little about a slice."""
 LEAST_KEPT: Final = 0.05
 

@@ -75,13 +75,18 @@ class CatalogMismatch(Exception):
         self.mismatches = mismatches
 
 
-async def check_catalog(database: Database, schema: GraphQLSchema, sources: Sources) -> None:
-    """Raises CatalogMismatch where the database does not have what the schema reads; DatabaseUnavailable."""
+async def check_catalog(
+    database: Database, schema: GraphQLSchema, sources: Sources, *, may_be_newer: bool = False
+) -> None:
+    """Raises CatalogMismatch where the database does not have what the schema reads; DatabaseUnavailable.
+
+    A newer version may have given enums labels that this one does not know.
+    """
     async with database.reads.connection(timeout_seconds=TIMEOUT_SECONDS) as connection:
         rows = orjson.loads(await connection.fetch_text(COLUMNS_SQL, []) or b"[]")
         columns = {(table, column): (pg_type, is_never_null) for table, column, pg_type, is_never_null in rows}
         labels = orjson.loads(await connection.fetch_text(LABELS_SQL, []) or b"{}")
-        mismatches = list(_columns_that_differ(schema, sources, columns, labels))
+        mismatches = list(_columns_that_differ(schema, sources, columns, labels, may_be_newer=may_be_newer))
         for place, statement in _statements(schema, sources):
             # A statement that fails would end the snapshot that the others are prepared in.
             await connection.execute("savepoint statement")
@@ -99,6 +104,8 @@ def _columns_that_differ(
     sources: Sources,
     columns: Mapping[tuple[str, str], tuple[str, bool]],
     labels: Mapping[str, list[str]],
+    *,
+    may_be_newer: bool,
 ) -> Iterator[str]:
     for (type_name, field_name), source in sources.fields.items():
         if not isinstance(source, Leaf) or source.column is None:
@@ -115,7 +122,9 @@ def _columns_that_differ(
         if is_non_null_type(type_) and not is_never_null:
             yield f"{place} is never null, and {table}.{source.column.name} can be"
         if isinstance(named, GraphQLEnumType):
-            if labels.get(pg_type) != sorted(named.values):
+            stored = labels.get(pg_type, [])
+            has_all = stored == sorted(named.values) or (may_be_newer and set(named.values) <= set(stored))
+            if not has_all:
                 yield f"{place}: the labels of {pg_type} are {labels.get(pg_type)}, not {sorted(named.values)}"
         elif not is_list_type(type_) and pg_type not in COLUMN_TYPES[named.name]:
             yield f"{place} is of type {named.name}, and {table}.{source.column.name} of type {pg_type}"

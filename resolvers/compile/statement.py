@@ -5,7 +5,7 @@ request is wrong, and ordinary execution takes over, which knows how to say so a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -40,18 +40,25 @@ from resolvers.compile.sources import (
     Sources,
 )
 
+_OF_EVENT_LOG = ("event_log", "outbox", "pg_current_snapshot")
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """SQL that answers a selection with one text value, and where its values come from.
 
     `mixed`: the text is not the whole answer, but an object whose members have still to be put together.
+    `of_event_log`: it reads the event log, or makes a cursor of it, which only the primary can.
     """
 
     sql: str
     getters: tuple[Getter, ...]
     checks: tuple[Getter, ...]
     mixed: bool
+    of_event_log: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "of_event_log", any(name in self.sql for name in _OF_EVENT_LOG))
 
     def values(self, bindings: Bindings) -> list[Any]:
         """The values to bind in this request. Raises ValidationFailed or InvalidCursor."""

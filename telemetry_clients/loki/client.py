@@ -158,9 +158,15 @@ class Loki:
         form = self._ranged({"query": query}, start, end)
         return await self._data("/loki/api/v1/index/volume", form, deadline, volumes, "volumes")
 
-    async def patterns(self, query: str, *, start: Time, end: Time, deadline: Deadline) -> tuple[Pattern, ...] | None:
-        """The patterns of the lines that `query` selects; None where this Loki looks for none."""
-        form = self._ranged({"query": query}, start, end)
+    async def patterns(
+        self, query: str, *, start: Time, end: Time, deadline: Deadline, step_seconds: int | None = None
+    ) -> tuple[Pattern, ...] | None:
+        """The patterns of the lines that `query` selects; None where this Loki looks for none.
+
+        They are counted in steps of ten seconds, or in longer ones of `step_seconds`.
+        """
+        step = {} if step_seconds is None else {"step": f"{step_seconds}s"}
+        form = self._ranged({"query": query, **step}, start, end)
         answer = await self._ask_for_extra("/loki/api/v1/patterns", form, deadline)
         return None if answer is None else self._shaped(patterns, self._unwrapped(answer), "patterns")
 

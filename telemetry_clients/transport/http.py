@@ -111,7 +111,9 @@ class HTTPClient:
             "server.address": url.host,
             "server.port": url.port or (443 if url.scheme == "https" else 80),
             "url.full": str(url.copy_with(query=None)),
-            "peer.service": f"{self.backend}/{self._endpoint.instance}".lower(),
+            # Not as `peer.service`: service graphs would show each backend as one more service.
+            "telemetry.backend": self.backend,
+            "telemetry.instance": self._endpoint.instance,
         }
         return tracing.span(f"{call.method} {self.backend}", SpanKind.CLIENT, attributes)
 

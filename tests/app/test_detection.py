@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, select, text
 
 from actions import jobs
 from actions.jobs import Job
@@ -13,6 +13,7 @@ from app.alert_intake import AlertIntake
 from app.background import in_background
 from app.detection import KIND, Detection
 from app.jobs import EVERYTHING
+from db.slos import slo_states, slos
 from domain.detection_defaults import DEFAULT_RULES
 from domain.errors import Conflict
 from tests.app.detection_backend import QUERY, GaugeBackend, telemetry_of
@@ -310,3 +311,39 @@ async def test_everybody_starts_with_the_default_rules(shop: Shop) -> None:
         }
         for rule in sorted(DEFAULT_RULES, key=lambda rule: rule.name)
     ]
+
+
+async def test_a_rule_about_budgets_reads_the_slos_of_services_that_have_them(shop: Shop) -> None:
+    windows = {"longWindowSeconds": 3600, "shortWindowSeconds": 300}
+    await shop.create_rule(
+        name="Long queue",
+        kind="SLO_BURN",
+        query=None,
+        signal="ERROR_RATIO",
+        threshold=14.4,
+        forSeconds=0,
+        parameters=windows,
+    )
+    indicator = {"ratio": {"bad": 'errors_total{job="shop"}', "total": 'requests_total{job="shop"}'}}
+    promise = {"service": "checkout", "name": "Availability", "objective": 0.999, "indicator": indicator}
+    shop.backend.values = {}
+    await shop.api.changed("createSlo", "slo { id }", input=promise)
+
+    async def burn(long: float, short: float) -> None:
+        rates = [{"long_window_seconds": 3600, "short_window_seconds": 300, "long_rate": long, "short_rate": short}]
+        rates.append({**rates[0], "long_window_seconds": 21_600, "long_rate": 500.0})
+        async with shop.api.database.writing(shop.api.now) as tx:
+            known = (await tx.execute(select(slos.c.id))).scalar_one()
+            await tx.execute(delete(slo_states))
+            state = {"slo_id": known, "status": "HEALTHY", "measured_at": shop.api.now, "burn_rates": rates}
+            budget = {"error_budget_remaining": 0.5, "error_budget_consumed": 0.5, "coverage": 1.0}
+            await tx.execute(insert(slo_states).values(**state, **budget))
+
+    await burn(20.0, 3.0)
+    await shop.evaluate()
+    assert (await shop.statuses())["checkout"] == "OK", "it burns no more"
+    await burn(20.0, 30.0)
+    await shop.evaluate()
+    states = {state["service"]["name"]: state for state in (await shop.rule())["states"]}
+    assert (states["checkout"]["status"], states["checkout"]["lastValue"]) == ("FIRING", 20.0)
+    assert states.keys() == {"checkout"}, "payment has no SLO, and nothing is measured of it"

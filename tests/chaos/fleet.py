@@ -1,5 +1,6 @@
 """Two servers on one Postgres, and everything that can happen to them."""
 
+import asyncio
 import contextlib
 import os
 import random
@@ -20,6 +21,7 @@ LEADS = "this process relays events now"
 # The system survives, so nothing has to reach the disk; but what is committed is committed.
 POSTGRES_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 RECOVERY_SECONDS = 60
+_NAMES = ("first", "second", "third")
 
 
 class Slot:
@@ -63,8 +65,9 @@ class Slot:
 class Fleet:
     """The servers, and their Postgres."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replicas: int = 2) -> None:
         self._folder = folder
+        self._replicas = replicas
         self._postgres = self._new_postgres()
         self.slots: list[Slot] = []
 
@@ -80,10 +83,10 @@ class Fleet:
             await self._postgres.start()
             stack.push_async_callback(self._stop_postgres)
             await upgrade(self.database_url)
-            self.slots = [Slot(name, self.database_url) for name in ("first", "second")]
+            self.slots = [Slot(name, self.database_url) for name in _NAMES[: self._replicas]]
             for slot in self.slots:
-                await slot.start()
                 stack.push_async_callback(slot.stop, signal.SIGTERM)
+            await asyncio.gather(*(slot.start() for slot in self.slots))
             await until(lambda: self.leader is not None)
             yield
 
@@ -136,9 +139,10 @@ class Fleet:
         await slot.stop(signal.SIGTERM)
         await slot.start()
 
-    async def restart_postgres(self, number: signal.Signals) -> None:
-        """Stop Postgres by a signal, SIGQUIT for `immediate` and SIGINT for `fast`, and start it again."""
+    async def restart_postgres(self, number: signal.Signals, *, away_seconds: float = 0) -> None:
+        """Stop Postgres by a signal, SIGQUIT for `immediate` and SIGINT for `fast`, and start it after a while."""
         os.kill(int((self._postgres.cluster / "postmaster.pid").read_text().split()[0]), number)
+        await asyncio.sleep(away_seconds)
         crashed, self._postgres = self._postgres, self._new_postgres()
         await self._postgres.start()
         await crashed.stop()

@@ -5,13 +5,11 @@ import base64
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import httpx
 import orjson
 import websockets
-
-from tests.chaos.fleet import Fleet
 
 RECONNECT_SECONDS = 0.1
 PATIENCE_SECONDS = 20
@@ -59,12 +57,27 @@ class Wish:
         return f"subscription Live({declared}) {{ {self.field}({passed}) {{ {SELECTIONS[self.selection]} }} }}"
 
 
+class Address(Protocol):
+    """A server, or what stands before several."""
+
+    url: str
+
+
+class Addresses(Protocol):
+    """What a client knows of a fleet."""
+
+    @property
+    def slots(self) -> Sequence[Address]:
+        """Where to ask."""
+        ...
+
+
 @dataclass(eq=False)
 class Subscriber:
     """One client. Everything that it was ever sent is in `received`, across all of its connections."""
 
     wish: Wish
-    fleet: Fleet
+    fleet: Addresses
     chance: random.Random
     takes_snapshot: bool = True
     start: str | None = None

@@ -11,27 +11,23 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import cycle, pairwise
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
-import orjson
 import pytest
 
-from db.connecting import driver_url
 from db.database import Database
-from feed.cursor import decode
 from tests.chaos.fleet import RECOVERY_SECONDS, Fleet
 from tests.chaos.subscribers import (
     EventStreamSubscriber,
     Subscriber,
     WebSocketSubscriber,
-    position_of,
     wishes,
 )
-from tests.chaos.writers import SERVICES, Ledger, Writer
+from tests.chaos.verdicts import Event, caught_up, final, has_failed, judge
+from tests.chaos.writers import SERVICES, Ledger, Writer, dice
 from tests.waiting import until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
@@ -42,7 +38,6 @@ TAKEOVER_SECONDS = 1.0
 SLOW_TAKEOVER_SECONDS = 5.0
 """What a takeover may take at times, on a machine that is busy with other tests as well."""
 
-Event = Mapping[str, Any]
 Fault = Callable[[], Awaitable[object]]
 
 
@@ -53,35 +48,22 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
         yield made
 
 
-@pytest.fixture
-def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tell whoever runs the tests."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-
-    def write(line: str) -> None:
-        capture = request.config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            reporter.write_line(line)
-
-    return write
-
-
 async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_killed(
     fleet: Fleet, say: Callable[[str], None]
 ) -> None:
-    chance = _dice(SEED)
+    chance = dice(SEED)
     say(f"\nCHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")
     incidents, services = await _seed(fleet)
     ledger = Ledger()
     database = await Database.connect(fleet.database_url)
     ids = [incident["id"] for incident in incidents]
     writers = [
-        Writer(f"writer {number}", fleet, database, ids, ledger, _dice(chance.random())) for number in range(WRITERS)
+        Writer(f"writer {number}", fleet, database, ids, ledger, dice(chance.random())) for number in range(WRITERS)
     ]
     asked = wishes(incidents, services, SUBSCRIBERS)
     kinds = cycle((WebSocketSubscriber, WebSocketSubscriber, EventStreamSubscriber))
     subscribers: list[Subscriber] = [
-        kind(wish, fleet, _dice(chance.random()), takes_snapshot=number % 10 != 9)
+        kind(wish, fleet, dice(chance.random()), takes_snapshot=number % 10 != 9)
         for number, (wish, kind) in enumerate(zip(asked, kinds, strict=False))
     ]
     takeovers: list[float] = []
@@ -92,8 +74,8 @@ async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_k
                 writer.stop()
             await asyncio.gather(*tasks[:WRITERS])
             await until(lambda: fleet.answers(), timeout_seconds=RECOVERY_SECONDS)
-            events, stored = await _final(fleet.database_url)
-            await _caught_up(subscribers, events, tasks)
+            events, stored = await final(fleet.database_url)
+            await caught_up(subscribers, events, tasks)
     finally:
         await database.close()
     say(
@@ -106,7 +88,7 @@ async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_k
         + ", ".join(f"{seconds:.2f} s" for seconds in takeovers)
     )
     _judge_log(events, stored, ledger)
-    verdicts = [_judge(subscriber, events) for subscriber in subscribers]
+    verdicts = [judge(subscriber, events) for subscriber in subscribers]
     for number, (subscriber, verdict) in enumerate(zip(subscribers, verdicts, strict=True)):
         if any(verdict.values()):
             say(f"subscriber {number} ({subscriber.transport}, {subscriber.wish.field}): {verdict}")
@@ -115,10 +97,6 @@ async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_k
     assert totals == dict.fromkeys(totals, 0)
     assert min(takeovers) < TAKEOVER_SECONDS
     assert max(takeovers) < SLOW_TAKEOVER_SECONDS
-
-
-def _dice(seed: float) -> random.Random:
-    return random.Random(seed)  # noqa: S311 # to be repeated with the same seed
 
 
 async def _seed(fleet: Fleet) -> tuple[Sequence[Event], Sequence[Event]]:
@@ -181,8 +159,8 @@ async def _go_wrong(
         await faults[name]()
         done[name] += 1
         heard = [len(subscriber.received) for subscriber in subscribers]
-        await until(lambda: _has_failed(tasks) or _flows(subscribers, heard), timeout_seconds=RECOVERY_SECONDS)  # noqa: B023 # awaited before it changes
-        if failed := _has_failed(tasks):
+        await until(lambda: has_failed(tasks) or _flows(subscribers, heard), timeout_seconds=RECOVERY_SECONDS)  # noqa: B023 # awaited before it changes
+        if failed := has_failed(tasks):
             failed.result()
     raise AssertionError("there is always another round")
 
@@ -192,10 +170,6 @@ def _in_random_rounds(names: list[str], chance: random.Random) -> Iterator[str]:
         yield from chance.sample(names, len(names))
 
 
-def _has_failed(tasks: Sequence[asyncio.Task[None]]) -> asyncio.Task[None] | None:
-    return next((task for task in tasks if task.done() and not task.cancelled() and task.exception()), None)
-
-
 def _flows(subscribers: Sequence[Subscriber], heard: Sequence[int]) -> bool:
     """Whether everybody who hears of everything has heard of something since."""
     return all(
@@ -203,116 +177,6 @@ def _flows(subscribers: Sequence[Subscriber], heard: Sequence[int]) -> bool:
         for subscriber, before in zip(subscribers, heard, strict=True)
         if subscriber.wish.field == "events" and not subscriber.wish.variables
     )
-
-
-async def _final(database_url: str) -> tuple[list[Event], Mapping[str, set[str]]]:
-    """The log when the outbox has run dry, and what the database holds beside it."""
-    connection = await asyncpg.connect(driver_url(database_url))
-    try:
-
-        async def is_dry() -> bool:
-            return not await connection.fetchval("select exists (select from outbox)")
-
-        await until(is_dry, timeout_seconds=RECOVERY_SECONDS)
-        rows = await connection.fetch(
-            "select position, seq, xid::text::bigint as xid, type::text, incident_id::text, service_ids::text[],"
-            " severity::text, subject_id::text, payload::text from event_log order by position"
-        )
-        stored = {
-            table: {row["id"] for row in await connection.fetch(f"select id::text from {table}")}
-            for table in ("incidents", "timeline_events")
-        }
-    finally:
-        await connection.close()
-    return [{**row, "payload": orjson.loads(row["payload"])} for row in rows], stored
-
-
-async def _caught_up(
-    subscribers: Sequence[Subscriber], events: Sequence[Event], tasks: Sequence[asyncio.Task[None]]
-) -> None:
-    """Wait until everybody has the last event that is meant for them."""
-    last = [
-        max((event["position"] for event in _expected(subscriber, events)), default=0) for subscriber in subscribers
-    ]
-
-    def have_all() -> bool:
-        return all(
-            (bool(each.received) and position_of(each.received[-1]["cursor"]) >= position) or not position
-            for each, position in zip(subscribers, last, strict=True)
-        )
-
-    await until(lambda: _has_failed(tasks) or have_all(), timeout_seconds=RECOVERY_SECONDS)
-    if failed := _has_failed(tasks):
-        failed.result()
-
-
-def _expected(subscriber: Subscriber, events: Sequence[Event]) -> list[Event]:
-    """The part of the log that is meant for a subscriber, from where it began."""
-    if subscriber.began_after is not None:
-        start = decode(subscriber.began_after)
-        mine = [event for event in events if start.lacks(event["position"], event["seq"], event["xid"])]
-    elif subscriber.received:
-        # It began at a moment that only the server knows, before what it was told first: an event, or a place.
-        first = subscriber.received[0]
-        before = position_of(first["cursor"]) - (first["type"] != "CHECKPOINT")
-        mine = [event for event in events if event["position"] > before]
-    else:
-        mine = []
-    return [event for event in mine if subscriber.wish.means(event)]
-
-
-def _judge(subscriber: Subscriber, events: Sequence[Event]) -> dict[str, int]:
-    """What is wrong with what a subscriber was sent."""
-    expected = {event["position"]: event for event in _expected(subscriber, events)}
-    got = [position_of(event["cursor"]) for event in subscriber.events]
-    # A checkpoint after a silence stands where the last event stood.
-    chain = [(position_of(event["cursor"]), event["type"] == "CHECKPOINT") for event in subscriber.received]
-    before = [subscriber.began_after, *(event["cursor"] for event in subscriber.received)]
-    return {
-        "lost": len(expected.keys() - set(got)),
-        "duplicated": len(got) - len(set(got)),
-        "out of order": sum(
-            later < earlier or (later == earlier and not is_checkpoint)
-            for (earlier, _), (later, is_checkpoint) in pairwise(chain)
-        ),
-        "not asked for": len(set(got) - expected.keys()),
-        "chains broken": sum(
-            event["previousCursor"] != cursor for cursor, event in zip(before, subscriber.received, strict=False)
-        ),
-        "wrong content": sum(
-            not _is_told_right(event, expected[position_of(event["cursor"])])
-            for event in subscriber.events
-            if position_of(event["cursor"]) in expected
-        ),
-        **_judge_snapshot(subscriber, {event["position"]: event for event in events}, got),
-    }
-
-
-def _judge_snapshot(subscriber: Subscriber, events: Mapping[int, Event], got: Sequence[int]) -> dict[str, int]:
-    """Whether a timeline as it was read, and what was told of it since, are all of it, and have nothing in common.
-
-    Needs no word of what a cursor means.
-    """
-    known = subscriber.known_notes
-    if known is None:
-        return {"missing between snapshot and stream": 0, "both in snapshot and stream": 0}
-    told = {events[position]["subject_id"] for position in got}
-    everything = {event["subject_id"] for event in events.values() if subscriber.wish.means(event)}
-    return {
-        "missing between snapshot and stream": len(everything - known - told),
-        "both in snapshot and stream": len(known & told),
-    }
-
-
-def _is_told_right(told: Event, logged: Event) -> bool:
-    if told["type"] != logged["type"]:
-        return False
-    if "incident" in told and (told["incident"] or {}).get("id") != logged["incident_id"]:
-        return False
-    if "timelineEvent" in told and told["timelineEvent"]["id"] != logged["subject_id"]:
-        return False
-    by_field = sorted(logged["payload"].get("changes", []), key=lambda change: change["field"])
-    return "changes" not in told or told["changes"] == by_field
 
 
 def _judge_log(events: Sequence[Event], stored: Mapping[str, set[str]], ledger: Ledger) -> None:

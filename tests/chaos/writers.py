@@ -28,6 +28,11 @@ RETRY_SECONDS = 0.1
 Kind = Literal["created", "title", "note"]
 
 
+def dice(seed: float) -> random.Random:
+    """Chance that can be repeated."""
+    return random.Random(seed)  # noqa: S311 # to be repeated with the same seed
+
+
 class Abandoned(Exception):
     """A transaction that changes its mind at the last moment."""
 

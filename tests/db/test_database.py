@@ -376,11 +376,3 @@ async def test_every_form_of_url_connects(database_url: str, scheme: str) -> Non
     assert await names(database) == []
     assert await database.reads.fetch_text("select 'x'", (), timeout_seconds=5) == b"x"
     await database.close()
-
-
-async def test_reads_can_go_to_another_address(database_url: str, empty_database_url: str) -> None:
-    database = await Database.connect(database_url, read_url=empty_database_url)
-    name = await database.reads.fetch_text("select current_database()::text", (), timeout_seconds=5)
-    assert name is not None
-    assert name.decode() in empty_database_url
-    await database.close()

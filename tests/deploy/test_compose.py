@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import compose_spec
 import pytest
 import yaml
 
@@ -150,10 +150,7 @@ def test_every_service_is_scraped(compose: dict[str, Any], deploy: Path):
     assert hosts == {*compose["services"]} - {"postgres", "backend"} | {"reliability-backend"}
 
 
-@pytest.mark.skipif(find_spec("compose_spec") is None, reason="the package compose-spec is not installed")
 def test_it_follows_the_compose_specification():
-    import compose_spec  # type: ignore[import-not-found] # of those who want this test
-
     text = (ROOT / "docker-compose.yml").read_text()
     given = re.sub(r"\$\{\w+:\?[^}]*\}", "given", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
     unfolded = json.loads(json.dumps(yaml.safe_load(given)))  # without anchors

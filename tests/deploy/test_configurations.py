@@ -1,8 +1,10 @@
 """The image, and the configurations of what stands around the server."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,9 +20,10 @@ PINNED = re.compile(r"^[\w./-]+:[\w.-]*\d+\.\d+[\w.-]*$")
 
 def run(*command: str) -> str:
     """The output of a program that has to succeed; skips where it is missing."""
-    if shutil.which(command[0]) is None:
+    found = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}")
+    if found is None:
         pytest.skip(f"no {command[0]} on this machine")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run((found, *command[1:]), capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

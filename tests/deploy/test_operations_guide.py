@@ -9,9 +9,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.observability.detection import DetectionMetrics
+from app.observability.replica import ReplicaMetrics
 from app.observability.telemetry import TelemetryObserver
 from app.settings import Settings
 from app.slo_evaluation import EvaluationMetrics
+from db.read_pool import ReadPool
+from db.replica import Replica
 from tests.servers import ROOT
 
 
@@ -46,6 +49,8 @@ async def test_no_metric_is_explained_that_does_not_exist(guide: str, http: http
     EvaluationMetrics(registry)
     DetectionMetrics(registry)
     TelemetryObserver(registry)
+    nowhere = ReadPool("postgresql:///nowhere")  # nobody reads
+    registry.register(ReplicaMetrics(Replica(nowhere, nowhere, most_lag_seconds=1)))
     existing = {family.name for family in registry.collect()}
     existing |= {family.name for family in text_string_to_metric_families((await http.get("/metrics")).text)}
     # From others than a server alone: the Pushgateway, a server of several processes, and evaluations that took place.

@@ -162,6 +162,7 @@ async def test_a_failing_migration_changes_nothing(empty_database_url: str) -> N
 
 async def test_a_database_of_a_newer_version_is_refused_and_said_to_be_newer(database_url: str) -> None:
     await run_sql(database_url, "update alembic_version set version_num = '9999'")
+    await run_sql(database_url, "update schema_compatibility set oldest_revision = '9998'")
     with pytest.raises(MigrationError, match=r"revision 9999, which this version does not know: a newer version"):
         await upgrade(database_url)
     with pytest.raises(MigrationError, match="9999"):

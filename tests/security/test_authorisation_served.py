@@ -1,12 +1,19 @@
 """Rights as clients of a running server meet them, whichever way they come."""
 
+from typing import Any
+
+import asyncpg
 import httpx
 import pytest
 
+from app.accounts import add_token, add_user
+from app.settings import Settings
+from domain.access import Role, TokenScope
 from tests.http.event_stream import EVENT_STREAM
 from tests.http.graphql_socket import connect
 from tests.security.signing import bearer, token
 from tests.servers import ServerProcess
+from tests.waiting import until
 
 WRITE = 'mutation { createIncident(input: {title: "X", severity: LOW}) { incident { id } errors { code } } }'
 ADDRESSES = "subscription { events { type actor { email } } }"
@@ -79,3 +86,46 @@ async def test_webhooks_take_the_tokens_of_those_who_may_write_alerts(
         assert told.json() == {"data": {"alertDelivery": {"source": "alert-bot"}}}
     forged = {"authorization": "Bearer " + "x" * 40}
     assert (await closed.post("/api/webhooks/alertmanager", headers=forged, json=body)).status_code == 401
+
+
+async def test_a_user_whose_role_changes_while_they_listen_is_told_only_what_they_may_still(
+    closed: httpx.AsyncClient,
+    closed_server: ServerProcess,
+    closed_database: asyncpg.Connection,
+    closed_database_url: str,
+):
+    settings, email = Settings(database_url=closed_database_url), "grace@example.com"
+    await add_user(settings, email, "Grace", Role.ADMIN, "correct horse battery staple")
+    _, machine = await add_token(settings, email, "listener", [TokenScope.READ, TokenScope.ADMIN], None)
+    admin = bearer(token(role="admin"))
+
+    async def happens() -> None:
+        assert (await closed.post("/api/incidents", headers=admin, json={"title": "X"})).status_code == 201
+
+    async def is_viewer() -> bool:
+        who = await closed.post("/graphql", headers=bearer(machine), json={"query": "{ viewer { role } }"})
+        return bool(who.json()["data"]["viewer"]["role"] == "VIEWER")
+
+    async with connect(closed_server.url, additional_headers=bearer(machine)) as socket:
+
+        async def hear(id: str, *types: str) -> Any:
+            while (message := await socket.hear())["id"] != id:
+                pass
+            assert message["type"] in types, message
+            return message
+
+        await socket.subscribe("addresses", ADDRESSES)
+        await socket.subscribe("events", "subscription { events { type } }")
+        assert "errors" not in await socket.ask("log", "{ auditLog { totalCount } }")
+        await happens()
+        await hear("addresses", "next")
+        await closed_database.execute("update users set role = 'VIEWER' where email = $1", email)
+        await until(is_viewer)
+        while (message := await hear("addresses", "next", "error"))["type"] == "next":
+            await happens()
+        assert [error["extensions"]["code"] for error in message["payload"]] == ["FORBIDDEN"]
+        await happens()
+        await hear("events", "next")
+        await socket.subscribe("log", "{ auditLog { totalCount } }")
+        answer = (await hear("log", "next"))["payload"]
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
