@@ -32,6 +32,7 @@ SERVICES = ("checkout", "payment", "search")
 IS_LONG = float(os.environ.get("CHAOS_SECONDS", "8")) > 60
 TRIALS = 100 if IS_LONG else 15
 PARALLEL = 40
+EXAMPLES = 150 if IS_LONG else 15
 NEEDS = {"frontend": "checkout", "checkout": "payment", "search": "payment"}
 ACTOR = Actor(id=None, name="Ada", role=Role.ADMIN)
 
@@ -129,7 +130,7 @@ async def work_off(database: Database) -> None:
         pass
 
 
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 async def test_any_order_and_repetition_of_deliveries_ends_the_same(database: Database, data: st.DataObject) -> None:
     alerts = [alert for occurrence in data.draw(occurrences()) for alert in told(occurrence)]
@@ -143,7 +144,7 @@ async def test_any_order_and_repetition_of_deliveries_ends_the_same(database: Da
     assert orjson.loads(expected)["unaccounted"] == 0
 
 
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 async def test_any_order_ends_the_same_along_dependencies_too(database: Database, data: st.DataObject) -> None:
     """Services that are hit within the dependency window, and connected by dependencies, are one incident, whoever is
