@@ -17,7 +17,7 @@ SECRET_NAME: Final = re.compile(rf"(?:^|[_.-]){_WORDS}(?:s|$|_(?:hash|value))", 
 _PATTERNS: Final = (
     # Tokens that are recognised by themselves: JSON Web Tokens, our own, and what follows the name of a scheme.
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"), REDACTED),
-    (re.compile(r"\brs_[\w-]{8,}"), REDACTED),
+    (re.compile(r"\brsr?_[\w-]{8,}"), REDACTED),
     (
         re.compile(r"\b([Bb]earer|[Bb]asic|BEARER|BASIC)(\s+|%20|\+)(?=[\w.~+/=-]*[A-Z0-9=_.])[\w.~+/=-]{6,}"),
         rf"\1\2{REDACTED}",
