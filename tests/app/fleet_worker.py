@@ -20,6 +20,7 @@ async def serve(folder: Path, number: int, database_url: str) -> None:
             app,
             header_timeout_seconds=10,
             shutdown_timeout_seconds=3,
+            certificate=None,
             on_started=lambda: print(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True),  # noqa: T201 # whoever started it reads this
             on_stopping=app.end_streams,
         )
