@@ -1,5 +1,6 @@
 """Where the server's own spans and log lines go, as the settings have it."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +11,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.observability import log_records, spans
 from app.observability.log_records import LogRecord
-from app.observability.otlp import Exporter
+from app.observability.otlp.sending import Exporter
 from app.settings import Settings
 from domain.tracing import Span, Tracer
 
@@ -31,19 +31,12 @@ class Exporters:
     @classmethod
     def open(cls, settings: Settings) -> Self:
         """Start the threads that send. Connects to nothing yet."""
-        resource = settings.resource()
+        # What the SDK says about failures is said by `_tell`, and once. It says some of it when it is imported.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         traces_to, logs_to = settings.traces_endpoint(), settings.logs_endpoint()
         return cls(
-            None
-            if traces_to is None
-            else Exporter(
-                traces_to, spans.encoder(resource), headers=settings.traces_headers(), told=partial(_tell, "traces")
-            ),
-            None
-            if logs_to is None
-            else Exporter(
-                logs_to, log_records.encoder(resource), headers=settings.logs_headers(), told=partial(_tell, "logs")
-            ),
+            None if traces_to is None else _exporter_of_spans(settings, traces_to),
+            None if logs_to is None else _exporter_of_logs(settings, logs_to),
         )
 
     @property
@@ -69,6 +62,23 @@ class Exporters:
             exporter.stop(within_seconds=_FLUSH_SECONDS)
         for exporter in exporters:
             exporter.join()
+
+
+# OpenTelemetry's SDK is imported only where something is sent: it takes a moment, and memory.
+
+
+def _exporter_of_spans(settings: Settings, endpoint: str) -> Exporter[Span]:
+    from app.observability.otlp.collector import spans_to
+
+    collector = spans_to(endpoint, headers=settings.traces_headers(), resource=settings.resource())
+    return Exporter(collector, name="export of traces", told=partial(_tell, "traces"))
+
+
+def _exporter_of_logs(settings: Settings, endpoint: str) -> Exporter[LogRecord]:
+    from app.observability.otlp.collector import log_records_to
+
+    collector = log_records_to(endpoint, headers=settings.logs_headers(), resource=settings.resource())
+    return Exporter(collector, name="export of logs", told=partial(_tell, "logs"))
 
 
 class _Counts(Collector):

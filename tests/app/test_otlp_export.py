@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.observability.log_records import LogRecord, encoder
-from app.observability.otlp import BATCH, Exporter
+from app.observability.log_records import LogRecord
+from app.observability.otlp.collector import log_records_to
+from app.observability.otlp.sending import BATCH, Exporter
 from tests.app.otlp_collector import Collector, collecting
 from tests.app.test_alerts_live import free_port
 from tests.waiting import until
@@ -18,8 +19,8 @@ def record(number: int, **details: object) -> LogRecord:
 
 def exporter(url: str, told: list[str] | None = None, *, capacity: int = 100) -> Exporter[LogRecord]:
     heard = [] if told is None else told
-    encode = encoder({"service.name": "tests"})
-    return Exporter(f"{url}/v1/logs", encode, headers={}, capacity=capacity, interval_seconds=0.01, told=heard.append)
+    sink = log_records_to(f"{url}/v1/logs", headers={"X-Own": "ours"}, resource={"service.name": "tests"})
+    return Exporter(sink, name="tests", capacity=capacity, interval_seconds=0.01, told=heard.append)
 
 
 def end(sending: Exporter[LogRecord], *, within_seconds: float = 5) -> None:
