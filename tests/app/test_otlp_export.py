@@ -1,7 +1,10 @@
 """How spans and log lines get to a collector that is slow, away, or wants none of them."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +114,47 @@ async def test_the_end_does_not_wait_for_a_collector_that_is_away():
         sending.put(record(number))
     end(sending, within_seconds=0.2)
     assert sending.dropped == 20
+
+
+async def test_nothing_but_the_settings_decides_how_a_collector_is_asked(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-foreign=theirs")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "deflate")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "foreign=theirs")
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "nobody")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    sending = exporter(collector.url)
+    sending.put(record(1))
+    await until(lambda: sending.exported == 1)
+    end(sending)
+
+    assert collector.headers[0]["x-own"] == "ours"
+    assert "x-foreign" not in collector.headers[0]
+    assert collector.resources == [{"service.name": "tests"}]
+
+
+async def test_a_redirect_takes_nothing(collector: Collector):
+    collector.status = 302
+    sending = exporter(collector.url)
+    sending.put(record(1))
+    await until(lambda: sending.dropped == 1)
+    end(sending)
+    assert sending.exported == 0
+
+
+def test_where_nothing_is_sent_nothing_is_loaded_for_it():
+    program = """
+import sys
+from app.asgi import application
+from app.observability.exporters import Exporters
+from app.settings import Settings
+
+Exporters.open(Settings()).close()
+print([name for name in sys.modules if name.startswith("opentelemetry.sdk") or name == "requests"])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
