@@ -100,24 +100,28 @@ class Exporter(Generic[Item]):
         while not self._closing.is_set():
             self._awake.wait(self._interval_seconds)
             self._awake.clear()
-            self._send_all()
-        self._send_all()
+            self._send_batch()
+            while len(self._queue) >= BATCH:  # Less waits for more: posting it costs as much.
+                self._send_batch()
+        while self._queue and self._remaining_seconds() > 0:
+            self._send_batch()
         with self._lock:
             self.dropped += len(self._queue)
             self._queue.clear()
         self._sink.close()
 
-    def _send_all(self) -> None:
-        while self._queue and self._remaining_seconds() > 0:
+    def _send_batch(self) -> None:
+        with self._lock:
+            batch = list(islice(self._queue, BATCH))
+            for _ in batch:
+                self._queue.popleft()
+        if not batch:
+            return
+        if self._is_delivered(batch):
+            self.exported += len(batch)
+        else:
             with self._lock:
-                batch = list(islice(self._queue, BATCH))
-                for _ in batch:
-                    self._queue.popleft()
-            if self._is_delivered(batch):
-                self.exported += len(batch)
-            else:
-                with self._lock:
-                    self.dropped += len(batch)
+                self.dropped += len(batch)
 
     def _is_delivered(self, batch: Sequence[Item]) -> bool:
         """Send a batch until it is taken, refused for good, or time is up."""
