@@ -2,7 +2,7 @@
 
 The application runs in this process, without a server around it, so that nothing else is measured; the collector runs
 in another. Rounds alternate, and what is printed is the median of the rounds' ratios to the round without traces. CPU
-is that of the whole process: the thread that writes and sends spans is part of it.
+is that of the whole process: the thread that makes spans the SDK's, and its exporter, are part of it.
 """
 
 import argparse

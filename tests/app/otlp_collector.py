@@ -1,6 +1,7 @@
 """A collector that keeps what it is sent by OTLP over HTTP, on a port of its own, in a thread of its own."""
 
 import gzip
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,8 +116,8 @@ class Collector:
 
 
 @contextmanager
-def collecting(port: int = 0) -> Iterator[Collector]:
-    """A collector for as long as the block lasts."""
+def collecting(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
+    """A collector for as long as the block lasts, by HTTPS where it has a certificate."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -137,7 +138,9 @@ def collecting(port: int = 0) -> Iterator[Collector]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    collector.url = f"http://127.0.0.1:{server.server_port}"
+    collector.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """How spans and log lines get to a collector that is slow, away, or wants none of them."""
 
+import ssl
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from app.observability.log_records import LogRecord
 from app.observability.otlp.collector import log_records_to
@@ -133,6 +135,26 @@ async def test_nothing_but_the_settings_decides_how_a_collector_is_asked(
     assert collector.headers[0]["x-own"] == "ours"
     assert "x-foreign" not in collector.headers[0]
     assert collector.resources == [{"service.name": "tests"}]
+
+
+async def test_a_collector_is_trusted_as_the_system_trusts_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    told: list[str] = []
+    with collecting(tls=tls) as collector:
+        stranger = exporter(collector.url, told)
+        stranger.put(record(1))
+        await until(lambda: bool(told))
+        end(stranger, within_seconds=0.1)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        friend = exporter(collector.url)
+        friend.put(record(2))
+        await until(lambda: friend.exported == 1)
+        end(friend)
+    assert told == ["it cannot be reached: SSLCertVerificationError"]
+    assert [line.body for line in collector.lines] == ["line 2"]
 
 
 async def test_a_redirect_takes_nothing(collector: Collector):
