@@ -152,7 +152,7 @@ def worker(
     folder: Annotated[Path, typer.Option(help="The folder that they share.")],
     channel: Annotated[int, typer.Option(help="Descriptor of the way to the supervisor.")],
     sockets: Annotated[list[int], typer.Option("--socket", help="Descriptors to listen on.")],
-    database_url: Annotated[str | None, typer.Option(help="The embedded PostgreSQL.")] = None,
+    embedded_postgres: Annotated[str | None, typer.Option(help="Where the embedded PostgreSQL listens.")] = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="As for `serve`.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="As for `serve`.")] = None,
     env_file: EnvFile = None,
@@ -168,7 +168,7 @@ def worker(
     from app.observability.fleet import Fleet
     from app.serve import work
 
-    url = database_url or settings.postgres_url()
+    url = embedded_postgres or settings.postgres_url()
     if url is None:
         show_error("A worker needs a database. Start it by `serve --workers`.")
         raise typer.Exit(SETTINGS_ARE_WRONG)

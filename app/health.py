@@ -23,7 +23,8 @@ from telemetry_clients.transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Something that we depend on. `ask` returns its version ("" when unknown) or raises DomainError, TelemetryError.
+    """Something that we depend on. `ask` returns its version ("" when unknown), or raises DomainError, TelemetryError,
+    Impaired.
 
     Without an essential one nothing works; without another one, only what comes from it is missing. `circuit_state`
     says whether calls to it pass, where a circuit breaker decides that.
@@ -35,10 +36,12 @@ class Dependency:
     circuit_state: Callable[[], CircuitState] | None = None
 
 
-class Impaired(DomainError):
-    """Something of our own works, but not as well as it should; says what is wrong."""
+class Impaired(Exception):
+    """Something of our own works, but not as well as it should; `message` says what is wrong."""
 
-    code = "IMPAIRED"
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class Health:
@@ -94,7 +97,7 @@ class Health:
         except TimeoutError as timeout:
             error = timeout
             message = f"It did not answer within {self._timeout_seconds:g} s"
-        except (DomainError, TelemetryError) as failure:
+        except (DomainError, TelemetryError, Impaired) as failure:
             error = failure
             message = failure.message
         latency_seconds = perf_counter() - started

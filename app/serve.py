@@ -85,7 +85,7 @@ async def supervise(settings: Settings, sockets: list[socket], command: Sequence
     try:
         with on_signal(stop, hang_up=replace_all):
             async with _prepared(settings, with_demo=with_demo) as prepared:
-                at = () if settings.postgres_url() else ("--database-url", prepared.database.url)
+                at = () if settings.postgres_url() else ("--embedded-postgres", prepared.database.url)
                 supervisor = Supervisor(
                     listeners,
                     (*command, *at),

@@ -80,6 +80,8 @@ class RequestContext:
 
     async def read_at_leisure(self, sql: str, arguments: Sequence[Any]) -> bytes | None:
         """The same of a state that may be some seconds old, but has what the asker wrote: from a replica, if any."""
+        if self.reading is not None:
+            return await self.read(sql, arguments)
         seconds = self.deadline.remaining_seconds()
         return await self.database.fetch_text(sql, arguments, timeout_seconds=seconds, after=self.read_after)
 

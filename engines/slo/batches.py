@@ -63,8 +63,10 @@ def answers(questions: Iterable[Question], samples: Iterable[Sample]) -> dict[in
     asked = {question.number: question for question in questions}
     found: dict[int, Counted | ValidationFailed] = {number: Counted() for number in asked}
     for labels, points in samples:
-        mark = labels[LABEL]
-        number = int(mark[:-1])
+        mark = labels.get(LABEL, "")
+        number = int(mark[:-1]) if mark[:-1].isdecimal() else None
+        if number is None or number not in asked:
+            continue  # Of a server that is no Prometheus: nothing that was asked.
         counted, question = found[number], asked[number]
         if isinstance(counted, ValidationFailed):
             continue

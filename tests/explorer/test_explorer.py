@@ -36,13 +36,13 @@ async def visit(node: Node, chromium: str, server_url: str) -> Visit:
     """Run the query that is there, set a header, type `query Typed { incidents`, accept the suggestion, complete and run it."""
     if not (DIST / "index.html").exists():
         pytest.skip("the explorer is not built; run: make explorer")
-    header, start, rest = json.dumps({"X-Secret": SECRET}), "query Typed { incidents", " { totalCount nodes { title } }"
+    header, start, rest = json.dumps({"X-Secret": SECRET}), "query Typed { incidents", "(first: 1) { totalCount nodes { title } }"
     return Visit(**await node.run("explorer.mjs", chromium, server_url, header, start, rest))
 
 
 async def test_a_query_that_is_typed_and_run_shows_its_data(visit: Visit, server_url: str) -> None:
     async with httpx.AsyncClient() as client:
-        query = "{ incidents { totalCount nodes { title } } }"
+        query = "{ incidents(first: 1) { totalCount nodes { title } } }"  # Few lines: only what is in sight is rendered.
         expected = (await client.post(f"{server_url}/graphql", json={"query": query})).json()
 
     assert expected["data"]["incidents"]["totalCount"] >= 1

@@ -21,4 +21,4 @@ def test_every_error_that_a_caller_can_be_told_has_a_status() -> None:
 def test_only_what_is_our_own_fault_is_a_server_error() -> None:
     errors = {kind.__name__ for kind in kinds(DomainError) if status_of(kind.__new__(kind)) >= 500}
 
-    assert errors == {"DatabaseUnavailable", "DeadlineExceeded"}
+    assert errors == {"DatabaseUnavailable", "IssuerUnavailable", "DeadlineExceeded"}

@@ -28,6 +28,7 @@ const seen = await explore(executablePath, url, async (page, record) => {
   const stored = await (await page.waitForFunction(tabsAreStored)).jsonValue();
   await page.reload();
   await page.getByRole('tab', { name: 'Typed' }).waitFor();
+  await page.waitForLoadState('networkidle'); // what is under way when the page is closed would count as failed
   return { title, first, suggested, typed, headers, stored, ...record };
 });
 console.log(JSON.stringify(seen));

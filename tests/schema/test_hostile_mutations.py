@@ -95,7 +95,7 @@ def members(types: dict[str, GraphQLInputType], thing: str) -> st.SearchStrategy
 
 def answer_of(mutation: str) -> str:
     """The field of a mutation's payload that holds what it was about."""
-    beside = {"errors", "cursor", "warnings"}
+    beside = {"errors", "cursor", "warnings", "secret"}
     [answer] = [field for field in MUTATIONS[mutation].type.of_type.fields if field not in beside]
     return str(answer)
 

@@ -147,7 +147,7 @@ async def test_a_service_that_cannot_be_is_refused_with_the_field(api):
         ({"telemetryInstances": {"prometheus": "EU"}}, ["telemetryInstances", "prometheus"]),
         ({"dependsOn": ["carts", NOWHERE]}, ["dependsOn", "1"]),
         ({"dependsOn": ["checkout"]}, ["dependsOn", "0"]),
-        ({"dependsOn": [f"service-{number}" for number in range(10_000)]}, ["dependsOn"]),
+        ({"dependsOn": [f"service-{number}" for number in range(1_000)]}, ["dependsOn"]),
     ]:
         known = {"name": "checkout", **wrong}
         error = await api.refused("createService", "service { id }", input=known)

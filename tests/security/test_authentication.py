@@ -29,8 +29,8 @@ ROUTES = [
 
 BAD_TOKENS = {
     "expired": (token(iat=NOW - 120, exp=NOW - 60), "The token has expired"),
-    "not valid yet": (token(nbf=NOW + 600), "The token is not valid yet"),
-    "made in the future": (token(iat=NOW + 600), "The token is not valid yet"),
+    "not valid yet": (token(nbf=NOW + 86_400), "The token is not valid yet"),
+    "made in the future": (token(iat=NOW + 86_400), "The token is not valid yet"),
     "of another secret": (token(SECRET + "x"), "The token's signature does not hold"),
     "that never expires": (token(exp=float("inf")), "The token does not hold"),
     "whose sub is no text": (token(sub=["ada@example.org"]), "The token does not hold"),

@@ -35,7 +35,7 @@ async def test_a_token_does_over_http_what_its_role_may(closed: httpx.AsyncClien
 
 
 async def test_what_a_token_did_is_in_the_audit_log_under_its_name(closed: httpx.AsyncClient):
-    bot = bearer(token(role="responder", name="release-bot"))
+    bot = bearer(token(role="responder", sub="release-bot", name="release-bot"))
     made = await closed.post("/api/incidents", headers={**bot, "x-request-id": "release-42"}, json={"title": "X"})
     query = """query($id: ID!) { auditLog(filter: {subjectId: [$id]}) {
       nodes { actorName actor { name } action requestId address after } } }"""
@@ -73,7 +73,7 @@ async def test_a_subscription_that_is_forbidden_ends_with_the_reason(closed_serv
 async def test_webhooks_take_the_tokens_of_those_who_may_write_alerts(
     closed: httpx.AsyncClient, role: str | None, status: int
 ):
-    headers = {} if role is None else bearer(token(role=role, name="alert-bot"))
+    headers = {} if role is None else bearer(token(role=role, sub="alert-bot", name="alert-bot"))
     body = {"alerts": [{"status": "firing", "labels": {"alertname": "Slow"}, "startsAt": "2026-03-01T12:00:00Z"}]}
     answer = await closed.post("/api/webhooks/alertmanager", headers=headers, json=body)
     assert answer.is_success == (status == 200), answer.text

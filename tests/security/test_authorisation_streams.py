@@ -11,6 +11,7 @@ import orjson
 import pytest
 from graphql import GraphQLError
 
+from app.http.read_marks import ReadMarks
 from app.http.running import Runner
 from domain.access import Actor, Role, TokenScope
 from domain.errors import DatabaseUnavailable, Forbidden, Unauthenticated
@@ -181,7 +182,8 @@ async def test_over_an_open_connection_everybody_has_the_rights_of_the_moment(op
     def make_context(actor: Actor, id: str, deadline: Deadline) -> RequestContext:
         return replace(listening.client.context(), actor=actor, request_id=id, deadline=deadline)
 
-    runner = Runner(operations, listening.subscriptions, make_context, listening.people.current, timeout_seconds=10)
+    marks, current = ReadMarks(feed.database), listening.people.current
+    runner = Runner(operations, listening.subscriptions, make_context, marks, current, timeout_seconds=10)
     admin = replace(READER, role=Role.ADMIN, scopes=None)
 
     async def ask(query: str) -> Any:

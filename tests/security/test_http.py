@@ -59,9 +59,7 @@ class TestForgery:
         ],
     )
     @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-    @pytest.mark.parametrize(
-        "path", ["/graphql", "/api/incidents", "/api/webhooks/generic", "/v2/enqueue", "/api/auth/login"]
-    )
+    @pytest.mark.parametrize("path", ["/graphql", "/api/incidents", "/api/webhooks/generic", "/v2/enqueue"])
     async def test_nothing_is_written_that_a_page_could_post_unasked(
         self, plain: httpx.AsyncClient, path: str, accept: str, content_type: str | None
     ) -> None:
@@ -124,6 +122,12 @@ class TestForgery:
             assert answer.status_code == 405
 
         assert await incident_count(http) == before
+
+    async def test_nobody_is_signed_in_by_a_form_of_another_page(self, closed: httpx.AsyncClient) -> None:
+        for path in ("/api/auth/login", "/api/auth/refresh"):
+            answer = await closed.post(path, content=b'{"email": "a", "password": "b"}', headers={"Origin": FOREIGN})
+
+            assert answer.status_code == 415, path
 
     async def test_a_browser_still_opens_the_explorer(self, plain: httpx.AsyncClient) -> None:
         page = await plain.get("/graphql", headers={**PAGE, "Sec-Fetch-Site": "none"})
