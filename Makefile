@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos soak demo stack dashboards schema migration lock clean
@@ -37,12 +38,12 @@ explorer: $(VENV)/.runtime ## Build the explorer (GraphiQL) that a browser gets 
 	@explorer/build $(BIN)/python
 	@touch $(VENV)/.explorer
 
-test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations, tests
+test: $(VENV)/.development $(VENV)/.explorer ## Lint, types, layers, migrations, tests (PYTEST_ARGS="tests/http -x", TEST_PROCESSES=2)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## Ask the configuration, the database and each telemetry backend whether they work
 	@$(BIN)/reliability-studio check

@@ -1,5 +1,5 @@
 // Uses the explorer as a person would: runs the query that is there, then sets a header, types a query and runs it.
-import { execute, explore } from './browser.mjs';
+import { answerTo, execute, explore } from './browser.mjs';
 
 const [executablePath, url, header, start, rest] = process.argv.slice(2);
 
@@ -26,9 +26,10 @@ const seen = await explore(executablePath, url, async (page, record) => {
   const headers = await (await sent).allHeaders();
 
   const stored = await (await page.waitForFunction(tabsAreStored)).jsonValue();
+  const introspected = answerTo(page, 'IntrospectionQuery');
   await page.reload();
   await page.getByRole('tab', { name: 'Typed' }).waitFor();
-  await page.waitForLoadState('networkidle'); // what is under way when the page is closed would count as failed
+  await introspected; // what is under way when the page is closed would count as failed
   return { title, first, suggested, typed, headers, stored, ...record };
 });
 console.log(JSON.stringify(seen));
