@@ -137,6 +137,7 @@ def settings_with_secrets(database_url: str, backend: str, collector: str = "htt
         "TEMPO_URL": backend,
         "ALERTMANAGER_URL": backend,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "OTEL_TRACES_SAMPLER": "always_on",
         "OTEL_EXPORTER_OTLP_HEADERS": f"x-collector-key={PLANTED['header for the collector']}",
         "LOG_LEVEL": "debug",
     }
