@@ -56,7 +56,7 @@ async def test_the_payload_of_connection_init_is_the_proof(closed_server: Server
 
 
 async def test_a_header_of_the_handshake_is_the_proof_too(closed_server: ServerProcess):
-    async with connect(closed_server.url, additional_headers=bearer(token(name="Grace"))) as socket:
+    async with connect(closed_server.url, additional_headers=bearer(token(sub="grace", name="Grace"))) as socket:
         assert (await socket.ask("1", "{ viewer { name } }"))["data"]["viewer"]["name"] == "Grace"
 
 
