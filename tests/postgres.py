@@ -26,6 +26,13 @@ FORGETFUL = {
 }
 TEMPLATE = "migrated"
 
+LOCK_INCIDENTS = "begin; lock table incidents in access exclusive mode"
+# A job of the server's own may wait as well, to commit: that takes another lock.
+READERS_OF_INCIDENTS_THAT_WAIT = """
+    select count(*) from pg_locks join pg_database on pg_database.oid = database
+    where datname = current_database() and relation = 'incidents'::regclass and mode = 'AccessShareLock' and not granted
+"""
+
 _numbers = count(1)
 
 

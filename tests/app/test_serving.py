@@ -9,14 +9,9 @@ import asyncpg
 import httpx
 import pytest
 
+from tests.postgres import LOCK_INCIDENTS, READERS_OF_INCIDENTS_THAT_WAIT
 from tests.servers import ServerProcess
 from tests.waiting import until
-
-LOCK_INCIDENTS = "begin; lock table incidents in access exclusive mode"
-WAITING = (
-    "select count(*) from pg_stat_activity where datname = current_database()"
-    " and wait_event_type = 'Lock' and query not ilike 'commit%'"  # not what a job of the server's own waits for
-)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -30,7 +25,7 @@ async def test_told_to_stop_it_finishes_what_runs_accepts_no_more_and_exits_with
         running = asyncio.create_task(http.get("/api/incidents"))
 
         async def request_waits() -> bool:
-            return bool(await blocker.fetchval(WAITING) > 0)
+            return bool(await blocker.fetchval(READERS_OF_INCIDENTS_THAT_WAIT) > 0)
 
         await until(request_waits)
         stopping = asyncio.create_task(server.stop(number))
@@ -58,7 +53,7 @@ async def test_what_does_not_finish_in_time_is_told_so_and_ended(database_url: s
         running = asyncio.create_task(http.get("/api/incidents"))
 
         async def request_waits() -> bool:
-            return bool(await blocker.fetchval(WAITING) > 0)
+            return bool(await blocker.fetchval(READERS_OF_INCIDENTS_THAT_WAIT) > 0)
 
         await until(request_waits)
         started = time.monotonic()

@@ -11,15 +11,11 @@ import psutil
 import pytest
 
 from tests.app.test_serving import refuses_connections
+from tests.postgres import LOCK_INCIDENTS, READERS_OF_INCIDENTS_THAT_WAIT
 from tests.servers import ServerProcess, run_command
 from tests.waiting import until
 
 WORKERS = 2
-LOCK_INCIDENTS = "begin; lock table incidents in access exclusive mode"
-WAITING = (
-    "select count(*) from pg_stat_activity where datname = current_database()"
-    " and wait_event_type = 'Lock' and query not ilike 'commit%'"  # not what a job of the server's own waits for
-)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +132,7 @@ async def test_told_to_stop_all_finish_what_runs(database_url: str) -> None:
 
         async def all_wait() -> bool:
             # Not within the transaction of the lock, which sees the sessions of its beginning.
-            return bool(await watcher.fetchval(WAITING) >= len(clients))
+            return bool(await watcher.fetchval(READERS_OF_INCIDENTS_THAT_WAIT) >= len(clients))
 
         await until(all_wait)
         stopping = asyncio.create_task(server.stop())

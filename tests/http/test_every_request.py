@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.postgres import run_sql
+from tests.postgres import LOCK_INCIDENTS, READERS_OF_INCIDENTS_THAT_WAIT, run_sql
 from tests.servers import ServerProcess
 from tests.waiting import until
 
@@ -82,7 +82,7 @@ class TestTheUnexpected:
     ) -> None:
         blocker = await asyncpg.connect(database_url)
         try:
-            await blocker.execute("begin; lock table incidents in access exclusive mode")
+            await blocker.execute(LOCK_INCIDENTS)
             rest, graphql = await asyncio.gather(
                 own_http.get("/api/incidents"),
                 own_http.post("/graphql", json={"query": "{ incidents { nodes { id } } }"}),
@@ -93,10 +93,8 @@ class TestTheUnexpected:
             assert graphql.status_code == 200
             assert graphql.json()["errors"][0]["extensions"]["code"] == "DEADLINE_EXCEEDED"
 
-            async def nobody_reads() -> bool:  # A job of the server's own may well wait, to commit.
-                reads = "select count(*) from pg_stat_activity where datname = current_database()"
-                waiting = f"{reads} and wait_event_type = 'Lock' and query not ilike 'commit%'"
-                return bool(await blocker.fetchval(waiting) == 0)
+            async def nobody_reads() -> bool:
+                return bool(await blocker.fetchval(READERS_OF_INCIDENTS_THAT_WAIT) == 0)
 
             await until(nobody_reads)
         finally:
