@@ -6,40 +6,23 @@ transaction of the fleet at a time, and gives every alert in them exactly one di
 
 import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
 from sqlalchemy import RowMapping, text
 
-from actions.alert_placement import Placement
-from actions.alert_scenes import NOWHERE, Place
-from actions.grouping import group
-from actions.grouping import tell as tell_incidents
-from db.alert_statements import (
-    ALERTS_LOCK,
-    COUNT_ATTEMPT_SQL,
-    KNOWN_ALERTS_SQL,
-    KNOWN_OCCURRENCES_SQL,
-    MARK_PROCESSED_SQL,
-    WAITING_DELIVERIES_SQL,
-    WRITE_ALERTS_SQL,
-    WRITE_DISPOSITIONS_SQL,
-    WRITE_OCCURRENCES_SQL,
-)
+from actions.alert_dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
+from db.alert_statements import ALERTS_LOCK, COUNT_ATTEMPT_SQL, MARK_PROCESSED_SQL, WAITING_DELIVERIES_SQL
 from db.alerts import alert_deliveries
 from db.database import Transaction
 from db.identifiers import new_id
-from db.recordsets import as_rows
-from domain.alert_history import AlertChange, AlertState, Occurrence, Outcome, start_of, tell
-from domain.alerts import AlertDisposition, AlertStatus, WebhookKind
+from domain.alert_history import AlertChange
+from domain.alerts import WebhookKind
 from domain.errors import ValidationFailed
 from domain.grouping import GroupingRules
-from domain.incidents import Severity
-from domain.limits import TEXT_CHARACTERS
-from domain.text import clipped
 from domain.tracing import origin
 from domain.webhooks import alertmanager, cloud_events, generic, pagerduty
 from domain.webhooks.bodies import json_body
@@ -48,7 +31,6 @@ from domain.webhooks.incoming import Delivery, IncomingAlert, Rejected
 BATCH_DELIVERIES: Final = 200
 BATCH_BYTES: Final = 4_000_000
 BATCH_ALERTS: Final = 1_000
-_ALERTS_AT_A_TIME: Final = 100
 _LARGE_BYTES: Final = 100_000
 MOST_ATTEMPTS: Final = 3
 _USUAL_RULES: Final = GroupingRules()
@@ -79,15 +61,12 @@ class Received:
                 return generic.read(json_body(self.body), received_at=self.at)
 
 
-@dataclass(slots=True)
-class _Known:
-    """An alert while a batch is folded into it."""
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What changed about alerts, and those that were rejected because our code breaks on them."""
 
-    id: UUID
-    state: AlertState | None = None
-    place: Place = NOWHERE
-    occurrences: dict[datetime, Occurrence] = field(default_factory=dict)
-    touched: set[datetime] = field(default_factory=set)
+    changes: Sequence[AlertChange]
+    broken: Sequence[BrokenAlert] = ()
 
 
 async def read(received: Received) -> Delivery:
@@ -155,11 +134,12 @@ async def process(
     rules: GroupingRules = _USUAL_RULES,
     most: int = BATCH_DELIVERIES,
     was_read: MutableMapping[UUID, Delivery] | None = None,
-) -> list[AlertChange] | None:
+) -> Processed | None:
     """Give the alerts of the deliveries that wait their dispositions, the oldest delivery first, up to `most` of them,
     and fold them into incidents. What `was_read` already need not be read again, and is taken out.
 
-    Returns what changed about alerts, or None when nothing waits, or another transaction is at it.
+    A delivery that has failed again and again is taken alone, and its alerts apart, so that only those are rejected
+    that it fails on. Returns None when nothing waits, or another transaction is at it.
     """
     if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ALERTS_LOCK})).scalar_one():
         return None
@@ -167,57 +147,56 @@ async def process(
     rows = (await tx.execute(text(WAITING_DELIVERIES_SQL), limits)).mappings().all()
     if not rows:
         return None
-    batch: list[tuple[Received, int, IncomingAlert | Rejected]] = []
+    rows = _until_frail(rows)
+    batch: list[ToldAlert] = []
     for row in rows:
         received = _received(row)
         delivery = None if was_read is None else was_read.pop(received.id, None)
         alerts = await _alerts(received, row["alert_count"]) if delivery is None else delivery.alerts
-        batch += [(received, position, alert) for position, alert in enumerate(alerts)]
-    known = await _known(tx, batch)
-    changes: list[AlertChange] = []
-    dispositions: list[dict[str, Any]] = []
-    for count, (received, position, alert) in enumerate(batch):
-        if count % _ALERTS_AT_A_TIME == 0:
-            await asyncio.sleep(0)  # Whoever else waits for this thread has a turn.
-        if isinstance(alert, Rejected):
-            outcome, alert_id = Outcome(AlertDisposition.REJECTED, alert.reason), None
-        else:
-            entry = known[received.source, alert.fingerprint]
-            outcome, change = _fold(entry, received, position, alert)
-            alert_id = entry.id if entry.state is not None else None
-            if change is not None:
-                changes.append(change)
-        reason = " ".join((outcome.reason, *_remarks(alert))).strip()
-        dispositions.append(
-            {
-                "delivery_id": received.id,
-                "position": position,
-                "disposition": outcome.disposition,
-                "reason": clipped(reason, TEXT_CHARACTERS),
-                "alert_id": alert_id,
-            }
-        )
-    suppressed = await _conclude(tx, known, changes, rules) if changes else {}
-    await _dispose(tx, dispositions, suppressed)
+        batch += [_told(received, position, alert) for position, alert in enumerate(alerts)]
+    if _is_frail(rows[0]):
+        processed = Processed(*await dispose_apart(tx, batch, rules))
+    else:
+        processed = Processed(await dispose(tx, batch, rules))
     await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row["id"] for row in rows], "now": tx.now})
-    return changes
+    return processed
 
 
-async def count_attempt(tx: Transaction, *, reference: str) -> None:
-    """Remember that the oldest delivery that waits could not be processed, for a reason that is ours.
+async def count_attempt(tx: Transaction) -> UUID | None:
+    """Remember that the oldest delivery that waits could not be processed, for a reason that is ours; return its id.
 
-    What fails MOST_ATTEMPTS times is put aside, so that it blocks nothing: its alerts are rejected with the reference.
+    The last of MOST_ATTEMPTS takes its alerts apart. When even that fails, all of them are rejected, so that they block
+    nothing.
     """
     row = (await tx.execute(text(COUNT_ATTEMPT_SQL))).first()
-    if row is None or row.attempts < MOST_ATTEMPTS:
-        return
-    reason = f"It could not be processed. Tell the operator of this server: the log has more under {reference}"
-    dispositions = [
-        {"delivery_id": row.id, "position": position, "disposition": AlertDisposition.REJECTED, "reason": reason}
-        for position in range(row.alert_count)
-    ]
-    await _dispose(tx, dispositions, {})
-    await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row.id], "now": tx.now})
+    if row is None:
+        return None
+    id: UUID = row.id
+    if row.attempts >= MOST_ATTEMPTS:
+        await reject(tx, id, range(row.alert_count))
+        await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [id], "now": tx.now})
+    return id
+
+
+def _until_frail(rows: Sequence[RowMapping]) -> Sequence[RowMapping]:
+    """The deliveries before the first that fails again and again; where that is the first of all, it alone."""
+    frail = next((at for at, row in enumerate(rows) if _is_frail(row)), len(rows))
+    return rows[: max(frail, 1)]
+
+
+def _is_frail(row: RowMapping) -> bool:
+    return bool(row["attempts"] >= MOST_ATTEMPTS - 1)
+
+
+def _told(received: Received, position: int, alert: IncomingAlert | Rejected) -> ToldAlert:
+    return ToldAlert(
+        delivery_id=received.id,
+        position=position,
+        source=received.source,
+        kind=received.kind,
+        received_at=received.at,
+        alert=alert,
+    )
 
 
 def _received(row: RowMapping) -> Received:
@@ -237,139 +216,3 @@ async def _alerts(received: Received, count: int) -> Sequence[IncomingAlert | Re
     except ValidationFailed as error:
         # What was accepted by another version must not block what comes after it.
         return [Rejected(error.message)] * count
-
-
-async def _known(
-    tx: Transaction, batch: Sequence[tuple[Received, int, IncomingAlert | Rejected]]
-) -> dict[tuple[str, str], _Known]:
-    """The alerts that a batch is about, as they are, and the occurrences that it tells of."""
-    told = [(received.source, alert) for received, _, alert in batch if isinstance(alert, IncomingAlert)]
-    keys = {*((source, alert.fingerprint) for source, alert in told)}
-    sources, fingerprints = [source for source, _ in keys], [fingerprint for _, fingerprint in keys]
-    found = await tx.execute(text(KNOWN_ALERTS_SQL), {"sources": sources, "fingerprints": fingerprints})
-    known = {(row["source"], row["fingerprint"]): _entry(row) for row in found.mappings()}
-    pairs = {
-        (known[source, alert.fingerprint].id, alert.starts_at)
-        for source, alert in told
-        if alert.starts_at is not None and (source, alert.fingerprint) in known
-    }
-    by_id = {entry.id: entry for entry in known.values()}
-    occurrences = await tx.execute(
-        text(KNOWN_OCCURRENCES_SQL), {"alert_ids": [id for id, _ in pairs], "starts": [start for _, start in pairs]}
-    )
-    for row in occurrences:
-        by_id[row.alert_id].occurrences[row.starts_at] = Occurrence(
-            row.starts_at, row.ends_at, row.is_over, row.has_fired
-        )
-    for source, alert in told:
-        # In the order in which they were told, which is then that of their ids and of their incidents' numbers.
-        if (source, alert.fingerprint) not in known:
-            known[source, alert.fingerprint] = _Known(new_id())
-    return known
-
-
-def _entry(row: RowMapping) -> _Known:
-    newest = Occurrence(row["newest_starts_at"], row["newest_ends_at"], row["newest_is_over"], row["newest_has_fired"])
-    state = AlertState(
-        newest=newest,
-        occurrences=row["occurrences"],
-        name=row["name"],
-        severity=Severity(row["severity"]),
-        labels=row["labels"],
-        annotations=row["annotations"],
-        generator_url=row["generator_url"],
-        group_key=row["group_key"],
-    )
-    place = Place(row["service_id"], row["incident_id"], row["is_pinned"], row["apart_from"])
-    return _Known(row["id"], state, place, {newest.starts_at: newest})
-
-
-def _fold(entry: _Known, received: Received, position: int, alert: IncomingAlert) -> tuple[Outcome, AlertChange | None]:
-    before = entry.occurrences.get(start_of(alert, entry.state, received.at))
-    is_new = entry.state is None
-    outcome = tell(entry.state, before, alert, received_at=received.at)
-    state, occurrence = outcome.state, outcome.occurrence
-    if (state is None or occurrence is None) and alert.is_acknowledged:
-        state, occurrence = entry.state, before
-        outcome = Outcome(AlertDisposition.UPDATED, "Somebody works on it")
-    if state is None or occurrence is None:
-        return outcome, None
-    entry.state = state
-    entry.occurrences[occurrence.starts_at] = occurrence
-    entry.touched.add(occurrence.starts_at)
-    return outcome, AlertChange(
-        alert_id=entry.id,
-        source=received.source,
-        alert=alert,
-        state=state,
-        occurrence=occurrence,
-        is_new=is_new,
-        has_fired=occurrence.has_fired and not (before is not None and before.has_fired),
-        is_over=occurrence.is_over and not (before is not None and before.is_over),
-        told_at=(received.id, position),
-        is_synthesised=received.kind is WebhookKind.RECONCILIATION,
-    )
-
-
-def _remarks(alert: IncomingAlert | Rejected) -> tuple[str, ...]:
-    return tuple(f"{remark}." for remark in alert.remarks) if isinstance(alert, IncomingAlert) else ()
-
-
-async def _conclude(
-    tx: Transaction, known: Mapping[tuple[str, str], _Known], changes: Sequence[AlertChange], rules: GroupingRules
-) -> Mapping[tuple[UUID, int], str]:
-    """Find alerts that changed their incidents, and write all of it down; returns why alerts were suppressed."""
-    changed = {key: entry for key, entry in known.items() if entry.touched}
-    placement = await group(tx, changes, {entry.id: entry.place for entry in changed.values()}, rules)
-    alerts = [_alert_row(source, fingerprint, entry, placement) for (source, fingerprint), entry in changed.items()]
-    occurrences = [_occurrence_row(entry, start, placement) for entry in changed.values() for start in entry.touched]
-    await tx.execute(text(WRITE_ALERTS_SQL), {"rows": as_rows(alerts), "now": tx.now})
-    await tx.execute(text(WRITE_OCCURRENCES_SQL), {"rows": as_rows(occurrences)})
-    return await tell_incidents(tx, placement, changes, rules)
-
-
-async def _dispose(
-    tx: Transaction, dispositions: Sequence[dict[str, Any]], suppressed: Mapping[tuple[UUID, int], str]
-) -> None:
-    for row in dispositions:
-        if reason := suppressed.get((row["delivery_id"], row["position"])):
-            row["disposition"] = AlertDisposition.SUPPRESSED
-            row["reason"] = clipped(f"{reason} {row['reason']}".strip(), TEXT_CHARACTERS)
-    if dispositions:
-        await tx.execute(text(WRITE_DISPOSITIONS_SQL), {"rows": as_rows(dispositions), "now": tx.now})
-
-
-def _alert_row(source: str, fingerprint: str, entry: _Known, placement: Placement) -> dict[str, Any]:
-    state, place = entry.state, placement.of(entry.id)
-    if state is None:
-        raise RuntimeError("an alert that was told of has a state")
-    return {
-        "id": entry.id,
-        "source": source,
-        "fingerprint": fingerprint,
-        "status": AlertStatus.RESOLVED if state.newest.is_over else AlertStatus.FIRING,
-        "starts_at": state.newest.starts_at,
-        "ends_at": state.newest.ends_at,
-        "occurrences": state.occurrences,
-        "name": state.name,
-        "severity": state.severity,
-        "labels": state.labels,
-        "annotations": state.annotations,
-        "generator_url": state.generator_url,
-        "group_key": state.group_key,
-        "service_id": place.service_id,
-        "incident_id": place.incident_id,
-    }
-
-
-def _occurrence_row(entry: _Known, start: datetime, placement: Placement) -> dict[str, Any]:
-    occurrence = entry.occurrences[start]
-    return {
-        "id": new_id(),
-        "alert_id": entry.id,
-        "incident_id": placement.occurrences.get((entry.id, start)),
-        "starts_at": occurrence.starts_at,
-        "ends_at": occurrence.ends_at,
-        "is_over": occurrence.is_over,
-        "has_fired": occurrence.has_fired,
-    }

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from secrets import token_hex
 from typing import Final
 from uuid import UUID
 
@@ -16,10 +15,10 @@ import structlog
 from actions.alert_reconciliation import keep_muted
 from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
 from db.alert_statements import WAITING_TRACES_SQL
-from db.database import Database
+from db.database import Database, may_pass
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
-from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, DomainError
+from domain.errors import DomainError
 from domain.grouping import GroupingRules
 from domain.tracing import SpanKind, Tracer
 from domain.webhooks.event_recorder import Muted
@@ -142,23 +141,22 @@ class AlertIntake:
         while True:
             work = partial(process, rules=self._rules, most=most, was_read=self._was_read)
             try:
-                changes = await self._database.transact(work, now=self._now())
-                if changes is None:
+                processed = await self._database.transact(work, now=self._now())
+                if processed is None:
                     return
                 most = BATCH_DELIVERIES
-                if len(changes) < SMALL_BATCH:
+                for each in processed.broken:
+                    receipt = str(each.delivery_id)
+                    log.error("an alert breaks us", receipt=receipt, position=each.position, exc_info=each.error)
+                if len(processed.changes) < SMALL_BATCH:
                     await asyncio.sleep(REST_SECONDS)  # What arrives meanwhile is worked off together.
-            except (DatabaseUnavailable, DeadlineExceeded, Conflict):
-                raise  # It passes.
             except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.
+                if may_pass(error):
+                    raise
                 if most == 1:
-                    await self._put_aside(error)
+                    failed = await self._database.transact(count_attempt, now=self._now())
+                    log.error("a delivery of alerts could not be processed", receipt=str(failed), exc_info=error)
                 most = 1
-
-    async def _put_aside(self, error: Exception) -> None:
-        reference = token_hex(6)
-        log.error("a delivery of alerts could not be processed", reference=reference, exc_info=error)
-        await self._database.transact(partial(count_attempt, reference=reference), now=self._now())
 
     async def _wait(self) -> None:
         try:

@@ -3,7 +3,7 @@
 ALERTS_LOCK = 0x5253_0004  # That of the transaction that tells alerts apart.
 
 WAITING_DELIVERIES_SQL = """
-select id, source, kind::text, received_at, body, headers, alert_count from (
+select id, source, kind::text, received_at, body, headers, alert_count, attempts from (
   select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before,
     sum(alert_count) over (order by received_at, id) - alert_count as alerts_before
   from (

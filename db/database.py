@@ -105,6 +105,17 @@ class Transaction:
         """Run any statement in this transaction."""
         return await self.connection.execute(statement, parameters)
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """What the block writes is undone by itself when it raises, and the transaction can go on without it."""
+        told = self.last_event_seq
+        try:
+            async with self.connection.begin_nested():
+                yield
+        except BaseException:
+            self.last_event_seq = told
+            raise
+
 
 class Database:
     """The connections to one Postgres: SQLAlchemy's pool for writes, a lean asyncpg pool for compiled reads."""
@@ -271,6 +282,18 @@ class Database:
             raise DatabaseUnavailable(
                 f"PostgreSQL {OLDEST_MAJOR_VERSION} or newer is needed, this is {int(version) // 10_000}"
             )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error of a transaction has to do with the database or with others at the same moment, and not with
+    what is written: the connection was lost, the time was up, another transaction went first.
+    """
+    if isinstance(error, DBAPIError):
+        passes = {*_REPEATABLE, asyncpg.QueryCanceledError.sqlstate}
+        return error.connection_invalidated or _is_lost(error) or _state(error) in passes
+    if isinstance(error, Conflict):
+        return isinstance(error.__cause__, DBAPIError) and may_pass(error.__cause__)
+    return isinstance(error, DatabaseUnavailable | DeadlineExceeded | PoolTimeout)
 
 
 def _counts_versions(table: Table) -> bool:

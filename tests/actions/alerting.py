@@ -47,5 +47,5 @@ async def deliver(
 async def processed(studio: Studio) -> list[AlertChange]:
     changes: list[AlertChange] = []
     while (batch := await studio.database.transact(process, now=studio.now)) is not None:
-        changes += batch
+        changes += batch.changes
     return changes

@@ -1,6 +1,7 @@
 """Transactions, snapshots, and what callers are told when the database goes away."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -226,6 +227,22 @@ async def test_work_that_fails_is_done_once_and_its_error_is_told(database: Data
     with pytest.raises(DBAPIError, match="ck_services_name_length"):
         await database.transact(fail, now=NOW)
     assert attempts == 1
+
+
+async def test_a_savepoint_undoes_what_failed_and_nothing_before_or_after_it(database: Database) -> None:
+    async with database.writing(NOW) as tx:
+        await tx.insert(services, name="before", display_name="Before")
+        for display_name in ("Empty", "Inside"):
+            with contextlib.suppress(DBAPIError):
+                async with tx.savepoint():
+                    await tx.insert(services, name=display_name.lower(), display_name=display_name)
+                    tx.last_event_seq = 1
+                    await tx.insert(services, name="" if display_name == "Empty" else "more", display_name="More")
+            assert tx.last_event_seq == (None if display_name == "Empty" else 1)
+        await tx.insert(services, name="after", display_name="After")
+    async with database.reading() as connection:
+        names = {*(await connection.execute(select(services.c.name))).scalars()}
+    assert names == {"before", "inside", "more", "after"}
 
 
 async def test_reading_refuses_a_write_and_sees_one_snapshot(database: Database) -> None:
