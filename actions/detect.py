@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from actions.alerts import tell_internal
 from actions.detection_questions import WatchedService
 from actions.jobs import Job, hold
+from actions.log_baselines import LearntLogs, write_baselines
 from db.database import Transaction
 from db.detection import detection_rules, detection_states
 from db.services import services
@@ -70,12 +71,16 @@ class StoredRule:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a service, or why nothing could be. `detail` is what an alert says beside the value."""
+    """What was seen of a service, or why nothing could be.
+
+    `detail` is what an alert says beside the value, `learnt` what its logs have taught.
+    """
 
     service: WatchedService
     observation: Observation | None
     error: str | None = None
     detail: str | None = None
+    learnt: LearntLogs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ async def record_evaluation(
         if transition is not None:
             alerts.append(_alert(stored, each, before.get(id), state, transition, tx.now))
     await _write(tx, stored.id, after)
+    learnt = {it.service.id: it.learnt for it in seen if it.learnt is not None and it.service.id in there}
+    await write_baselines(tx, stored.id, learnt)
     if gone:
         await tx.execute(
             delete(detection_states).where(

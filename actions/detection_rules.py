@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from actions.detect import end_firings, stored_rule
 from actions.idempotency import first_answer
 from actions.inputs import Checks, checked
+from actions.log_baselines import forget_baselines
 from actions.recording import changes_of, record
 from actions.rows import get, lock, optional, require_version
 from db.database import Transaction
@@ -144,7 +145,7 @@ async def update(
     values = checked(wanted, _CHECKS)
     rule = await lock(tx, detection_rules, rule_id, "id")
     require_version(rule, expected_version, f'Detection rule "{rule["name"]}"')
-    rule_of({**rule, **values})
+    wants = rule_of({**rule, **values})
     await optional(tx, services, values.get("service_id"), "serviceId")
     name = values.get("name", rule["name"])
     if name != rule["name"]:
@@ -157,6 +158,9 @@ async def update(
         await end_firings(tx, stored_rule(rule), "The detection rule was disabled")
     elif changes.keys() & {*_WATCHED}:
         await end_firings(tx, stored_rule(rule), "The detection rule watches something else now")
+    was = stored_rule(rule).rule
+    if was is None or {*was.parameters.levels} != {*wants.parameters.levels}:
+        await forget_baselines(tx, rule_id)
     recorded = changes_of(changes)
     await record(tx, actor=actor, action="detection_rule.update", subject_id=rule_id, changes=recorded)
     return rule_id

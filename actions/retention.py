@@ -6,9 +6,11 @@ from typing import Final
 from sqlalchemy import delete, func, select, text, tuple_
 
 from actions.idempotency import REMEMBERED_FOR
+from actions.log_baselines import KEPT_FOR
 from actions.sign_in import forget_sign_ins
 from db.audit import KEPT_SINCE, audit_log
 from db.database import Transaction
+from db.detection import log_baselines
 from db.event_log import FORGET_SQL, RETENTION_LOCK
 from db.idempotency import idempotency_keys
 from db.slos import slo_slices
@@ -65,6 +67,21 @@ async def forget_slices(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = old.order_by(kept.day).limit(most)
     key = tuple_(kept.slo_id, kept.group_key, kept.day)
     return (await tx.execute(delete(slo_slices).where(key.in_(old)))).rowcount
+
+
+async def forget_logs(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete what up to `most` services have logged, of which no rule has wanted to know anything for a month; return
+    how many they were.
+
+    Does nothing while another process is at it.
+    """
+    if not await _is_alone(tx):
+        return 0
+    known = log_baselines.c
+    old = select(known.rule_id, known.service_id).where(known.until < tx.now - KEPT_FOR)
+    old = old.order_by(known.until).limit(most)
+    key = tuple_(known.rule_id, known.service_id)
+    return (await tx.execute(delete(log_baselines).where(key.in_(old)))).rowcount
 
 
 async def forget_audit_entries(tx: Transaction, *, occurred_before: datetime, most: int = BATCH_ROWS) -> int:

@@ -59,7 +59,7 @@ class Detection:
         self._database = database
         self._measuring = Measuring(telemetry)
         self._history = History(self._measuring)
-        self._novelty = LogNovelty(telemetry)
+        self._novelty = LogNovelty(database, telemetry)
         self._now = now
         self._interval_seconds = interval_seconds
 
@@ -160,7 +160,7 @@ class Detection:
         return [
             Seen(service, None, failure.message)
             if (failure := found.failures.get(service.id)) is not None
-            else Seen(service, observation, detail=found.samples.get(service.id))
+            else Seen(service, observation, detail=found.samples.get(service.id), learnt=found.learnt.get(service.id))
             for service, observation in zip(watched, seen, strict=True)
         ], error
 

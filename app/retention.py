@@ -12,6 +12,7 @@ from actions.retention import (
     forget_audit_entries,
     forget_events,
     forget_keys,
+    forget_logs,
     forget_proofs,
     forget_slices,
 )
@@ -25,8 +26,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 class Retention:
     """Deletes events of the log that are older than `events_days`, entries of the audit log that are older than
-    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, and slices of SLOs
-    after thirteen months.
+    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, slices of SLOs
+    after thirteen months, and what is known of logs that no rule has looked at for a month.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Retention:
             "events": await self._in_batches(self._forget_events),
             "idempotency_keys": await self._in_batches(forget_keys),
             "proofs": await self._in_batches(forget_proofs),
+            "log_baselines": await self._in_batches(forget_logs),
             "slo_slices": await self._in_batches(forget_slices),
             "audit_entries": await self._in_batches(self._forget_audit_entries),
         }

@@ -1,8 +1,21 @@
 """What the built-in detection watches, and what it says now."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, Table, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
 
-from db.columns import changed, enum, id_column, json_object, name, number, prose, reference, timestamp
+from db.columns import changed, enum, id_column, json_array, json_object, key, name, number, prose, reference, timestamp
 from db.metadata import metadata
 from domain.alerts import Comparison, DetectionKind, DetectionStatus
 from domain.incidents import Severity
@@ -55,6 +68,63 @@ detection_states = Table(
     *number("baseline_deviation", nullable=True),
     Index(None, "service_id"),
 )
+
+log_baselines = Table(
+    "log_baselines",
+    metadata,
+    reference("rule_id", "detection_rules.id", on_delete="CASCADE", primary_key=True),
+    reference("service_id", "services.id", on_delete="CASCADE", primary_key=True),
+    # What was logged before is not new, and what is logged after `until` has not been read.
+    timestamp("since"),
+    timestamp("until"),
+    Index(None, "service_id"),
+)
+
+log_templates = Table(
+    "log_templates",
+    metadata,
+    Column("rule_id", Uuid, primary_key=True),
+    Column("service_id", Uuid, primary_key=True),
+    *key("id", primary_key=True),
+    *name("level"),
+    # Where it is found among the others, and what it says.
+    *json_array("path"),
+    *json_array("tokens"),
+    timestamp("first_seen_at"),
+    timestamp("last_seen_at"),
+    Column("count", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["rule_id", "service_id"], ["log_baselines.rule_id", "log_baselines.service_id"], ondelete="CASCADE"
+    ),
+)
+
+READ_LOG_BASELINES_SQL = "select service_id, since, until from log_baselines where rule_id = :rule_id"
+
+READ_LOG_TEMPLATES_SQL = """
+select service_id, id, level, path, tokens, first_seen_at, last_seen_at, count from log_templates
+where rule_id = :rule_id and service_id = any(cast(:service_ids as uuid[])) order by last_seen_at, id
+"""
+
+WRITE_LOG_BASELINES_SQL = """
+with baselines as (
+  insert into log_baselines (rule_id, service_id, since, until)
+  select cast(:rule_id as uuid), service_id, since, until
+  from jsonb_to_recordset(cast(:baselines as jsonb)) as learnt(service_id uuid, since timestamptz, until timestamptz)
+  on conflict (rule_id, service_id) do update set since = excluded.since, until = excluded.until
+), forgotten as (
+  delete from log_templates
+  using jsonb_to_recordset(cast(:forgotten as jsonb)) as forgotten(service_id uuid, id text)
+  where log_templates.rule_id = cast(:rule_id as uuid) and log_templates.service_id = forgotten.service_id
+    and log_templates.id = forgotten.id
+)
+insert into log_templates (rule_id, service_id, id, level, path, tokens, first_seen_at, last_seen_at, count)
+select cast(:rule_id as uuid), service_id, id, level, path, tokens, first_seen_at, last_seen_at, count
+from jsonb_to_recordset(cast(:templates as jsonb)) as learnt(service_id uuid, id text, level text, path jsonb,
+  tokens jsonb, first_seen_at timestamptz, last_seen_at timestamptz, count bigint)
+on conflict (rule_id, service_id, id) do update set tokens = excluded.tokens,
+  first_seen_at = excluded.first_seen_at, last_seen_at = excluded.last_seen_at, count = excluded.count
+"""
+"""What an evaluation has learnt of the logs of services: what is known of them up to when, and what no longer."""
 
 LAG_SQL = """
 select extract(epoch from clock_timestamp() - min(last_evaluated_at))::text from detection_rules where is_enabled

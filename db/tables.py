@@ -17,7 +17,7 @@ from db.compatibility import schema_compatibility
 from db.correlation import analyses, analysis_records, correlations, recommendations, root_causes
 from db.credentials import api_tokens, refresh_tokens, sign_in_attempts, signing_keys
 from db.deployments import deployments
-from db.detection import detection_rules, detection_states
+from db.detection import detection_rules, detection_states, log_baselines, log_templates
 from db.event_log import event_log, event_log_epochs, event_log_head
 from db.idempotency import idempotency_keys
 from db.incidents import dismissed_impacts, incidents, incidents_services
@@ -59,6 +59,8 @@ __all__ = [
     "investigation_hypotheses",
     "investigation_steps",
     "jobs",
+    "log_baselines",
+    "log_templates",
     "maintenance_windows",
     "metadata",
     "outbox",

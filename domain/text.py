@@ -12,6 +12,8 @@ from domain.limits import KEY_CHARACTERS, NAME_CHARACTERS, TEXT_CHARACTERS, TITL
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""What Postgres cannot hold: NUL, and halves of surrogate pairs."""
 
 
 def storable(value: object, label: str, *path: str, limit: int) -> str:

@@ -193,6 +193,20 @@ class LogTemplates:
         for time, line in lines:
             self.add(time, line, level)
 
+    def restore(self, template: LogTemplate) -> None:
+        """Know a template that others like these had. Those that were not seen for the longest time come first."""
+        for depth in range(2, len(template.path)):
+            self._children.setdefault(template.path[:depth], set()).add(str(template.path[depth]))
+        self._leaves.setdefault(template.path, []).append(template)
+        self._templates[template.id] = template
+        if len(self._templates) > self._most:
+            self._forget()
+
+    def forget_before(self, time: datetime) -> None:
+        """Forget the templates that were not seen since this time."""
+        while self._templates and next(iter(self._templates.values())).last_seen_at < time:
+            self._forget()
+
     def since(self, time: datetime) -> list[LogTemplate]:
         """The templates that were not seen before this time: what is new."""
         return [template for template in self if template.first_seen_at >= time]

@@ -17,12 +17,11 @@ from domain.limits import (
     NAME_CHARACTERS,
     TEXT_CHARACTERS,
 )
-from domain.text import clipped, optional_url
+from domain.text import UNSTORABLE, clipped, optional_url
 
 ANNOTATIONS_CHARACTERS: Final = 50_000
 """All annotations of an alert together."""
 
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _EARLIEST: Final = datetime(1971, 1, 1, tzinfo=UTC)  # Earlier times are zeros of some kind: 0001-01-01, 1970-01-01.
 _AHEAD: Final = timedelta(minutes=5)
 _LONGEST_LIFE: Final = timedelta(days=3660)
@@ -63,9 +62,9 @@ class Keeper:
             if value is not None:
                 self._remarks.append(f"{what} is no text and was left out")
             return ""
-        if _UNSTORABLE.search(written):
+        if UNSTORABLE.search(written):
             self._remarks.append(f"{what} held characters that cannot be stored, which were replaced")
-            written = _UNSTORABLE.sub("\ufffd", written)
+            written = UNSTORABLE.sub("\ufffd", written)
         if len(written) > limit:
             self._remarks.append(f"{what} was shortened from {len(written)} to {limit} characters")
         return clipped(written, limit)

@@ -1,5 +1,6 @@
 """Templates of log lines."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -134,6 +135,32 @@ def test_the_same_lines_give_the_same_templates_in_any_portions_and_in_bounded_m
     assert described[0] == described[1]
     assert len(whole) <= most
     assert sum(template.count for template in whole) + whole.forgotten == len(lines)
+
+
+def test_templates_that_are_restored_know_the_lines_that_were_seen_and_no_others():
+    lines = [f"GET /items/{i} took {i} ms" for i in range(5)]
+    lines += [f"user {name} logged in" for name in ("ada", "bob", "grace")]
+    lines += [f"[pay/card.go:{place}] {items} declined" for place in (42, 77) for items in ("card", "card a, card b")]
+    lines += [f"{word} failed" for word in ("north", "south", "east", "west")]
+    before, restored = (LogTemplates(most_children=3) for _ in range(2))
+    before.add_all((at(i), line) for i, line in enumerate(lines))
+    for template in sorted(before, key=lambda each: each.last_seen_at):
+        restored.restore(replace(template, tokens=[*template.tokens]))
+    assert [restored.add(at(100), line).id for line in lines] == [before.add(at(100), line).id for line in lines]
+    assert {each.id: (each.text, each.count) for each in restored} == {
+        each.id: (each.text, each.count) for each in before
+    }
+    assert restored.since(at(50)) == []
+    restored.add(at(101), "user ada was locked out after 3 attempts")
+    restored.add(at(102), "[pay/card.go:99] card declined")
+    assert [each.first_seen_at for each in restored.since(at(50))] == [at(101), at(102)]
+
+
+def test_templates_that_were_not_seen_for_long_are_forgotten():
+    templates = LogTemplates()
+    templates.add_all((at(i), line) for i, line in enumerate(["card declined", "ledger is slow", "card declined"]))
+    templates.forget_before(at(2))
+    assert [template.text for template in templates] == ["card declined"]
 
 
 def test_a_hundred_thousand_different_lines_take_no_more_room_than_allowed():
