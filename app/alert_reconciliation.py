@@ -24,6 +24,7 @@ from domain.reconciliation import SeenFiring, missed, without_those_elsewhere
 from domain.suppressions import LabelMatcher, SuppressionKind
 from domain.time import Deadline
 from domain.webhooks import alertmanager as webhook
+from domain.webhooks.event_recorder import INHIBITED
 from domain.webhooks.incoming import IncomingAlert
 from telemetry_clients.alertmanager import Alertmanager, NotifiedAlert, Silence
 from telemetry_clients.errors import TelemetryError
@@ -215,7 +216,7 @@ def _suppressions(alert: NotifiedAlert, silences: dict[str, SeenSilence], at: da
         *((SuppressionKind.INHIBITION, by) for by in alert.inhibited_by),
         *((SuppressionKind.MUTE, by) for by in alert.muted_by),
     ):
-        reason = f"Alertmanager's {'inhibition by another alert' if kind is SuppressionKind.INHIBITION else 'times'}"
+        reason = INHIBITED if kind is SuppressionKind.INHIBITION else "Alertmanager's times"
         found.append(
             SeenSuppression(fingerprint=alert.fingerprint, kind=kind, by=by, reason=reason, starts_at=alert.starts_at)
         )

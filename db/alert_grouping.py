@@ -145,10 +145,13 @@ select id, alert_id, kind, by, reason, starts_at, ends_at, :now
 from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, alert_id uuid, kind suppression_kind, by text,
   reason text, starts_at timestamptz, ends_at timestamptz)
 on conflict (alert_id, kind, by) do update set
-  reason = excluded.reason, starts_at = excluded.starts_at, ends_at = excluded.ends_at
-where (alert_suppressions.reason, alert_suppressions.starts_at, alert_suppressions.ends_at)
-  is distinct from (excluded.reason, excluded.starts_at, excluded.ends_at)
+  reason = case when starts_with(alert_suppressions.reason, excluded.reason) then alert_suppressions.reason
+    else excluded.reason end,
+  starts_at = excluded.starts_at, ends_at = excluded.ends_at
+where (alert_suppressions.starts_at, alert_suppressions.ends_at) is distinct from (excluded.starts_at, excluded.ends_at)
+  or not starts_with(alert_suppressions.reason, excluded.reason)
 """
+"""Whoever says the same in fewer words, or nothing, takes nothing away from the reason that is known."""
 
 LOOSE_SQL = """
 select id, source, name, labels, annotations, severity::text, starts_at, group_key from alerts

@@ -1,7 +1,8 @@
 """What Alertmanager's event recorder posts (0.33 and later, behind `--enable-feature=event-recorder`).
 
-Each event is the JSON of a protobuf message (eventrecorderpb.Event), alone or, with `batch: true`, in a list. Of its
-kinds only those are read that say why nobody is told of an alert: `silenceMutedAlert` and `inhibitionMutedAlert`.
+Each event is the JSON of a protobuf message (eventrecorderpb.Event), alone or, with `batch: true`, in a list: names in
+camel case, what is empty left out. Of its kinds only those are read that say why nobody is told of an alert:
+`silenceMutedAlert` and `inhibitionMutedAlert`. They come again with every look that Alertmanager takes at the alert.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,13 @@ from typing import Any, Final
 from domain.errors import ValidationFailed
 from domain.limits import TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.suppressions import SuppressionKind
+from domain.text import clipped
 from domain.webhooks.kept import Keeper
 
 EVENTS: Final = 10_000
+INHIBITED: Final = "Alertmanager's inhibition by another alert"
+"""What is said of an inhibition of which no more is known."""
+
 _FINGERPRINTS: Final = range(2**64)
 
 
@@ -55,8 +60,17 @@ def _muted(data: Mapping[str, Any], keep: Keeper) -> Iterator[Muted]:
     if told := _fingerprint(_object(inhibited, "mutedAlert").get("fingerprint")):
         causes = inhibited.get("inhibitingFingerprints")
         for cause in filter(None, map(_fingerprint, causes if isinstance(causes, list) else ())):
-            reason = "Alertmanager's inhibition by another alert"
+            reason = clipped(f"{INHIBITED}{_rule(inhibited, keep)}", TEXT_CHARACTERS)
             yield Muted(fingerprint=told, kind=SuppressionKind.INHIBITION, by=cause, reason=reason)
+
+
+def _rule(inhibited: Mapping[str, Any], keep: Keeper) -> str:
+    """The name of the rule that inhibits, where it has one (0.34 and later)."""
+    rules = inhibited.get("inhibitRules")
+    for rule in rules if isinstance(rules, list) else ():
+        if isinstance(rule, Mapping) and (name := keep.text(rule.get("name"), "rule", TITLE_CHARACTERS)):
+            return f', by the rule "{name}"'
+    return ""
 
 
 def _object(held: Mapping[str, Any], name: str) -> Mapping[str, Any]:
