@@ -11,6 +11,7 @@ from sqlalchemy import text
 from actions.alerts import tell_internal
 from db.alert_grouping import WRITE_SUPPRESSIONS_SQL
 from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, TOLD_SQL, WRITE_SILENCES_SQL
+from db.alert_suppressions import END_UNSEEN_SQL, FOLLOW_SILENCES_SQL
 from db.database import Transaction
 from db.identifiers import new_id
 from db.recordsets import as_rows
@@ -98,6 +99,7 @@ async def keep_silences(tx: Transaction, seen: Collection[SeenSilence]) -> None:
     ]
     if rows:
         await tx.execute(text(WRITE_SILENCES_SQL), {"rows": as_rows(rows), "now": tx.now})
+    await tx.execute(text(FOLLOW_SILENCES_SQL), {"now": tx.now})
     await tx.execute(text(FORGET_SILENCES_SQL), {"now": tx.now, "ids": [row["id"] for row in rows]})
 
 
@@ -141,3 +143,9 @@ async def keep_suppressions(
     ]
     if rows:
         await tx.execute(text(WRITE_SUPPRESSIONS_SQL), {"rows": as_rows(rows), "now": tx.now})
+
+
+async def end_unseen(tx: Transaction, source: str, seen: Sequence[SeenSuppression]) -> None:
+    """Say of everything else for which a source told nobody, without an end that was known, that it ends now."""
+    rows = [{"fingerprint": it.fingerprint, "kind": it.kind, "by": clipped(it.by, TITLE_CHARACTERS)} for it in seen]
+    await tx.execute(text(END_UNSEEN_SQL), {"source": source, "now": tx.now, "seen": as_rows(rows)})

@@ -26,6 +26,7 @@ from db.alert_grouping import (
     WRITE_KEYS_SQL,
     WRITE_SUPPRESSIONS_SQL,
 )
+from db.alert_suppressions import END_OF_OVER_SQL, END_OF_PLACED_SQL
 from db.database import Transaction
 from db.identifiers import new_id
 from db.incidents import incidents as incidents_table
@@ -68,6 +69,8 @@ async def tell(
     tell_joined(story, placement)
     ends = [it for it in changes if it.occurrence.has_fired and it.occurrence.is_over and (it.is_over or it.has_fired)]
     tell_ends(tx, story, placement, ends)
+    if over := [*{it.alert_id for it in changes if it.is_over}]:
+        await tx.execute(text(END_OF_OVER_SQL), {"alert_ids": over})
     await story.write(tx, actor)
     await watch_flapping(tx, placement, fired, rules, actor)
     await _act_on_words(tx, changes, placement.occurrences)
@@ -90,6 +93,8 @@ async def group_loose(tx: Transaction, loose: Sequence[Told], rules: GroupingRul
     await tx.execute(text(PLACE_ALERTS_SQL), {"rows": as_rows(alerts)})
     await tx.execute(text(PLACE_OCCURRENCES_SQL), {"rows": as_rows(occurrences)})
     await _write(tx, placement, story)
+    if placed := [told.alert_id for told, _ in placement.placed]:
+        await tx.execute(text(END_OF_PLACED_SQL), {"alert_ids": placed, "now": tx.now})
     tell_joined(story, placement)
     await story.write(tx, acting("alerts"))
     return len(placement.placed)

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import delete as delete_from
 from sqlalchemy import select
+from sqlalchemy import text as statement
 
 from actions.discovery import find_or_discover, reference
 from actions.idempotency import first_answer
 from actions.recording import Scope, changes_of, record
 from actions.rows import lock
+from db.alert_suppressions import FOLLOW_WINDOW_SQL
 from db.alerts import maintenance_windows
 from db.database import Transaction
 from db.identifiers import new_id
@@ -102,6 +104,7 @@ async def update(tx: Transaction, id: UUID, wanted: WindowChanges, *, actor: Act
         end = _end(start, end if isinstance(wanted.ends_at, Unset) else wanted.ends_at)
     changes = changes_of(await tx.update(maintenance_windows, window, **values, starts_at=start, ends_at=end))
     if changes:
+        await _follow(tx, id, end)
         await record(tx, actor=actor, action="maintenance_window.update", subject_id=id, changes=changes)
     return id
 
@@ -110,8 +113,14 @@ async def delete(tx: Transaction, id: UUID, *, actor: Actor) -> UUID:
     """Take a window away. Raises NotFound."""
     window = await lock(tx, maintenance_windows, id, "id")
     await tx.execute(delete_from(maintenance_windows).where(maintenance_windows.c.id == id))
+    await _follow(tx, id, min(window["ends_at"], tx.now))
     await record(tx, actor=actor, action="maintenance_window.delete", subject_id=id, deleted={**window})
     return id
+
+
+async def _follow(tx: Transaction, id: UUID, ends_at: datetime) -> None:
+    """Let the alerts that it kept from being told say until when it really did."""
+    await tx.execute(statement(FOLLOW_WINDOW_SQL), {"by": str(id), "ends_at": ends_at})
 
 
 def _end(start: datetime, value: datetime | None) -> datetime:

@@ -12,6 +12,7 @@ import structlog
 from actions.alert_reconciliation import (
     SeenSilence,
     SeenSuppression,
+    end_unseen,
     firing_here,
     keep_silences,
     keep_suppressions,
@@ -119,6 +120,8 @@ class Reconciliation:
                 alertmanager.firing, ours, at=at, grace=self._grace, is_complete=alertmanager.is_complete
             )
             await keep_suppressions(tx, self._source, alertmanager.suppressions, ids)
+            if alertmanager.is_complete:
+                await end_unseen(tx, self._source, alertmanager.suppressions)
         if self._telemetry.prometheus:
             others = [firing.alert.labels for firing in here if firing.source != PROMETHEUS_SOURCE]
             others += [firing.alert.labels for firing in alertmanager.firing]

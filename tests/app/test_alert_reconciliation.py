@@ -11,6 +11,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from actions.alert_reconciliation import keep_muted
 from actions.alert_upkeep import settle
 from actions.alerts import process
 from app.alert_intake import AlertIntake
@@ -21,7 +22,9 @@ from db.incidents import incidents
 from db.timeline import timeline_events
 from domain.alerts import WebhookKind
 from domain.grouping import GroupingRules
+from domain.suppressions import SuppressionKind
 from domain.time import Deadline
+from domain.webhooks.event_recorder import Muted
 from telemetry_clients.alertmanager import Matcher
 from telemetry_clients.instances import Instances, Telemetry
 from tests.telemetry_clients.alertmanager_server import AlertmanagerServer, running_alertmanager
@@ -153,3 +156,19 @@ async def test_silenced_alerts_are_known_and_say_why_nobody_was_told(studio: Stu
     await studio.reconcile()
     titles = {row["title"] for row in await studio.rows(select(incidents))}
     assert titles == {"Slow on search", "Slow on checkout"}
+    [why] = await studio.rows(select(alert_suppressions))
+    assert why["ends_at"] <= now(), "it ended earlier than it was meant to"
+
+
+async def test_what_alertmanager_no_longer_says_of_an_alert_has_ended(studio: Studio):
+    await studio.alertmanager.fire({"alertname": "Slow", "service": "checkout"})
+    await studio.reconcile()
+    [alert] = await studio.rows(select(alerts))
+    # As its event recorder said: it says that something begins, and nothing of its end.
+    cause = {"kind": SuppressionKind.INHIBITION, "by": "00000000000000ff", "reason": "Node down"}
+    async with studio.database.writing(now()) as tx:
+        assert await keep_muted(tx, "alertmanager", [Muted(fingerprint=alert["fingerprint"], **cause)]) == 1
+    [before] = await studio.rows(select(alert_suppressions))
+    await studio.reconcile()
+    [after] = await studio.rows(select(alert_suppressions))
+    assert (before["ends_at"], after["ends_at"] is not None and after["ends_at"] <= now()) == (None, True)

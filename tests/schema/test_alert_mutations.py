@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import orjson
+import pytest
 
 from actions.alert_audits import audit, forget_deliveries
 from actions.alert_upkeep import settle
@@ -137,11 +138,34 @@ async def test_in_a_maintenance_window_nobody_is_told_and_the_alert_says_why(api
         input={"id": window["id"], "endsAt": NOON.isoformat(), "startsAt": (NOON - timedelta(hours=1)).isoformat()},
     )
     await upkeep(api)
-    assert (await alerts(api))["Slow"]["incident"] is not None
+    slow = (await alerts(api))["Slow"]
+    assert slow["incident"] is not None
+    assert [why["endsAt"] for why in slow["suppressions"]] == [NOON.isoformat()]
     listed = await api("{ maintenanceWindows { nodes { title isActive } } }")
     assert listed["data"]["maintenanceWindows"]["nodes"] == [{"title": "Upgrade", "isActive": False}]
     await api.change("deleteMaintenanceWindow", "deletedId", id=window["id"])
     assert (await api("{ maintenanceWindows { nodes { title } } }"))["data"]["maintenanceWindows"]["nodes"] == []
+
+
+@pytest.mark.parametrize("change", ["ended", "deleted", "about others"])
+async def test_an_alert_says_until_when_a_window_really_kept_it_quiet(api: Api, change: str):
+    later = (NOON + timedelta(hours=1)).isoformat()
+    known = {"title": "Upgrade", "service": "checkout", "matchers": [{"name": "alertname", "value": "Slow"}]}
+    window = await api.changed("createMaintenanceWindow", WINDOW, input={**known, "endsAt": later})
+    await told(api, "Slow")
+    assert [why["endsAt"] for why in (await alerts(api))["Slow"]["suppressions"]] == [later]
+
+    api.wait(minutes=10)
+    now = api.now.isoformat()
+    if change == "deleted":
+        await api.change("deleteMaintenanceWindow", "deletedId", id=window["id"])
+    else:
+        others = {"matchers": [{"name": "alertname", "value": "Down"}]}
+        changes = {"endsAt": now} if change == "ended" else others
+        await api.changed("updateMaintenanceWindow", WINDOW, input={"id": window["id"], **changes})
+    await upkeep(api)
+    slow = (await alerts(api))["Slow"]
+    assert (slow["incident"] is not None, [why["endsAt"] for why in slow["suppressions"]]) == (True, [now])
 
 
 async def test_a_window_that_would_silence_everything_or_ends_before_it_starts_is_refused(api: Api):
