@@ -97,6 +97,8 @@ async def accept(tx: Transaction, received: Received, delivery: Delivery) -> Non
 def require_good(delivery: Delivery) -> None:
     """Raise ValidationFailed when none of the alerts of a delivery can be taken."""
     rejected = [alert.reason for alert in delivery.alerts if isinstance(alert, Rejected)]
+    if len(rejected) == len(delivery.alerts) == 1:
+        raise ValidationFailed(f"The alert cannot be taken: {rejected[0]}", ("alerts",))
     if rejected and len(rejected) == len(delivery.alerts):
         raise ValidationFailed(
             f"None of the {len(rejected)} alerts can be taken. The first: {rejected[0]}", ("alerts",)

@@ -7,6 +7,7 @@ changes nothing twice: of two ends the later one counts, and an end counts more 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from domain.alerts import AlertDisposition, AlertStatus
@@ -96,7 +97,7 @@ def tell(state: AlertState | None, known: Occurrence | None, alert: IncomingAler
     occurrences = state.occurrences + (known is None)
     after = replace(state, newest=merged if is_newest else state.newest, occurrences=occurrences)
     if is_newest and _says_more(known, told):
-        after = _described(alert, merged, occurrences)
+        after = _described(alert, merged, occurrences, state)
     if merged == known and after == state:
         return Outcome(AlertDisposition.DUPLICATE, "It says nothing new")
     if not is_newest:
@@ -129,8 +130,10 @@ def _says_more(known: Occurrence | None, told: Occurrence) -> bool:
     return known is None or told.is_over or not known.is_over
 
 
-def _described(alert: IncomingAlert, newest: Occurrence, occurrences: int) -> AlertState:
-    return AlertState(
+def _described(
+    alert: IncomingAlert, newest: Occurrence, occurrences: int, before: AlertState | None = None
+) -> AlertState:
+    told = AlertState(
         newest=newest,
         occurrences=occurrences,
         name=alert.name,
@@ -140,6 +143,10 @@ def _described(alert: IncomingAlert, newest: Occurrence, occurrences: int) -> Al
         generator_url=alert.generator_url,
         group_key=alert.group_key,
     )
+    if before is None or (alert.status is AlertStatus.FIRING and not alert.is_acknowledged):
+        return told
+    kept: dict[str, Any] = {name: getattr(before, name) for name in alert.unsaid}
+    return replace(told, **kept)
 
 
 def _what_is_new(known: Occurrence | None, merged: Occurrence) -> str:

@@ -1,10 +1,12 @@
 """CloudEvents 1.0 over HTTP (CNCF): structured, batched and binary."""
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from domain.errors import ValidationFailed
 from domain.fingerprints import fingerprint
@@ -15,6 +17,7 @@ from domain.webhooks.kept import first_of, status_of
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
+_ESCAPED: Final = re.compile(r"\\(.)")
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 
 
@@ -34,7 +37,7 @@ def read(body: bytes, headers: Mapping[str, str], *, received_at: datetime) -> D
         return Delivery([_read_or_reject(event, received_at) for event in events])
     if kind == STRUCTURED:
         return Delivery([_read_one(json_body(body), received_at)])
-    attributes = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
+    attributes = {name.removeprefix("ce-"): _said(value) for name, value in headers.items() if name.startswith("ce-")}
     return Delivery([_read_one({**attributes, "data": json_body(body) if body else None}, received_at)])
 
 
@@ -69,6 +72,13 @@ def _read_one(event: Any, received_at: datetime) -> IncomingAlert | Rejected:
     subject = event.get("subject")
     identity = {"source": event["source"], "type": kind, "subject": subject if isinstance(subject, str) else ""}
     return replace(alert, fingerprint=fingerprint(identity))
+
+
+def _said(header: str) -> str:
+    """What a header says: quoted or not, with percent signs for what headers cannot hold (HTTP binding, 3.1.3.2)."""
+    if len(header) > 1 and header[0] == header[-1] == '"':
+        header = _ESCAPED.sub(r"\1", header[1:-1])
+    return unquote(header)
 
 
 def _decoded(data: Any) -> Any:

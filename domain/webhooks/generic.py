@@ -13,7 +13,8 @@
 | link | `url`, `generatorURL`, `generator_url`, `link` |
 | group | `group_key`, `groupKey`, `group` |
 
-Times are RFC 3339 with an offset, or seconds or milliseconds since 1970.
+Times are RFC 3339 with an offset, or seconds or milliseconds since 1970. An end may leave out everything but what tells
+the alert from others: the rest stays as it is known.
 """
 
 from collections.abc import Mapping
@@ -66,8 +67,8 @@ def read_one(alert: Any, *, received_at: datetime) -> IncomingAlert | Rejected:
     given_key = first_of(alert, _FINGERPRINT)
     if not given_name and not given_key:
         return Rejected("It has neither a name nor a fingerprint")
-    said = first_of(alert, _STATUS)
-    status = AlertStatus.FIRING if said is None else status_of(said)
+    word = first_of(alert, _STATUS)
+    status = AlertStatus.FIRING if word is None else status_of(word)
     if status is None:
         return Rejected("Its status means neither firing nor resolved")
     ends_at = keep.end(first_of(alert, _END))
@@ -76,18 +77,29 @@ def read_one(alert: Any, *, received_at: datetime) -> IncomingAlert | Rejected:
     name = keep.name(given_name, given_key)
     key = keep.text(given_key, "fingerprint", TEXT_CHARACTERS)
     group = first_of(alert, _GROUP)
+    severity = first_of(alert, _SEVERITY)
+    link = first_of(alert, _LINK)
+    said_of = {
+        "name": given_name,
+        "severity": severity or labels.get("severity"),
+        "labels": labels,
+        "annotations": annotations,
+        "generator_url": link,
+        "group_key": group,
+    }
     return IncomingAlert(
         name=name,
         fingerprint=fitting(key) if key else fingerprint({"alertname": name, **labels}),
         status=status,
-        severity=severity_of(first_of(alert, _SEVERITY), labels.get("severity")),
+        severity=severity_of(severity, labels.get("severity")),
         labels=labels,
         annotations=annotations,
         starts_at=keep.start(first_of(alert, _START)),
         ends_at=ends_at,
-        generator_url=keep.url(first_of(alert, _LINK)),
+        generator_url=keep.url(link),
         group_key=keep.text(group, "group", TEXT_CHARACTERS) or None,
         remarks=keep.remarks,
+        unsaid=frozenset(field for field, value in said_of.items() if not value),
     )
 
 

@@ -13,7 +13,8 @@ class IncomingAlert:
     """One alert of a delivery. `starts_at` and `ends_at` are None where the source does not say.
 
     `group_key` is the group that the source put it in. `is_acknowledged` means that somebody works on it,
-    `ends_incident` that its end is the end of the whole trouble. `remarks` say what could not be kept.
+    `ends_incident` that its end is the end of the whole trouble. `remarks` say what could not be kept. `unsaid` are the
+    fields that an end, or an acknowledgement, has nothing to say about: what is known of them stays.
     """
 
     name: str
@@ -29,6 +30,7 @@ class IncomingAlert:
     is_acknowledged: bool = False
     ends_incident: bool = False
     remarks: tuple[str, ...] = ()
+    unsaid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

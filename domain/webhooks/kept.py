@@ -22,7 +22,8 @@ from domain.text import UNSTORABLE, clipped, optional_url
 ANNOTATIONS_CHARACTERS: Final = 50_000
 """All annotations of an alert together."""
 
-_EARLIEST: Final = datetime(1971, 1, 1, tzinfo=UTC)  # Earlier times are zeros of some kind: 0001-01-01, 1970-01-01.
+_EARLIEST: Final = datetime(1971, 1, 1, tzinfo=UTC)
+_ZERO_YEARS: Final = (1, 1969, 1970)  # Zeros of some kind, which say nothing: 0001-01-01, 1970-01-01.
 _AHEAD: Final = timedelta(minutes=5)
 _LONGEST_LIFE: Final = timedelta(days=3660)
 _FRACTION: Final = re.compile(r"(\.\d{6})\d+")
@@ -125,7 +126,11 @@ class Keeper:
         if time is None:
             self._remarks.append(f"its {what} is no time and was left out")
             return None
-        return time if time >= _EARLIEST else None
+        if time >= _EARLIEST:
+            return time
+        if time.year not in _ZERO_YEARS:
+            self._remarks.append(f"its {what} {time.isoformat()} lies too far back and was left out")
+        return None
 
     def _texts(self, value: object, what: str, limit: int, most: int) -> dict[str, str]:
         if value is None:

@@ -14,6 +14,8 @@ from domain.webhooks.kept import Keeper, severity_of
 _ACTIONS: Final = ("trigger", "acknowledge", "resolve")
 _DEDUP_KEY_CHARACTERS: Final = 255
 _LABELS: Final = ("source", "component", "group", "class")
+_DETAILS: Final = ("service", "service_name", "environment")
+"""Of the details, which are the sender's own, those that say what an alert is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,22 @@ def _alert(body: Mapping[str, Any], payload: Mapping[str, Any], action: str, key
     links = {
         f"link_{number}": link["href"] for number, link in enumerate(_items(body.get("links")), 1) if "href" in link
     }
+    labels = keep.labels({**_labels(details), **{name: payload[name] for name in _LABELS if payload.get(name)}})
     time = keep.start(payload.get("timestamp"))
     is_over = action == "resolve"
+    said_of = {
+        "name": payload.get("summary"),
+        "severity": payload.get("severity"),
+        "labels": labels,
+        "annotations": payload.get("summary") or details or links,
+        "generator_url": body.get("client_url"),
+    }
     return IncomingAlert(
         name=keep.name(payload.get("summary"), key),
         fingerprint=fitting(key),
         status=AlertStatus.RESOLVED if is_over else AlertStatus.FIRING,
         severity=severity_of(payload.get("severity")),
-        labels=keep.labels({name: payload[name] for name in _LABELS if payload.get(name)}),
+        labels=labels,
         annotations=keep.annotations(
             {
                 **({"summary": payload["summary"]} if payload.get("summary") else {}),
@@ -89,11 +99,16 @@ def _alert(body: Mapping[str, Any], payload: Mapping[str, Any], action: str, key
         is_acknowledged=action == "acknowledge",
         ends_incident=is_over,
         remarks=keep.remarks,
+        unsaid=frozenset(field for field, value in said_of.items() if not value),
     )
 
 
 def _items(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _labels(details: Any) -> dict[str, Any]:
+    return {name: details[name] for name in _DETAILS if details.get(name)} if isinstance(details, Mapping) else {}
 
 
 def _flat(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """An alert's life, told in any order and any number of times."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -127,3 +128,22 @@ def test_any_order_and_repetition_leads_to_the_same_life(both: tuple[Sequence[In
     second.dispositions(*both[1])
     assert first.occurrences == second.occurrences
     assert first.state == second.state
+
+
+def test_an_end_that_says_nothing_of_the_alert_leaves_what_is_known_of_it():
+    history = History()
+    history.tell(firing(0, summary="28 %"))
+    bare = replace(resolved(0, 5), name="e0df2298e77d85e2", severity=Severity.MEDIUM, labels={})
+    unsaid = frozenset({"name", "severity", "labels", "annotations"})
+    assert history.tell(replace(bare, unsaid=unsaid)).disposition is D.UPDATED
+    assert history.state is not None
+    assert (history.state.status, history.state.name, history.state.severity, history.state.labels) == (
+        AlertStatus.RESOLVED,
+        "HighErrorRatio",
+        Severity.HIGH,
+        {"service": "checkout"},
+    )
+    assert history.state.annotations == {"summary": "28 %"}
+    # A firing says all that there is to say.
+    history.tell(replace(firing(10), unsaid=frozenset({"annotations"})))
+    assert history.state.annotations == {}

@@ -189,6 +189,22 @@ def test_a_pagerduty_trigger_is_an_alert_and_its_resolve_ends_the_incident():
     )
 
 
+def test_a_pagerduty_event_names_its_service_in_the_details():
+    payload = {**trigger()["payload"], "custom_details": {"service": "orders", "free": "1%"}}
+    alert = pagerduty.read(trigger(payload=payload), received_at=NOON, new_key="new").alert
+    assert alert.labels == {"component": "postgres", "service": "orders", "source": "db-1"}
+    assert alert.annotations == {"summary": "Disk is full", "service": "orders", "free": "1%"}
+
+
+def test_an_end_says_what_it_says_nothing_about():
+    over = {"routing_key": "key", "event_action": "resolve", "dedup_key": "disk/db-1"}
+    everything = {"name", "severity", "labels", "annotations", "generator_url"}
+    assert pagerduty.read(over, received_at=NOON, new_key="new").alert.unsaid == everything
+    assert pagerduty.read(trigger(client_url="http://m"), received_at=NOON, new_key="new").alert.unsaid == set()
+    ended = only(generic.read({"fingerprint": "q-1", "status": "resolved"}, received_at=NOON))
+    assert ended.unsaid == everything | {"group_key"}
+
+
 def test_a_pagerduty_acknowledgement_says_that_somebody_works_on_it():
     acknowledged = {"routing_key": "key", "event_action": "acknowledge", "dedup_key": "disk/db-1"}
     alert = pagerduty.read(acknowledged, received_at=NOON, new_key="new").alert
@@ -270,6 +286,16 @@ def test_a_cloud_event_tells_the_same_alert_structured_and_binary():
         received_at=NOON,
     )
     assert (only(over).fingerprint, only(over).status) == (alert.fingerprint, AlertStatus.RESOLVED)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("caf%C3%A9%20shop", "café shop"), ('"the \\"db\\""', 'the "db"'), ("100%25", "100%"), ("%x", "%x")],
+)
+def test_headers_of_a_binary_cloud_event_hold_any_text(header: str, said: str):
+    attributes = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/db", "ce-type": "lag", "ce-subject": header}
+    alert = only(cloud_events.read(b"", attributes, received_at=NOON))
+    assert alert.labels == {"service": said}
 
 
 def test_a_batch_of_cloud_events_keeps_its_good_ones():

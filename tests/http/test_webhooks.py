@@ -205,15 +205,16 @@ async def test_parallel_deliveries_of_one_alert_are_one_alert_and_one_incident(h
 async def test_whatever_can_page_pagerduty_can_page_us(http: httpx.AsyncClient, service: str):
     event = {"routing_key": "any", "event_action": "trigger", "dedup_key": service}
     payload = {"summary": "Disk full", "source": "db-1", "severity": "critical", "component": service}
+    labels = {"source": "db-1", "component": service}
     answer = await http.post("/v2/enqueue", json={**event, "payload": payload})
     assert (answer.status_code, answer.json()["status"], answer.json()["dedup_key"]) == (202, "success", service)
 
     async def incident() -> Any:
-        found = await query(
-            http, "{ incidents(first: 200) { nodes { title status labels alerts { nodes { fingerprint } } } } }"
-        )
+        document = """{ incidents(first: 200) { nodes { title status labels
+            alerts { nodes { fingerprint name severity labels } } } } }"""
+        found = await query(http, document)
         nodes = found["incidents"]["nodes"]
-        return next((it for it in nodes if {"fingerprint": service} in it["alerts"]["nodes"]), None)
+        return next((it for it in nodes if service in {alert["fingerprint"] for alert in it["alerts"]["nodes"]}), None)
 
     async def is_status(status: str) -> bool:
         found = await incident()
@@ -224,6 +225,10 @@ async def test_whatever_can_page_pagerduty_can_page_us(http: httpx.AsyncClient, 
         answer = await http.post("/v2/enqueue", json={**event, "event_action": action})
         assert answer.status_code == 202
         await until(lambda status=status: is_status(status))
+        found = await incident()
+        # Neither of them says what it was about: that stays as it was told.
+        known = {"fingerprint": service, "name": "Disk full", "severity": "CRITICAL", "labels": labels}
+        assert found["alerts"]["nodes"] == [known]
     bad = await http.post("/v2/enqueue", json={"routing_key": "any", "event_action": "explode"})
     assert (bad.status_code, bad.json()["status"]) == (400, "invalid event")
 
