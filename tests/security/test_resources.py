@@ -80,6 +80,13 @@ class TestBodies:
 
             assert statuses(said) == [413], path
 
+    async def test_whoever_looks_for_the_answer_after_sending_all_of_it_finds_it(self, server: ServerProcess) -> None:
+        for path in (b"/graphql", b"/api/incidents"):
+            head = POST.replace(b"/graphql", path) + b"Connection: close\r\nContent-Length: 3000000\r\n\r\n"
+            said = await converse(server, head, *[b" " * 1_000_000] * 3)
+
+            assert statuses(said) == [413], path
+
     @pytest.mark.parametrize("length", [b"99999999999999999999", b"9" * 1000])
     async def test_one_that_is_announced_too_large_is_not_waited_for(
         self, strict_server: ServerProcess, length: bytes
