@@ -1,4 +1,4 @@
-"""Any JSON about alerts, by a documented mapping: the first of these names that is there counts.
+"""Any JSON about alerts, by a documented mapping (docs/alerts.md): the first of these names that is there counts.
 
 | of the alert | is taken from |
 |---|---|
