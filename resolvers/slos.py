@@ -9,11 +9,11 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Text, cast, func, select
 
-from actions.evaluate_slos import SLOEvaluator
-from actions.slo_backfill import backfilled
-from actions.slo_composites import composite_slices
-from actions.slo_records import PROMETHEUS_INSTANCE, Kept, read_all
-from actions.slo_slices import ALL, Stretch, read_slices
+from actions.slos.backfill import backfilled
+from actions.slos.composites import composite_slices
+from actions.slos.evaluation import SLOEvaluator
+from actions.slos.records import PROMETHEUS_INSTANCE, Kept, read_all
+from actions.slos.slices import ALL, Stretch, read_slices
 from db.incidents import incidents, incidents_services
 from db.services import services
 from db.slos import slos

@@ -13,12 +13,12 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import select
 
-from actions.slo_composites import composite_slices
-from actions.slo_questions import Answers, Moments, ask
-from actions.slo_records import PROMETHEUS_INSTANCE, read_all
-from actions.slo_slices import ALL, Key, Stretch, group_key, read_slices, store, summed
-from actions.slo_states import Evaluated, write_absence, write_broken, write_states
-from actions.slo_watch import Watch
+from actions.slos.composites import composite_slices
+from actions.slos.questions import Answers, Moments, ask
+from actions.slos.records import PROMETHEUS_INSTANCE, read_all
+from actions.slos.slices import ALL, Key, Stretch, group_key, read_slices, store, summed
+from actions.slos.states import Evaluated, write_absence, write_broken, write_states
+from actions.slos.watch import Watch
 from db.database import Database
 from db.services import services
 from db.slo_slices import write_slice

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from actions.slo_records import Kept
-from actions.slo_slices import ALL, Stretch
+from actions.slos.records import Kept
+from actions.slos.slices import ALL, Stretch
 from domain.objectives import Composite
 from domain.slos import AdjustmentKind, BudgetingMethod
 from engines.slo import budgets

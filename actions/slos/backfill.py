@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from actions.slo_questions import Moments, ask
+from actions.slos.questions import Moments, ask
 from domain.errors import ValidationFailed
 from domain.objectives import Composite, ObjectiveDefinition
 from domain.time import Deadline
