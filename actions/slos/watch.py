@@ -25,6 +25,7 @@ LATE_SECONDS: Final = DAY_SECONDS
 """How long after its time an event may still arrive."""
 LONGEST_PAUSE_SECONDS: Final = 3_600
 _FIRST_PAUSE_SECONDS: Final = 60
+_RECENT_DAYS: Final = 3
 
 
 @dataclass(slots=True)
@@ -59,6 +60,16 @@ class Watch:
     def seconds(self) -> int:
         """The length of its slices."""
         return self.kept.slice_seconds
+
+    @property
+    def recent_days(self) -> int:
+        """How many days of slices its burn rates look back over."""
+        return max(_RECENT_DAYS, -(-self.longest_seconds // DAY_SECONDS))
+
+    @property
+    def whole(self) -> Stretch:
+        """Everything of it that counts, until where it was evaluated."""
+        return self.stretch(self.through or 0)
 
     def question(self, number: int) -> Question:
         """What is asked for it."""
