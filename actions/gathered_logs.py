@@ -261,6 +261,9 @@ class _Reading:
             async for service, line in _lines(sample):
                 level = level_of(line.line, line.labels)
                 read[-1].append((service, line, found[service].templates.add(line.time, line.line, level)))
+        for mine in found.values():
+            mine.templates.unite_moved()
+            await asyncio.sleep(0)
         for sample, lines in zip(ordered, read, strict=True):
             seen: Counter[tuple[str, str, bool, int]] = Counter()
             for number, (service, line, first) in enumerate(lines):

@@ -129,6 +129,7 @@ class LogNovelty:
 def _learn(learnt: _Learnt, found: FoundLines, until: datetime) -> None:
     for each in reversed(found.lines):
         learnt.templates.add(each.line.time, each.line.line, each.level)
+    learnt.templates.unite_moved()
     learnt.until = until
 
 
