@@ -28,7 +28,7 @@ def exporter(url: str, told: list[str] | None = None, *, capacity: int = 100) ->
     return Exporter(sink, name="tests", capacity=capacity, interval_seconds=0.01, told=heard.append)
 
 
-def end(sending: Exporter[LogRecord], *, within_seconds: float = 5) -> None:
+def end(sending: Exporter[LogRecord], *, within_seconds: float = 20) -> None:
     sending.stop(within_seconds=within_seconds)
     sending.join()
 

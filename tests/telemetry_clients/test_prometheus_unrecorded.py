@@ -186,9 +186,9 @@ async def test_an_exemplar_leads_to_its_trace(client, server):
 
 async def test_prometheus_is_told_how_long_it_may_take(client, server):
     server.behaviour = answering(http_answer(success_body(vector())))
-    await client.query("up", deadline=Deadline.after(3))
+    await client.query("up", deadline=Deadline.after(300))
     [seconds] = server.requests[0].parameters["timeout"]
-    assert 2 < float(seconds) <= 3
+    assert 200 < float(seconds) <= 300
 
 
 @pytest.mark.parametrize(
