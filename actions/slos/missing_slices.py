@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 
 from actions.slos.cycle import Cycle
-from actions.slos.questions import Answers, Moments, ask
+from actions.slos.questions import Answers, Moments, ask, moments_of
 from actions.slos.slices import ALL, Key, group_key, read_slices, store, summed
 from actions.slos.states import Evaluated
 from actions.slos.watch import Watch
@@ -24,8 +24,6 @@ from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Instances
 from telemetry_clients.prometheus import Prometheus
 
-MOST_POINTS: Final = 10_000
-"""Of one series in one range query; Prometheus allows 11 000."""
 MOST_VALUES: Final = 60_000
 """In one answer to a range query."""
 CATCHING_UP_SECONDS: Final = 30.0
@@ -118,12 +116,11 @@ class MissingSlices:
     async def _catch_up_together(
         self, watches: Sequence[Watch], since: int, end: int, now: datetime, deadline: Deadline, cycle: Cycle
     ) -> set[UUID]:
-        seconds = watches[0].seconds
         read: dict[Key, Slices] = {}
         answered = Answers()
-        for first in range(since, end, MOST_POINTS * seconds):
-            last = min(end, first + MOST_POINTS * seconds)
-            moments = Moments(datetime.fromtimestamp(first + seconds, UTC), datetime.fromtimestamp(last, UTC), seconds)
+        for moments in moments_of(since, end, watches[0].seconds):
+            if len(answered.failed) == len(watches):
+                break
             left = [(place, watch) for place, watch in enumerate(watches) if place not in answered.failed]
             answers = await self._ask([watch for _, watch in left], moments, deadline, cycle)
             if answers is None:

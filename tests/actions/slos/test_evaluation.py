@@ -118,6 +118,16 @@ async def test_a_query_that_prometheus_refuses_costs_only_its_own_objective(stud
     assert "invalid regular expression" in invalid["last_error"]
 
 
+async def test_a_refused_query_over_more_history_than_one_answer_holds_costs_only_its_own_objective_too(studio, shop):
+    refused = RatioIndicator(good='label_replace(vector(1), "a", "$1", "b", "(")', total="shop_requests_total")
+    quarter = RollingWindow(90 * 86_400)
+    broken = await studio.do(objectives.create, objective("broken", refused, window=quarter))
+    fine = await studio.do(objectives.create, objective("fine", ERRORS, window=quarter))
+    await evaluated(studio, shop)
+    assert (await state(studio, broken))["status"] is SLOStatus.ERROR
+    assert (await state(studio, fine))["status"] is SLOStatus.EXHAUSTED
+
+
 async def test_what_prometheus_knows_nothing_of_has_no_data_and_burns_nothing(studio, shop):
     id = await studio.do(
         objectives.create, objective("nothing", RatioIndicator(good="nobody_total", total="nobody_total{}"))
