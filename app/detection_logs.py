@@ -19,10 +19,11 @@ from domain.telemetry import LogLevel
 from domain.time import Deadline
 from engines.detection.statistics import Floats
 from engines.log_templates import LogTemplate, LogTemplates
-from resolvers.log_reading import FoundLines, Wanted, groups_of, read_each
+from resolvers.log_reading import FoundLines, Wanted, read_each
 from resolvers.telemetry import all_of
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
+from telemetry_clients.loki.groups import groups_of
 from telemetry_clients.services import Service
 
 NEW_FOR: Final = timedelta(minutes=15)
