@@ -14,6 +14,7 @@ from actions.slos.records import PROMETHEUS_INSTANCE, read_all
 from actions.slos.slices import Key, read_slices
 from actions.slos.states import write_broken
 from actions.slos.watch import Watch
+from db.arrays import among
 from db.database import Database
 from db.services import services
 from db.slos import slo_states, slos
@@ -50,7 +51,7 @@ class Watchlist:
         columns = (slos.c.id, slos.c.revision, PROMETHEUS_INSTANCE.label("instance"), slo_states.c.evaluated_through)
         statement = select(*columns).join(services).outerjoin(slo_states)
         if self._only is not None:
-            statement = statement.where(slos.c.id.in_(self._only))
+            statement = statement.where(among(slos.c.id, self._only))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         known = {row.id: row for row in rows}
