@@ -93,7 +93,7 @@ OBJECTIVES: Final = (
 
 BURN_RATES: Final = (
     {"name": "1 h", "response": "PAGE", "longWindowSeconds": 3600, "shortWindowSeconds": 300, "factor": 14.4},
-    {"name": "2 h", "response": "TICKET", "longWindowSeconds": 7200, "shortWindowSeconds": 600, "factor": 6},
+    {"name": "2 h", "response": "TICKET", "longWindowSeconds": 7200, "shortWindowSeconds": 300, "factor": 6},
 )
 """The usual windows, of up to three days, would burn on for hours after a fault of minutes: a shop that was opened just
 now has nothing else to weigh it against.
