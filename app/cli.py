@@ -122,10 +122,10 @@ def serve(
     try:
         certificate = _certificate(settings)
         sockets = listen(settings.host, settings.port)
+        exporters = Exporters.open(settings)
     except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
-    exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     try:
         if settings.workers > 1:
@@ -169,11 +169,11 @@ def worker(
         raise typer.Exit(SETTINGS_ARE_WRONG)
     try:
         certificate = _certificate(settings)
+        exporters = Exporters.open(settings)
     except CertificateError as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     listeners = [socket(fileno=descriptor) for descriptor in sockets]
-    exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     fleet, supervisor = Fleet(folder, number), socket(fileno=channel)
     try:
