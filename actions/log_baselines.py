@@ -46,30 +46,44 @@ class LogBaseline:
     since: datetime
     until: datetime
     templates: LogTemplates = field(default_factory=lambda: LogTemplates(most=MOST_TEMPLATES))
+    _found: dict[str, datetime] = field(default_factory=dict)
     _written: set[str] = field(default_factory=set)
 
-    def learn(self, lines: Iterable[tuple[str, LogLevel]], *, until: datetime) -> LearntLogs:
+    def learn(self, lines: Iterable[tuple[datetime, str, LogLevel]], *, until: datetime) -> LearntLogs:
         """Know these lines as well, the oldest first, which is all that was logged until then.
 
-        They count as logged at that time, so that what was logged while nobody looked is new when somebody does.
+        What is among them for the first time counts as found then: what began while nobody looked is new when somebody
+        does.
         """
-        touched = [self.templates.add(until, UNSTORABLE.sub("\ufffd", line), level) for line, level in lines]
+        before = {each.id: each.first_seen_at for each in self.templates}
+        touched = [self.templates.add(time, UNSTORABLE.sub("\ufffd", line), level) for time, line, level in lines]
+        self.templates.unite_moved()
         self.templates.forget_before(until - KEPT_FOR)
+        now = {each.id: each for each in self.templates}
+        for id, template in now.items():
+            if id not in before:
+                if self.until >= self.since and template.first_seen_at >= self.until:
+                    self._found[id] = until
+            elif template.first_seen_at < before[id]:  # It has taken over one that was known earlier.
+                self._found.pop(id, None)
+        self._found = {id: at for id, at in self._found.items() if id in now}
         self.until = until
-        now = {template.id: template for template in self.templates}
         changed = {template.latest.id for template in touched} & now.keys()
         forgotten = self._written - now.keys()
         self._written = {*now}
-        return LearntLogs(self.since, until, [_row(now[id]) for id in sorted(changed)], sorted(forgotten))
+        rows = [{**_row(now[id]), "found_at": self._found.get(id)} for id in sorted(changed)]
+        return LearntLogs(self.since, until, rows, sorted(forgotten))
 
-    def restore(self, template: LogTemplate) -> None:
-        """Know a template that was written down."""
+    def restore(self, template: LogTemplate, found_at: datetime | None) -> None:
+        """Know a template that was written down, and when it was found where it was new then."""
         self.templates.restore(template)
         self._written.add(template.id)
+        if found_at is not None:
+            self._found[template.id] = found_at
 
     def new(self, since: datetime) -> list[LogTemplate]:
-        """The kinds of lines that were logged for the first time since then, the most frequent first."""
-        return [each for each in self.templates.since(since) if each.first_seen_at > self.since]
+        """The kinds of lines that were found since then, the most frequent first."""
+        return [each for each in self.templates if (at := self._found.get(each.id)) is not None and at >= since]
 
 
 async def current_baselines(
@@ -88,7 +102,7 @@ async def current_baselines(
     for first in range(0, len(outdated), _SERVICES_AT_A_TIME):
         some = {"rule_id": rule_id, "service_ids": outdated[first : first + _SERVICES_AT_A_TIME]}
         for template in (await tx.execute(text(READ_LOG_TEMPLATES_SQL), some)).mappings():
-            baselines[template["service_id"]].restore(_template(template))
+            baselines[template["service_id"]].restore(_template(template), template["found_at"])
     return baselines
 
 
@@ -129,6 +143,7 @@ def _row(template: LogTemplate) -> dict[str, Any]:
         "first_seen_at": template.first_seen_at,
         "last_seen_at": template.last_seen_at,
         "count": template.count,
+        "has_moved": template.has_moved,
     }
 
 
@@ -144,4 +159,5 @@ def _template(row: RowMapping) -> LogTemplate:
         last_seen_at=row["last_seen_at"],
         count=row["count"],
         path=(level, *row["path"]),
+        has_moved=row["has_moved"],
     )

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, text, tuple_
 
 from actions.idempotency import REMEMBERED_FOR
+from actions.jobs import forget_jobs
 from actions.log_baselines import KEPT_FOR
 from actions.sign_in import forget_sign_ins
 from db.audit import KEPT_SINCE, audit_log
@@ -18,6 +19,9 @@ from db.slos import slo_slices
 BATCH_ROWS: Final = 5_000
 SLICES_KEPT_FOR: Final = timedelta(days=400)
 """The longest window of an SLO, and a month to look back from its start."""
+
+JOBS_KEPT_FOR: Final = timedelta(days=30)
+"""After their end: long enough to ask why one failed."""
 
 LEAST_AUDIT: Final = timedelta(days=30)
 """For how long the database itself refuses to forget entries of the audit log."""
@@ -82,6 +86,11 @@ async def forget_logs(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = old.order_by(known.until).limit(most)
     key = tuple_(known.rule_id, known.service_id)
     return (await tx.execute(delete(log_baselines).where(key.in_(old)))).rowcount
+
+
+async def forget_ended_jobs(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` jobs that ended long ago; return how many. Does nothing while another process is at it."""
+    return await forget_jobs(tx, finished_before=tx.now - JOBS_KEPT_FOR, most=most) if await _is_alone(tx) else 0
 
 
 async def forget_audit_entries(tx: Transaction, *, occurred_before: datetime, most: int = BATCH_ROWS) -> int:

@@ -21,10 +21,11 @@ from domain.detection import Rule
 from domain.telemetry import LogLevel
 from domain.time import Deadline
 from engines.detection.statistics import Floats
-from resolvers.log_reading import FoundLines, Wanted, groups_of, read_each
+from resolvers.log_reading import FoundLines, Wanted, read_each
 from resolvers.telemetry import all_of
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
+from telemetry_clients.loki.groups import groups_of
 from telemetry_clients.services import Service
 
 NEW_FOR: Final = timedelta(minutes=15)
@@ -102,7 +103,7 @@ class LogNovelty:
                 if isinstance(found, TelemetryError):
                     failures[id] = found
                 else:
-                    lines = [(each.line.line, each.level) for each in reversed(found.lines)]
+                    lines = [(each.line.time, each.line.line, each.level) for each in reversed(found.lines)]
                     learnt[id] = known.setdefault(id, LogBaseline(end, start)).learn(lines, until=end)
         return learnt, failures
 

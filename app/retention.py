@@ -10,6 +10,7 @@ import structlog
 from actions.retention import (
     BATCH_ROWS,
     forget_audit_entries,
+    forget_ended_jobs,
     forget_events,
     forget_keys,
     forget_logs,
@@ -26,8 +27,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 class Retention:
     """Deletes events of the log that are older than `events_days`, entries of the audit log that are older than
-    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, slices of SLOs
-    after thirteen months, and what is known of logs that no rule has looked at for a month.
+    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, slices of SLOs after
+    thirteen months, jobs a month after their end, and what is known of logs that no rule has looked at for a month.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Retention:
             "proofs": await self._in_batches(forget_proofs),
             "log_baselines": await self._in_batches(forget_logs),
             "slo_slices": await self._in_batches(forget_slices),
+            "jobs": await self._in_batches(forget_ended_jobs),
             "audit_entries": await self._in_batches(self._forget_audit_entries),
         }
         if any(forgotten.values()):

@@ -92,7 +92,10 @@ log_templates = Table(
     *json_array("tokens"),
     timestamp("first_seen_at"),
     timestamp("last_seen_at"),
+    # When it was found among what was known already. Null where it was there from the beginning.
+    timestamp("found_at", nullable=True),
     Column("count", BigInteger, nullable=False),
+    Column("has_moved", Boolean, nullable=False),
     ForeignKeyConstraint(
         ["rule_id", "service_id"], ["log_baselines.rule_id", "log_baselines.service_id"], ondelete="CASCADE"
     ),
@@ -101,7 +104,8 @@ log_templates = Table(
 READ_LOG_BASELINES_SQL = "select service_id, since, until from log_baselines where rule_id = :rule_id"
 
 READ_LOG_TEMPLATES_SQL = """
-select service_id, id, level, path, tokens, first_seen_at, last_seen_at, count from log_templates
+select service_id, id, level, path, tokens, first_seen_at, last_seen_at, found_at, count, has_moved
+from log_templates
 where rule_id = :rule_id and service_id = any(cast(:service_ids as uuid[])) order by last_seen_at, id
 """
 
@@ -117,12 +121,16 @@ with baselines as (
   where log_templates.rule_id = cast(:rule_id as uuid) and log_templates.service_id = forgotten.service_id
     and log_templates.id = forgotten.id
 )
-insert into log_templates (rule_id, service_id, id, level, path, tokens, first_seen_at, last_seen_at, count)
-select cast(:rule_id as uuid), service_id, id, level, path, tokens, first_seen_at, last_seen_at, count
+insert into log_templates (rule_id, service_id, id, level, path, tokens, first_seen_at, last_seen_at, found_at, count,
+  has_moved)
+select cast(:rule_id as uuid), service_id, id, level, path, tokens, first_seen_at, last_seen_at, found_at, count,
+  has_moved
 from jsonb_to_recordset(cast(:templates as jsonb)) as learnt(service_id uuid, id text, level text, path jsonb,
-  tokens jsonb, first_seen_at timestamptz, last_seen_at timestamptz, count bigint)
-on conflict (rule_id, service_id, id) do update set tokens = excluded.tokens,
-  first_seen_at = excluded.first_seen_at, last_seen_at = excluded.last_seen_at, count = excluded.count
+  tokens jsonb, first_seen_at timestamptz, last_seen_at timestamptz, found_at timestamptz, count bigint,
+  has_moved boolean)
+on conflict (rule_id, service_id, id) do update set tokens = excluded.tokens, first_seen_at = excluded.first_seen_at,
+  last_seen_at = excluded.last_seen_at, found_at = excluded.found_at, count = excluded.count,
+  has_moved = excluded.has_moved
 """
 """What an evaluation has learnt of the logs of services: what is known of them up to when, and what no longer."""
 

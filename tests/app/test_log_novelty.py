@@ -76,13 +76,13 @@ async def evaluate(api: Api, detection: Detection, *, after_seconds: float) -> d
 async def test_errors_of_a_new_kind_fire_for_a_while_and_known_ones_do_not(
     api: Api, loki: LocalLoki, rule: str
 ) -> None:
-    write(api, loki, "checkout", "card declined", seconds_ago=3600)
+    write(api, loki, "checkout", "pay/card.go:77 card declined", seconds_ago=3600)
     write(api, loki, "payment", "ledger is slow", seconds_ago=60)
     detection = starting(api)
 
     assert await evaluate(api, detection, after_seconds=30) == {"checkout": "OK", "payment": "OK"}
     queries = len(loki.asked_for("query_range"))
-    write(api, loki, "checkout", "card declined", seconds_ago=0)
+    write(api, loki, "checkout", "pay/card.go:81 card declined", seconds_ago=0)  # the same, in an edited file
     write(api, loki, "payment", "connection to vault refused by peer", seconds_ago=0)
     assert await evaluate(api, detection, after_seconds=30) == {"checkout": "OK", "payment": "FIRING"}
     assert len(loki.asked_for("query_range")) == queries + 1, "one query for all services"
@@ -103,10 +103,12 @@ async def test_errors_of_a_new_kind_fire_for_a_while_and_known_ones_do_not(
 
 async def test_a_server_that_starts_knows_what_the_one_before_has_learnt(api: Api, loki: LocalLoki, rule: str) -> None:
     write(api, loki, "checkout", "card declined", seconds_ago=3600)
+    write(api, loki, "checkout", "pay/card.go:77 gave up", seconds_ago=3600)
     assert await evaluate(api, starting(api), after_seconds=30) == OK
 
     api.now += timedelta(days=3)  # Nobody is there, and nothing of it is in the logs of the last day.
     write(api, loki, "checkout", "card declined", seconds_ago=0)
+    write(api, loki, "checkout", "pay/card.go:81 gave up", seconds_ago=0)  # the same, in an edited file
     write(api, loki, "payment", "connection to vault refused by peer", seconds_ago=3_600)
     started = starting(api)
     assert await evaluate(api, started, after_seconds=30) == {"checkout": "OK", "payment": "FIRING"}
@@ -157,7 +159,7 @@ async def test_of_each_service_only_so_many_kinds_are_known_and_the_oldest_give_
     write(api, loki, "payment", "ledger is slow", seconds_ago=60)
     for batch in range(2):
         for number in range(200):
-            write(api, loki, "checkout", f"pay/card.go:{batch}{number} gave up", seconds_ago=0, times=1)
+            write(api, loki, "checkout", f"pay/card{batch}{number}.go:7 gave up", seconds_ago=0, times=1)
         write(api, loki, "checkout", "ledger is slow", seconds_ago=0)
         await evaluate(api, detection, after_seconds=30)
     assert (await api.written())["log_templates"] == MOST_TEMPLATES + 1
@@ -166,10 +168,10 @@ async def test_of_each_service_only_so_many_kinds_are_known_and_the_oldest_give_
     started = starting(api)
     api.now += timedelta(hours=1)
     write(api, loki, "checkout", "ledger is slow", seconds_ago=0)
-    write(api, loki, "checkout", "pay/card.go:17 gave up", seconds_ago=0)
+    write(api, loki, "checkout", "pay/card17.go:7 gave up", seconds_ago=0)
     assert await evaluate(api, started, after_seconds=30) == OK
     for number in range(200):
-        write(api, loki, "checkout", f"pay/card.go:0{number} gave up", seconds_ago=0)
+        write(api, loki, "checkout", f"pay/card0{number}.go:7 gave up", seconds_ago=0)
     assert await evaluate(api, started, after_seconds=30) == {"checkout": "FIRING", "payment": "OK"}
     assert (await api.written())["log_templates"] == MOST_TEMPLATES + 1
 
