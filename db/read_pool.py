@@ -40,6 +40,7 @@ class ReadConnection(asyncpg.Connection):
         "is_overdue",
         "is_retired",
         "observer",
+        "pool",
         "prepared",
         "replayed",
         "retirement",
@@ -67,6 +68,7 @@ class ReadConnection(asyncpg.Connection):
         """To be closed rather than used again."""
         self.retirement: asyncio.TimerHandle | None = None
         self.observer: Observer = Nobody()
+        self.pool = READS
         self.replayed = 0
         """How far the standby had replayed the primary's log when it was asked last: it never goes back."""
 
@@ -91,9 +93,9 @@ class ReadConnection(asyncpg.Connection):
             # The driver's inner call: its public wrappers cost a fifth of the whole read.
             rows = await self._protocol.bind_execute(statement._state, arguments, "", 0, False, NO_TIMEOUT)
         except BaseException as error:
-            self.observer.statement_ended(READS, sql, perf_counter() - began, error)
+            self.observer.statement_ended(self.pool, sql, perf_counter() - began, error)
             raise
-        self.observer.statement_ended(READS, sql, perf_counter() - began, None)
+        self.observer.statement_ended(self.pool, sql, perf_counter() - began, None)
         return rows[0][0] if rows else None
 
     def is_spoilt_by(self, error: BaseException) -> bool:
@@ -126,10 +128,12 @@ class ReadPool:
         statement_limit: int = 200,
         connection_lifetime_seconds: float = 1800,
         statement_timeout_seconds: float = 30,
+        name: str = READS,
         observer: Observer | None = None,
     ) -> None:
-        """`url` as the driver wants it. No connection is opened before it is needed."""
+        """`url` as the driver wants it, `name` as the observer is told. No connection is opened before it is needed."""
         self._url = url
+        self._name = name
         self._observer = observer or Nobody()
         self._limit = connections
         self._waiting_limit = waiting_limit
@@ -296,8 +300,8 @@ class ReadPool:
                 kind, schema="pg_catalog", encoder=str.encode, decoder=bytes, format="binary"
             )
         connection.statement_limit = self._statement_limit
-        connection.observer = self._observer
-        connection.add_query_logger(partial(tell_of, self._observer, READS))
+        connection.observer, connection.pool = self._observer, self._name
+        connection.add_query_logger(partial(tell_of, self._observer, self._name))
         connection.retirement = self._loop.call_later(self._lifetime_seconds, self._retire, connection)
         connection.add_termination_listener(lambda _: self._retire(connection))
         self._connections.add(connection)
