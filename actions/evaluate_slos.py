@@ -53,14 +53,10 @@ _RECENT_DAYS: Final = 3
 
 @dataclass(slots=True)
 class Cycle:
-    """What one evaluation did: objectives that moved on, queries, objectives whose own query fails, and how late the
-    latest of all is.
-    """
+    """What one evaluation did: objectives that moved on, and queries."""
 
     evaluated: int = 0
     queries: int = 0
-    quarantined: int = 0
-    lag_seconds: float = 0.0
     duration_seconds: float = 0.0
     away: dict[str | None, str] = field(default_factory=dict)
     """Why which Prometheus could not be asked."""
@@ -107,9 +103,6 @@ class SLOEvaluator:
         moved |= await self._catch_up(now, deadline, cycle)
         await self._evaluate(moved, now, cycle)
         await self._say_what_is_away(now, cycle)
-        cycle.quarantined = sum(1 for watch in self._watches.values() if watch.failures)
-        throughs = [watch.through for watch in self._watches.values() if watch.through and not watch.failures]
-        cycle.lag_seconds = max(0.0, now.timestamp() - min(throughs)) if throughs else 0.0
         cycle.duration_seconds = time.monotonic() - began
         return cycle
 

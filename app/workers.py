@@ -17,11 +17,12 @@ from app.observability.analyses import AnalysisMetrics
 from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
+from app.observability.slos import EvaluationLag, EvaluationMetrics
 from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph
 from app.settings import Settings
-from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
+from app.slo_evaluation import SLOEvaluation
 from db.database import Database
 from db.identifiers import new_id
 from domain.grouping import GroupingRules
@@ -70,6 +71,8 @@ def workers(
             now=now,
             tracer=tracer,
         ).run
+        lag = EvaluationLag(database)
+        metrics.add(lag, sample=lag.sample)
     return running
 
 

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.observability.detection import DetectionMetrics
 from app.observability.replica import ReplicaMetrics
+from app.observability.slos import EvaluationMetrics
 from app.observability.telemetry import TelemetryObserver
 from app.settings import Settings
-from app.slo_evaluation import EvaluationMetrics
 from db.read_pool import ReadPool
 from db.replica import Replica
 from tests.servers import ROOT
