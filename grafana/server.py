@@ -154,7 +154,7 @@ def server() -> Any:
         ),
         Panel(
             "Statements",
-            "95th percentile of the time in Postgres, by pool.",
+            "95th percentile of the time in Postgres, by pool, or session of its own.",
             (
                 (
                     "histogram_quantile(0.95, sum by (db_client_connection_pool_name, le) "
@@ -220,12 +220,20 @@ def server() -> Any:
         ),
         Panel(
             "Evaluations",
-            "How old what detection and SLOs say is.",
+            "How late detection and SLOs are, whichever server evaluates them.",
             (
                 (f"max(detection_lag_seconds{{{_SERVER}}})", "detection"),
                 (f"max(slo_evaluation_lag_seconds{{{_SERVER}}})", "SLOs"),
             ),
             unit="s",
+        ),
+        Panel(
+            "Cannot be evaluated",
+            "Detection rules that fail for some or all services, and SLOs whose own query fails.",
+            (
+                (f"max(detection_rules_failing{{{_SERVER}}})", "detection rules"),
+                (f"max(slo_evaluation_quarantined{{{_SERVER}}})", "SLOs"),
+            ),
         ),
         Panel(
             "Telemetry calls",
