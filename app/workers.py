@@ -18,6 +18,7 @@ from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
 from app.observability.slos import EvaluationLag, EvaluationMetrics
+from app.retention import KIND as RETENTION
 from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph
@@ -51,12 +52,6 @@ def workers(
     running: dict[str, Running] = {
         "relay": relay.run,
         "alerts": alerts.run,
-        "retention": Retention(
-            database,
-            events_days=settings.event_log_retention_days,
-            audit_days=settings.audit_log_retention_days,
-            now=now,
-        ).run,
         "jobs": Workers(database, works, name=str(new_id()), now=now, observer=metrics.jobs, tracer=tracer).run,
     }
     if backends.telemetry.prometheus:
@@ -87,6 +82,12 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         retention_days=settings.alert_delivery_retention_days,
     )
     found |= alerts.works(upkeep_seconds=settings.alert_upkeep_seconds)
+    found[RETENTION] = Retention(
+        database,
+        events_days=settings.event_log_retention_days,
+        audit_days=settings.audit_log_retention_days,
+        now=now,
+    ).work
     if settings.alert_reconciliation_seconds > 0 and (telemetry.alertmanager or telemetry.prometheus):
         found[RECONCILIATION] = Reconciliation(
             database,
