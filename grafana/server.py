@@ -205,12 +205,18 @@ def server() -> Any:
         ),
         Panel(
             "Analyses",
-            "95th percentile of the time that the correlation engine takes, and gaps that backends left in an hour.",
+            "95th percentile of the time that analyses and the correlation engine take, and gaps that backends left in "
+            "an hour.",
             (
                 (
                     "histogram_quantile(0.95, sum by (le) "
                     f"(rate(reliability_studio_analysis_duration_seconds_bucket{{{_SERVER}}}[1h])))",
                     "p95",
+                ),
+                (
+                    "histogram_quantile(0.95, sum by (le) "
+                    f"(rate(reliability_studio_correlation_engine_duration_seconds_bucket{{{_SERVER}}}[1h])))",
+                    "engine p95",
                 ),
                 (
                     f"sum by (backend) (increase(reliability_studio_analysis_gaps_total{{{_SERVER}}}[1h]))",
