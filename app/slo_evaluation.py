@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from actions.evaluate_slos import SLOEvaluator
+from actions.slos.evaluation import SLOEvaluator
 from app.observability.slos import EvaluationMetrics
 from db.connecting import DRIVER_ERRORS, driver_url
 from db.database import Database

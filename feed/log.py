@@ -11,7 +11,7 @@ from db.connecting import DRIVER_ERRORS, driver_url, milliseconds
 from db.database import Database
 from db.event_log import CHANNEL, EPOCH_SQL, HEAD_SQL, POSITION_SQL, SEQ_SQL, SHARED_SQL, TAIL_SQL
 from db.observing import EVENT_LOG
-from db.read_pool import ReadConnection
+from db.read_connection import ReadConnection
 from db.sessions import Session, session
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
 from feed.cursor import REFUSAL_SQL, Cursor, Reach

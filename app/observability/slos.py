@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from actions.evaluate_slos import Cycle
+from actions.slos.cycle import Cycle
 from app.observability.histograms import WORK_BOUNDS, Durations
 from db.database import Database
 from db.slos import EVALUATED_SQL
