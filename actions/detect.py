@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import RowMapping, delete, select, text, update
 
-from actions.alerts import tell_internal
+from actions.alerts.deliveries import tell_internal
 from actions.detection_questions import WatchedService
 from actions.jobs import Job, hold
 from actions.log_baselines import LearntLogs, write_baselines

@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 import structlog
 
-from actions.alert_reconciliation import keep_muted
-from actions.alerts import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from actions.alerts.deliveries import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from actions.alerts.reconciliation import keep_muted
 from db.alert_statements import WAITING_TRACES_SQL
 from db.database import Database, may_pass
 from db.identifiers import new_id

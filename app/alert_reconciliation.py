@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from actions.alert_reconciliation import (
+from actions.alerts.reconciliation import (
     SeenSilence,
     SeenSuppression,
     end_unseen,

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from actions.alert_audits import audit, forget_deliveries
-from actions.alert_upkeep import settle
+from actions.alerts.audits import audit, forget_deliveries
+from actions.alerts.upkeep import settle
 from actions.jobs import Job
 from app.jobs import Work
 from db.database import Database

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import RowMapping, select
 
-from actions.alerts import tell_internal
+from actions.alerts.deliveries import tell_internal
 from db.alerts import alerts
 from db.database import Transaction
 from domain.alerts import AlertStatus

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import argument
 
-from actions import alert_places, maintenance
-from actions.maintenance import NewWindow, WindowChanges
+from actions.alerts import maintenance, places
+from actions.alerts.maintenance import NewWindow, WindowChanges
 from domain.permissions import ALERTS_WRITE
 from domain.references import required_id
 from domain.unset import UNSET
@@ -97,7 +97,7 @@ class AlertMutations:
         """Say which incident an alert belongs to. It stays there, also when it fires again."""
         return await AlertPayload.of(
             info,
-            lambda tx, actor: alert_places.move(
+            lambda tx, actor: places.move(
                 tx,
                 required_id(alert_id, "alert", "alertId"),
                 required_id(incident_id, "incident", "incidentId"),
@@ -112,7 +112,7 @@ class AlertMutations:
         """Say that an alert does not belong to its incident. From now on it stands alone, in incidents of its own."""
         return await AlertPayload.of(
             info,
-            lambda tx, actor: alert_places.detach(tx, required_id(alert_id, "alert", "alertId"), actor=actor),
+            lambda tx, actor: places.detach(tx, required_id(alert_id, "alert", "alertId"), actor=actor),
         )
 
     @mutation(ALERTS_WRITE)

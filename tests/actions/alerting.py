@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 
-from actions.alerts import Received, accept, process, read, require_good
+from actions.alerts.deliveries import Received, accept, process, read, require_good
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
 from domain.alerts import WebhookKind

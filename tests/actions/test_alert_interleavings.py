@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actions import dependencies
-from actions.alert_upkeep import settle
-from actions.alerts import Received, accept, process
+from actions.alerts.deliveries import Received, accept, process
+from actions.alerts.upkeep import settle
 from actions.discovery import find_or_discover, references
 from db.database import Database
 from db.embedded import EmbeddedPostgres

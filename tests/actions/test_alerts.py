@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from actions.alerts import process, tell_internal
+from actions.alerts.deliveries import process, tell_internal
 from db.alerts import alert_deliveries, alert_dispositions, alert_occurrences, alerts
 from domain.alerts import AlertStatus
 from domain.errors import ValidationFailed

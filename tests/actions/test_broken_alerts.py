@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from actions.alert_audits import audit
-from actions.alerts import count_attempt
+from actions.alerts.audits import audit
+from actions.alerts.deliveries import count_attempt
 from app.alert_intake import AlertIntake
 from app.background import in_background
 from db.alerts import alert_deliveries, alert_dispositions, alerts

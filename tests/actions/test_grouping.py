@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert
 
-from actions import alert_places, dependencies, incidents, services, timeline
-from actions.alert_upkeep import settle
+from actions import dependencies, incidents, services, timeline
+from actions.alerts import places
+from actions.alerts.upkeep import settle
 from actions.discovery import references
 from actions.incidents import IncidentChanges
 from actions.services import NewService
@@ -283,7 +284,7 @@ async def test_what_people_work_on_is_not_merged_but_said_to_be_the_same(studio:
         await studio.do(timeline.add_note, worked_on["id"], "It is the index")
     else:
         [slow] = [row for row in await studio.rows(alerts) if row["name"] == "Slow"]
-        await studio.do(alert_places.detach, slow["id"])
+        await studio.do(places.detach, slow["id"])
     await told(studio, firing("payment", minute=1))
     first, second = (await opened(studio))[before : before + 2]
     assert {first["status"], second["status"]} <= {"OPEN", "INVESTIGATING", "RESOLVED"}

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from actions.alert_reconciliation import keep_muted
-from actions.alert_upkeep import settle
-from actions.alerts import process
+from actions.alerts.deliveries import process
+from actions.alerts.reconciliation import keep_muted
+from actions.alerts.upkeep import settle
 from app.alert_intake import AlertIntake
 from app.alert_reconciliation import Reconciliation
 from db.alerts import alert_deliveries, alert_suppressions, alerts

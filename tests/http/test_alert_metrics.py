@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from sqlalchemy import insert
 
-from actions.alert_audits import audit
+from actions.alerts.audits import audit
 from db.alerts import alert_deliveries, alert_dispositions
 from db.database import Database
 from db.identifiers import new_id

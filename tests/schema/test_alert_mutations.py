@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from actions.alert_audits import audit, forget_deliveries
-from actions.alert_upkeep import settle
-from actions.alerts import Received, accept, count_attempt, process
+from actions.alerts.audits import audit, forget_deliveries
+from actions.alerts.deliveries import Received, accept, count_attempt, process
+from actions.alerts.upkeep import settle
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
 from domain.grouping import GroupingRules

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text, update
 
-from actions.alert_placement import SEVERITIES, Placement
-from actions.alert_scenes import Told
+from actions.alerts.placement import SEVERITIES, Placement
+from actions.alerts.scenes import Told
 from actions.recording import Happening, Scope, record_all
 from db.alert_grouping import FLAPPING_SQL
 from db.alerts import alert_groups

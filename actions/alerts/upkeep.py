@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions import incidents
-from actions.alert_scenes import Told
-from actions.alerts import tell_internal
-from actions.grouping import group_loose
+from actions.alerts.deliveries import tell_internal
+from actions.alerts.grouping import group_loose
+from actions.alerts.scenes import Told
 from db.alert_grouping import EXPIRED_SQL, FALL_QUIET_SQL, LOOSE_SQL, QUIET_GROUPS_SQL
 from db.alert_statements import ALERTS_LOCK
 from db.database import Transaction

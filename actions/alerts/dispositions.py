@@ -12,10 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 
-from actions.alert_placement import Placement
-from actions.alert_scenes import NOWHERE, Place
-from actions.grouping import group
-from actions.grouping import tell as tell_incidents
+from actions.alerts.grouping import group
+from actions.alerts.grouping import tell as tell_incidents
+from actions.alerts.placement import Placement
+from actions.alerts.scenes import NOWHERE, Place
 from db.alert_statements import (
     KNOWN_ALERTS_SQL,
     KNOWN_OCCURRENCES_SQL,

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions import incidents
-from actions.alert_scenes import NOWHERE, Place, Scene, Told
+from actions.alerts.scenes import NOWHERE, Place, Scene, Told
 from actions.incidents import AffectedService, NewIncident
 from db.alert_grouping import UNTOUCHED_SQL
 from db.database import Transaction

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from actions.alerts import tell_internal
+from actions.alerts.deliveries import tell_internal
 from db.alert_grouping import WRITE_SUPPRESSIONS_SQL
 from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, TOLD_SQL, WRITE_SILENCES_SQL
 from db.alert_suppressions import END_UNSEEN_SQL, FOLLOW_SILENCES_SQL

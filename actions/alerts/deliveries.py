@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import RowMapping, text
 
-from actions.alert_dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
+from actions.alerts.dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
 from db.alert_statements import ALERTS_LOCK, COUNT_ATTEMPT_SQL, MARK_PROCESSED_SQL, WAITING_DELIVERIES_SQL
 from db.alerts import alert_deliveries
 from db.database import Transaction

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions import incidents
-from actions.alert_placement import Placement, acting, place
-from actions.alert_scenes import Place, Told, load_scene, places_of, told_by
-from actions.alert_timelines import Story, tell_ends, tell_firings, tell_joined, watch_flapping
+from actions.alerts.placement import Placement, acting, place
+from actions.alerts.scenes import Place, Told, load_scene, places_of, told_by
+from actions.alerts.timelines import Story, tell_ends, tell_firings, tell_joined, watch_flapping
 from actions.analyses import request_after_change
 from actions.impacts import hurt_by_alerts
 from actions.incidents import IncidentChanges
