@@ -12,8 +12,8 @@ from actions.alert_upkeep import settle
 from actions.discovery import references
 from actions.incidents import IncidentChanges
 from actions.services import NewService
-from actions.slo_alerts import Alert
-from actions.slo_alerts import settle as settle_budgets
+from actions.slos.alerts import Alert
+from actions.slos.alerts import settle as settle_budgets
 from db.alerts import alert_dispositions, alert_occurrences, alert_suppressions, alerts, maintenance_windows, silences
 from db.incidents import incidents as incidents_table
 from db.incidents import incidents_services
