@@ -42,7 +42,7 @@ _RAN: Final = (AnalysisStatus.COMPLETE, AnalysisStatus.PARTIAL)
 class Run:
     """A run that is under way. `correlation_ids` are the rows of what it has told of, by the engine's ids.
 
-    A `patient` one took the place of another already, and only gives way to people.
+    One that `is_patient` took the place of another already, and only gives way to people.
     """
 
     id: UUID

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from actions import analyses as runs
 from actions.analyses import Run
@@ -21,12 +21,15 @@ from db.identifiers import new_id
 from domain.correlation import AnalysisStatus
 from domain.errors import Conflict, NotFound
 from domain.explore import Explore
+from domain.tracing import span
 from engines.correlation import ENGINE_VERSION, Analysis, Evidence, analyse
 from engines.correlation.evidence import Gap
 from engines.correlation.record import read_evidence, write
 from telemetry_clients.instances import Telemetry
 
 MOST_TOLD_EARLY: Final = 50
+
+Answer = TypeVar("Answer")
 
 _NO_LINKS: Final = Explore()
 _WATCH_SECONDS: Final = 0.5
@@ -63,12 +66,19 @@ class Observer(Protocol):
         """A newer one took the place of an analysis."""
         ...
 
+    def engine_answered(self, seconds: float) -> None:
+        """The engine has answered once, to some of the evidence or to all, after so many seconds."""
+        ...
+
 
 class _Nobody:
     def analysis_ended(self, status: AnalysisStatus, gaps: Iterable[Gap], seconds: float) -> None:
         """Nothing."""
 
     def analysis_superseded(self, seconds: float) -> None:
+        """Nothing."""
+
+    def engine_answered(self, seconds: float) -> None:
         """Nothing."""
 
 
@@ -146,11 +156,19 @@ class Investigation:
         async with aclosing(gathering):
             async for evidence, is_last in gathering:
                 if not is_last:
-                    analysis = await asyncio.to_thread(answer, evidence)
+                    analysis = await self._by_engine(partial(answer, evidence))
                     await self._tell(run, around, evidence, analysis)
-        outcome = await asyncio.to_thread(self._outcome, around, evidence)
+        outcome = await self._by_engine(partial(self._outcome, around, evidence))
         await self.database.transact(partial(conclude, run=run, outcome=outcome), now=self.now())
         return outcome
+
+    async def _by_engine(self, work: Callable[[], Answer]) -> Answer:
+        """What takes all of a CPU, beside everything else."""
+        began_seconds = monotonic()
+        with span("correlation engine"):
+            answered = await asyncio.to_thread(work)
+        self.observer.engine_answered(monotonic() - began_seconds)
+        return answered
 
     def _outcome(self, around: Surroundings, evidence: Evidence) -> Outcome:
         """The answer to the evidence as it is kept, not as it was gathered: so that both are one for ever."""

@@ -111,7 +111,7 @@ async def application(
             health = Health(dependencies, now=now)
             event_log = EventLog(database, database_url)
             hub = Hub(event_log, tracer=tracer)
-            relay = Relay(database_url, event_log) if with_workers else None
+            relay = Relay(database_url, event_log, observer=metrics.database) if with_workers else None
             alerts = AlertIntake(database, rules=grouping_rules(settings), now=now, tracer=tracer)
             app = create_app(
                 settings,

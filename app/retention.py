@@ -1,12 +1,12 @@
-"""Forgets, once an hour, what is kept no longer."""
+"""A job: forgets, once an hour, what is kept no longer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
+from actions.jobs import Job
 from actions.retention import (
     BATCH_ROWS,
     forget_audit_entries,
@@ -16,12 +16,15 @@ from actions.retention import (
     forget_proofs,
     forget_slices,
 )
+from app.jobs import Work
 from db.database import Database, Transaction
-from domain.errors import DomainError
 
 log = structlog.get_logger("reliability_studio.retention")
 
+KIND: Final = "retention"
+
 _HOUR_SECONDS: Final = 3600.0
+_TIMEOUT_SECONDS: Final = 1800.0
 
 
 class Retention:
@@ -37,22 +40,20 @@ class Retention:
         events_days: float,
         audit_days: float,
         now: Callable[[], datetime],
-        interval_seconds: float = _HOUR_SECONDS,
     ) -> None:
         self._database = database
         self._events = timedelta(days=events_days)
         self._audit = timedelta(days=audit_days)
         self._now = now
-        self._interval_seconds = interval_seconds
 
-    async def run(self) -> None:
-        """Until cancelled. A database that is away is left alone until the next time."""
-        while True:
-            try:
-                await self.forget()
-            except DomainError as error:
-                log.warning("old rows could not be deleted, trying again later", reason=error.code)
-            await asyncio.sleep(self._interval_seconds)
+    @property
+    def work(self) -> Work:
+        """How often and how long it is done. What is left when the time is up is left to the next time."""
+
+        async def run(_job: Job) -> None:
+            await self.forget()
+
+        return Work(run=run, timeout_seconds=_TIMEOUT_SECONDS, every_seconds=_HOUR_SECONDS)
 
     async def forget(self) -> Mapping[str, int]:
         """Delete what is too old now, in batches; return how many of what that were."""

@@ -1,19 +1,19 @@
 """Evaluates SLOs over and over: one process of the fleet at a time, whichever holds the lock."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from actions.slos.cycle import Cycle
 from actions.slos.evaluation import SLOEvaluator
-from db.connecting import DRIVER_ERRORS, driver_url, open_connection
+from app.observability.slos import EvaluationMetrics
+from db.connecting import DRIVER_ERRORS, driver_url
 from db.database import Database
+from db.observing import SLO_EVALUATION
+from db.sessions import Session, session
 from db.slos import EVALUATION_LOCK
 from domain.errors import DomainError
 from domain.time import Deadline
@@ -26,32 +26,6 @@ log = structlog.get_logger("reliability_studio.slo_evaluation")
 _CANDIDACY_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
 _CYCLES_OF_A_DEADLINE: Final = 5
-
-
-class EvaluationMetrics:
-    """What `/metrics` tells about the evaluation of SLOs."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.duration = Histogram(
-            "slo_evaluation_cycle_duration_seconds", "Time that one evaluation of all SLOs took.", registry=registry
-        )
-        self.lag = Gauge(
-            "slo_evaluation_lag_seconds", "Age of what the latest SLO was evaluated by.", registry=registry
-        )
-        self.quarantined = Gauge("slo_evaluation_quarantined", "SLOs whose own query fails.", registry=registry)
-        self.evaluated = Counter("slo_evaluation_evaluated", "Evaluations of single SLOs.", registry=registry)
-        self.queries = Counter("slo_evaluation_queries", "Queries that Prometheus was asked.", registry=registry)
-        self.failures = Counter("slo_evaluation_failures", "Evaluations without Prometheus.", registry=registry)
-
-    def observe(self, cycle: Cycle) -> None:
-        """Count one evaluation."""
-        self.duration.observe(cycle.duration_seconds)
-        self.lag.set(cycle.lag_seconds)
-        self.quarantined.set(cycle.quarantined)
-        self.evaluated.inc(cycle.evaluated)
-        self.queries.inc(cycle.queries)
-        if cycle.failure is not None:
-            self.failures.inc()
 
 
 class SLOEvaluation:
@@ -84,13 +58,15 @@ class SLOEvaluation:
         """Until cancelled. A lost database is waited for."""
         while True:
             try:
-                async with _connection(self._url) as connection:
+                async with session(
+                    self._url, SLO_EVALUATION, settings={}, observer=self._database.observer
+                ) as connection:
                     await self._stand(connection)
             except (DomainError, *DRIVER_ERRORS) as error:
                 log.warning("the evaluation of SLOs lost the database, trying again", reason=type(error).__name__)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _stand(self, connection: "asyncpg.Connection[Any]") -> None:
+    async def _stand(self, connection: Session) -> None:
         while not await connection.fetchval("select pg_try_advisory_lock($1)", EVALUATION_LOCK):  # noqa: ASYNC110 # held elsewhere
             await asyncio.sleep(_CANDIDACY_SECONDS)
         log.info("this process evaluates SLOs now")
@@ -111,12 +87,3 @@ class SLOEvaluation:
                 log.warning("SLOs could not be evaluated, trying again", reason=cycle.failure)
             await asyncio.sleep(max(0.0, self._interval_seconds - (loop.time() - began)))
             await connection.fetchval("select 1")  # Whose session is gone holds the lock no longer.
-
-
-@asynccontextmanager
-async def _connection(url: str) -> AsyncGenerator["asyncpg.Connection[Any]"]:
-    connection = await open_connection(url, connection_class=asyncpg.Connection, settings={})
-    try:
-        yield connection
-    finally:
-        connection.terminate()

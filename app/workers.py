@@ -17,11 +17,13 @@ from app.observability.analyses import AnalysisMetrics
 from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.jobs import JobQueue
 from app.observability.metrics import Metrics
+from app.observability.slos import EvaluationLag, EvaluationMetrics
+from app.retention import KIND as RETENTION
 from app.retention import Retention
 from app.service_graph import KIND as SERVICE_GRAPH
 from app.service_graph import ServiceGraph
 from app.settings import Settings
-from app.slo_evaluation import EvaluationMetrics, SLOEvaluation
+from app.slo_evaluation import SLOEvaluation
 from db.database import Database
 from db.identifiers import new_id
 from domain.grouping import GroupingRules
@@ -50,12 +52,6 @@ def workers(
     running: dict[str, Running] = {
         "relay": relay.run,
         "alerts": alerts.run,
-        "retention": Retention(
-            database,
-            events_days=settings.event_log_retention_days,
-            audit_days=settings.audit_log_retention_days,
-            now=now,
-        ).run,
         "jobs": Workers(database, works, name=str(new_id()), now=now, observer=metrics.jobs, tracer=tracer).run,
     }
     if backends.telemetry.prometheus:
@@ -70,6 +66,8 @@ def workers(
             now=now,
             tracer=tracer,
         ).run
+        lag = EvaluationLag(database)
+        metrics.add(lag, sample=lag.sample)
     return running
 
 
@@ -84,6 +82,12 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
         retention_days=settings.alert_delivery_retention_days,
     )
     found |= alerts.works(upkeep_seconds=settings.alert_upkeep_seconds)
+    found[RETENTION] = Retention(
+        database,
+        events_days=settings.event_log_retention_days,
+        audit_days=settings.audit_log_retention_days,
+        now=now,
+    ).work
     if settings.alert_reconciliation_seconds > 0 and (telemetry.alertmanager or telemetry.prometheus):
         found[RECONCILIATION] = Reconciliation(
             database,

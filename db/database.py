@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from db.connecting import OLDEST_MAJOR_VERSION, driver_url, is_lost, milliseconds, open_connection
 from db.identifiers import new_id
 from db.nouns import noun
-from db.observing import Nobody, Observer, watch
+from db.observing import READS, REPLICA, WRITES, Nobody, Observer, tell_of, watch
 from db.read_pool import ReadPool
 from db.replica import ALWAYS_PRIMARY, ANSWER_SECONDS, POSITION_SQL, NotHere, Replica
 from domain.errors import Conflict, DatabaseUnavailable, DeadlineExceeded, NotFound
@@ -115,7 +116,7 @@ class Database:
         self.engine = engine
         self.reads = reads
         self.replica = replica
-        self._observer = observer or Nobody()
+        self.observer = observer or Nobody()
 
     @classmethod
     async def connect(
@@ -143,7 +144,10 @@ class Database:
 
         async def open_for_writes() -> asyncpg.Connection:
             settings = {"statement_timeout": milliseconds(statement_timeout_seconds)}
-            return await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
+            connection = await open_connection(address, connection_class=asyncpg.Connection, settings=settings)
+            if observer is not None:  # of what begins and ends transactions, which SQLAlchemy says nothing of
+                connection.add_query_logger(partial(tell_of, observer, WRITES))
+            return connection
 
         engine = create_async_engine(
             "postgresql+asyncpg://",
@@ -165,9 +169,10 @@ class Database:
                 connections=read_connections,
                 connection_lifetime_seconds=connection_lifetime_seconds,
                 statement_timeout_seconds=statement_timeout_seconds,
+                name=name,
                 observer=observer,
             )
-            for each in (url, read_url or url)
+            for each, name in ((url, READS), (read_url or url, REPLICA))
         )
         replica = Replica(others, reads, most_lag_seconds=replica_most_lag_seconds) if read_url else None
         database = cls(engine, reads, replica, observer)
@@ -209,7 +214,7 @@ class Database:
                 except DBAPIError as error:
                     if _state(error) not in _REPEATABLE:
                         raise
-                self._observer.transaction_retried()
+                self.observer.transaction_retried()
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
             async with self._begin(now) as transaction:
                 return await work(transaction)

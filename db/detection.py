@@ -56,10 +56,16 @@ detection_states = Table(
     Index(None, "service_id"),
 )
 
-LAG_SQL = """
-select extract(epoch from clock_timestamp() - min(last_evaluated_at))::text from detection_rules where is_enabled
+EVALUATED_SQL = """
+select json_build_array(
+  extract(epoch from clock_timestamp() - min(coalesce(last_evaluated_at, created_at))),
+  count(failing_since)
+)::text
+from detection_rules where is_enabled
 """
-"""For how many seconds the enabled rule has not been evaluated that was evaluated longest ago."""
+"""For how many seconds the enabled rule has not been evaluated that was evaluated longest ago (null without a rule),
+and how many rules could not be, for some services or all, when they were last.
+"""
 
 SLO_BURNS_SQL = """
 select slos.service_id,

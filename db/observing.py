@@ -9,6 +9,10 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 WRITES: Final = "write"
 READS: Final = "read"
+REPLICA: Final = "replica"
+RELAY: Final = "relay"
+EVENT_LOG: Final = "event_log"
+SLO_EVALUATION: Final = "slo_evaluation"
 
 
 class Observer(Protocol):

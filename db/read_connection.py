@@ -28,6 +28,7 @@ class ReadConnection(asyncpg.Connection):
         "is_overdue",
         "is_retired",
         "observer",
+        "pool",
         "prepared",
         "replayed",
         "retirement",
@@ -55,6 +56,7 @@ class ReadConnection(asyncpg.Connection):
         """To be closed rather than used again."""
         self.retirement: asyncio.TimerHandle | None = None
         self.observer: Observer = Nobody()
+        self.pool = READS
         self.replayed = 0
         """How far the standby had replayed the primary's log when it was asked last: it never goes back."""
 
@@ -79,9 +81,9 @@ class ReadConnection(asyncpg.Connection):
             # The driver's inner call: its public wrappers cost a fifth of the whole read.
             rows = await self._protocol.bind_execute(statement._state, arguments, "", 0, False, NO_TIMEOUT)
         except BaseException as error:
-            self.observer.statement_ended(READS, sql, perf_counter() - began, error)
+            self.observer.statement_ended(self.pool, sql, perf_counter() - began, error)
             raise
-        self.observer.statement_ended(READS, sql, perf_counter() - began, None)
+        self.observer.statement_ended(self.pool, sql, perf_counter() - began, None)
         return rows[0][0] if rows else None
 
     def is_spoilt_by(self, error: BaseException) -> bool:

@@ -36,10 +36,12 @@ class ReadPool:
         statement_limit: int = 200,
         connection_lifetime_seconds: float = 1800,
         statement_timeout_seconds: float = 30,
+        name: str = READS,
         observer: Observer | None = None,
     ) -> None:
-        """`url` as the driver wants it. No connection is opened before it is needed."""
+        """`url` as the driver wants it, `name` as the observer is told. No connection is opened before it is needed."""
         self._url = url
+        self._name = name
         self._observer = observer or Nobody()
         self._limit = connections
         self._waiting_limit = waiting_limit
@@ -206,8 +208,8 @@ class ReadPool:
                 kind, schema="pg_catalog", encoder=str.encode, decoder=bytes, format="binary"
             )
         connection.statement_limit = self._statement_limit
-        connection.observer = self._observer
-        connection.add_query_logger(partial(tell_of, self._observer, READS))
+        connection.observer, connection.pool = self._observer, self._name
+        connection.add_query_logger(partial(tell_of, self._observer, self._name))
         connection.retirement = self._loop.call_later(self._lifetime_seconds, self._retire, connection)
         connection.add_termination_listener(lambda _: self._retire(connection))
         self._connections.add(connection)

@@ -2,7 +2,8 @@
 
 Whoever has written knows the primary's position in its write-ahead log (LSN) right after, and names it when they read:
 the replica answers once it has replayed so far, otherwise the primary does. The position is asked for on the very
-connection that reads, before the read begins, so that a name which stands for several standbys is no trap.
+connection that reads, before the read begins, so that a name which stands for several standbys is no trap. In the same
+way no connection answers that lacks what the primary had when it was as long ago as a replica may be behind.
 
 What has to do with the event log is never asked here. A cursor that joins a snapshot to a stream (`asOfCursor`) says
 which transactions the snapshot has seen, and `pg_current_snapshot()` does not know this on a standby: the transactions
@@ -11,10 +12,12 @@ been told may not have arrived here.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 import asyncpg
@@ -66,24 +69,31 @@ class Replica:
         self.reads = reads
         self.state = ReplicaState(is_usable=False, reason="It has not been asked yet")
         self.answers: Counter[str] = Counter({"replica": 0, "behind": 0, "unusable": 0, "failed": 0})
-        """How reads ended: answered here; or by the primary, because the replica lacked what the reader had written,
-        was away or too far behind, or failed.
+        """How reads ended: answered here; or by the primary, because the replica lacked what the reader had written or
+        what all may expect, was away or too far behind, or failed.
         """
         self._primary = primary
         self._most_lag_seconds = most_lag_seconds
         self._memory_seconds = 2 * most_lag_seconds + 60
         self._sent: deque[tuple[float, int]] = deque()
         """When the primary was where, for as far back as matters."""
+        self._floor = 0
+        """What every connection has to have replayed: where the primary was so long ago, 0 while that is not known."""
 
     async def fetch_text(
         self, sql: str, arguments: Sequence[object], *, timeout_seconds: float, after: int = 0
     ) -> bytes | None:
-        """As `ReadPool.fetch_text`, on a state that has everything up to the position `after`. Raises NotHere."""
+        """As `ReadPool.fetch_text`, on a state that has everything up to the position `after`, and is not too old.
+
+        Raises NotHere.
+        """
         if not self.state.is_usable or after == ALWAYS_PRIMARY:
             self.answers["behind" if self.state.is_usable else "unusable"] += 1
             raise NotHere
         try:
-            text = await self.reads.fetch_text(sql, arguments, timeout_seconds=timeout_seconds, after=after)
+            text = await self.reads.fetch_text(
+                sql, arguments, timeout_seconds=timeout_seconds, after=max(after, self._floor)
+            )
         except Behind as error:
             self.answers["behind"] += 1
             raise NotHere from error
@@ -116,9 +126,10 @@ class Replica:
         asked_at = loop.time()
         try:
             sent = await self._primary.fetch_text(_SENT_SQL, (), timeout_seconds=ANSWER_SECONDS)
-            self._sent.append((asked_at, int(sent or b"0")))
+            self._note(asked_at, int(sent or b"0"))
         except (DatabaseUnavailable, DeadlineExceeded):
             pass  # Reads of the replica can go on without the primary, from where it was.
+        self._floor = self._sent_until(asked_at - self._most_lag_seconds)
         try:
             text = await self.reads.fetch_text(_STANDBY_SQL, (), timeout_seconds=ANSWER_SECONDS)
         except (DatabaseUnavailable, DeadlineExceeded, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -132,17 +143,31 @@ class Replica:
             return ReplicaState(is_usable=False, reason=reason, lag_seconds=lag_seconds)
         return ReplicaState(is_usable=True, lag_seconds=lag_seconds)
 
+    def _note(self, now: float, position: int) -> None:
+        """Take down where the primary is."""
+        sent = self._sent
+        if sent and position < sent[-1][1]:
+            sent.clear()  # Another is the primary now, and has less than the one before.
+        sent.append((now, position))
+        while len(sent) > 1 and sent[1][0] < now - self._memory_seconds:
+            sent.popleft()
+
+    def _sent_until(self, moment: float) -> int:
+        """Where the primary was at a moment, 0 for one before anybody looked."""
+        later = bisect_right(self._sent, moment, key=itemgetter(0))
+        return self._sent[later - 1][1] if later else 0
+
     def _lag_seconds(self, replayed: int, age_seconds: float | None, now: float) -> float:
         """How long ago the primary was where the replica is. Compares no clocks, and an idle primary is no lag.
 
         Where that was before anybody looked, what the replica replayed last is `age_seconds` old by its own clock.
         """
         sent = self._sent
-        while len(sent) > 1 and (sent[1][1] <= replayed or sent[1][0] < now - self._memory_seconds):
-            sent.popleft()
         if not sent:
             return inf
-        if sent[-1][1] <= replayed:
+        missing = bisect_right(sent, replayed, key=itemgetter(1))
+        if missing == len(sent):
             return 0.0
-        since = now - sent[0][0]
-        return since if sent[0][1] <= replayed else max(since, inf if age_seconds is None else age_seconds)
+        if missing:
+            return now - sent[missing - 1][0]
+        return max(now - sent[0][0], inf if age_seconds is None else age_seconds)

@@ -178,6 +178,19 @@ slo_adjustments = Table(
     Index(None, "actor_id"),
 )
 
+EVALUATED_SQL: Final = """
+select json_build_array(
+  coalesce(extract(epoch from clock_timestamp() - min(
+    coalesce(evaluated_through + make_interval(secs => slice_seconds), created_at)
+  ) filter (where status is distinct from 'ERROR')), 0),
+  count(*) filter (where status = 'ERROR')
+)::text
+from slos left join slo_states on slo_id = id
+"""
+"""For how many seconds the next slice of the latest SLO has been over (or an SLO has been there that never was
+evaluated), those aside that cannot be evaluated; and how many those are.
+"""
+
 
 def select_slos() -> Select[Any]:
     """The SLOs, each with the name of its `service` and what its last evaluation said, NULL where there was none."""

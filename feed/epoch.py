@@ -11,14 +11,15 @@ A copy of the files of a stopped Postgres looks like the original. A server that
 that the log had more; where none does, whoever puts it back says so: `reliability-studio new-epoch`.
 """
 
-from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import structlog
 
-from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds
 from db.event_log import BEGIN_EPOCH_SQL, CHANNEL, CLUSTER_SQL, REMEMBER_SQL, REMEMBERED_SQL
+from db.observing import EVENT_LOG
+from db.sessions import Session, session
 from domain.errors import DatabaseUnavailable
 from feed.cursor import Reach
 
@@ -27,8 +28,6 @@ log = structlog.get_logger("reliability_studio.epoch")
 _STATEMENT_SECONDS = 30.0
 _NO_HEAD = "The event log has no head: run `reliability-studio migrate`"
 
-Connection: TypeAlias = "asyncpg.Connection[Any]"
-
 
 async def begin_epoch(url: str) -> tuple[UUID, int]:
     """Give the log of a database another identity; return it, and the newest position that both have.
@@ -36,16 +35,14 @@ async def begin_epoch(url: str) -> tuple[UUID, int]:
     Raises DatabaseUnavailable.
     """
     settings = {"statement_timeout": milliseconds(_STATEMENT_SECONDS), "synchronous_commit": "on"}
-    connection = await open_connection(driver_url(url), connection_class=asyncpg.Connection, settings=settings)
-    try:
-        return await _begin(connection, await _cluster(connection))
-    except DRIVER_ERRORS as error:
-        raise DatabaseUnavailable from error
-    finally:
-        connection.terminate()
+    async with session(driver_url(url), EVENT_LOG, settings=settings) as connection:
+        try:
+            return await _begin(connection, await _cluster(connection))
+        except DRIVER_ERRORS as error:
+            raise DatabaseUnavailable from error
 
 
-async def keep_epoch(connection: Connection, known: Reach | None) -> None:
+async def keep_epoch(connection: Session, known: Reach | None) -> None:
     """Begin an epoch if another Postgres wrote the log last, or if the log has less than what is known of it."""
     cluster = await _cluster(connection)
     row = await connection.fetchrow(REMEMBERED_SQL)
@@ -66,14 +63,14 @@ async def keep_epoch(connection: Connection, known: Reach | None) -> None:
         )
 
 
-async def _begin(connection: Connection, cluster: str | None) -> tuple[UUID, int]:
+async def _begin(connection: Session, cluster: str | None) -> tuple[UUID, int]:
     row = await connection.fetchrow(BEGIN_EPOCH_SQL, CHANNEL, cluster)
     if row is None:
         raise DatabaseUnavailable(_NO_HEAD)
     return row["epoch"], row["position"]
 
 
-async def _cluster(connection: Connection) -> str | None:
+async def _cluster(connection: Session) -> str | None:
     """Which Postgres this is, where it says so: some hosts of Postgres keep it to themselves."""
     try:
         found: str = await connection.fetchval(CLUSTER_SQL)

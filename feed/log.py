@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds
 from db.database import Database
 from db.event_log import CHANNEL, EPOCH_SQL, HEAD_SQL, POSITION_SQL, SEQ_SQL, SHARED_SQL, TAIL_SQL
+from db.observing import EVENT_LOG
 from db.read_connection import ReadConnection
+from db.sessions import Session, session
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
 from feed.cursor import REFUSAL_SQL, Cursor, Reach
 from feed.filter import PAGE_SQL, EventFilter, LoggedEvent
@@ -23,6 +24,7 @@ POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 STATEMENT_SECONDS = 30.0
 
+_SETTINGS: Final = {"statement_timeout": milliseconds(STATEMENT_SECONDS)}
 _REFUSAL = REFUSAL_SQL.format(epoch="$1::uuid", position="$2::bigint", last="$3::bigint")
 REQUIRE_SQL = f"select epoch, {_REFUSAL} from event_log_head"  # noqa: S608 # of constants
 
@@ -111,16 +113,11 @@ class EventLog:
         return Cursor(epoch, cursor.position, cursor.seen)
 
     async def _follow(self) -> None:
-        connection = await open_connection(
-            self._url,
-            connection_class=asyncpg.Connection,
-            settings={"statement_timeout": milliseconds(STATEMENT_SECONDS)},
-        )
-        try:
+        async with session(self._url, EVENT_LOG, settings=_SETTINGS, observer=self._database.observer) as connection:
             connection.add_termination_listener(self._wake)
             await connection.add_listener(CHANNEL, self._wake)
             await self._open(connection)
-            tail = await connection.prepare(TAIL_SQL)
+            tail = await connection.repeated(TAIL_SQL)
             while True:
                 self._grown.clear()
                 rows = await tail.fetch(self.position, BATCH_ROWS)
@@ -132,10 +129,8 @@ class EventLog:
                     self._tell([LoggedEvent(**{**row, "service_ids": tuple(row["service_ids"])}) for row in rows])
                 if len(rows) < BATCH_ROWS:
                     await self._wait()
-        finally:
-            connection.terminate()
 
-    async def _open(self, connection: "asyncpg.Connection[Any]") -> None:
+    async def _open(self, connection: Session) -> None:
         """Go on where this process was, or else where the log stands: at first, and when the database was replaced."""
         head = await connection.fetchrow(HEAD_SQL)
         if head is None:

@@ -8,16 +8,16 @@ are dense and final.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-import asyncpg
 import structlog
 
-from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
+from db.connecting import DRIVER_ERRORS, driver_url, milliseconds
 from db.event_log import CHANNEL, MOVE_SQL, OUTBOX_SQL, RELAY_LOCK
+from db.observing import RELAY, Observer
+from db.sessions import Session, session
 from domain.errors import DatabaseUnavailable
 from feed.epoch import keep_epoch
 from feed.log import EventLog
@@ -33,6 +33,14 @@ STATEMENT_SECONDS = 30
 HUNG_SECONDS = 0.6
 """A leader that says nothing for so long is replaced. Together with CANDIDACY_SECONDS that is less than a second."""
 
+_SETTINGS: Final[Mapping[str, str]] = {
+    "statement_timeout": milliseconds(STATEMENT_SECONDS),
+    # A leader that hangs, rather than dies, loses the lock with its session.
+    "idle_session_timeout": milliseconds(HUNG_SECONDS),
+    # A place that a crash takes back would be given again, to another event.
+    "synchronous_commit": "on",
+}
+
 
 @dataclass(slots=True)
 class RelayState:
@@ -46,9 +54,10 @@ class RelayState:
 class Relay:
     """Runs for leadership for as long as the process lives, and moves events while it leads."""
 
-    def __init__(self, url: str, event_log: EventLog | None = None) -> None:
+    def __init__(self, url: str, event_log: EventLog | None = None, *, observer: Observer | None = None) -> None:
         """`event_log` is how far this process has read the log: one that has less is another one."""
         self._url = driver_url(url)
+        self._observer = observer
         self._event_log = event_log
         self.state = RelayState()
 
@@ -56,7 +65,7 @@ class Relay:
         """Until cancelled. A lost database is waited for."""
         while True:
             try:
-                async with _connection(self._url) as connection:
+                async with session(self._url, RELAY, settings=_SETTINGS, observer=self._observer) as connection:
                     await self._stand(connection)
             except (DatabaseUnavailable, *DRIVER_ERRORS) as error:
                 self.state.failures += 1
@@ -65,13 +74,13 @@ class Relay:
                 self.state.is_leader = False
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _stand(self, connection: "asyncpg.Connection[Any]") -> None:
+    async def _stand(self, connection: Session) -> None:
         while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):  # noqa: ASYNC110 # held elsewhere
             await asyncio.sleep(CANDIDACY_SECONDS)
         await keep_epoch(connection, self._event_log.reach if self._event_log is not None else None)
         self.state.is_leader = True
         log.info("this process relays events now")
-        look, move = await connection.prepare(OUTBOX_SQL), await connection.prepare(MOVE_SQL)
+        look, move = await connection.repeated(OUTBOX_SQL), await connection.repeated(MOVE_SQL)
         horizon = Horizon()
         while True:
             ((waits, drawn, oldest),) = await look.fetch()
@@ -105,22 +114,3 @@ class Horizon:
         """Take the oldest transaction that runs now."""
         while self._watched and self._watched[0][1] <= oldest:
             self.settled = self._watched.popleft()[0]
-
-
-@asynccontextmanager
-async def _connection(url: str) -> AsyncGenerator["asyncpg.Connection[Any]"]:
-    connection = await open_connection(
-        url,
-        connection_class=asyncpg.Connection,
-        settings={
-            "statement_timeout": milliseconds(STATEMENT_SECONDS),
-            # A leader that hangs, rather than dies, loses the lock with its session.
-            "idle_session_timeout": milliseconds(HUNG_SECONDS),
-            # A place that a crash takes back would be given again, to another event.
-            "synchronous_commit": "on",
-        },
-    )
-    try:
-        yield connection
-    finally:
-        connection.terminate()

@@ -154,7 +154,7 @@ def server() -> Any:
         ),
         Panel(
             "Statements",
-            "95th percentile of the time in Postgres, by pool.",
+            "95th percentile of the time in Postgres, by pool, or session of its own.",
             (
                 (
                     "histogram_quantile(0.95, sum by (db_client_connection_pool_name, le) "
@@ -205,12 +205,18 @@ def server() -> Any:
         ),
         Panel(
             "Analyses",
-            "95th percentile of the time that the correlation engine takes, and gaps that backends left in an hour.",
+            "95th percentile of the time that analyses and the correlation engine take, and gaps that backends left in "
+            "an hour.",
             (
                 (
                     "histogram_quantile(0.95, sum by (le) "
                     f"(rate(reliability_studio_analysis_duration_seconds_bucket{{{_SERVER}}}[1h])))",
                     "p95",
+                ),
+                (
+                    "histogram_quantile(0.95, sum by (le) "
+                    f"(rate(reliability_studio_correlation_engine_duration_seconds_bucket{{{_SERVER}}}[1h])))",
+                    "engine p95",
                 ),
                 (
                     f"sum by (backend) (increase(reliability_studio_analysis_gaps_total{{{_SERVER}}}[1h]))",
@@ -220,12 +226,20 @@ def server() -> Any:
         ),
         Panel(
             "Evaluations",
-            "How old what detection and SLOs say is.",
+            "How late detection and SLOs are, whichever server evaluates them.",
             (
                 (f"max(detection_lag_seconds{{{_SERVER}}})", "detection"),
                 (f"max(slo_evaluation_lag_seconds{{{_SERVER}}})", "SLOs"),
             ),
             unit="s",
+        ),
+        Panel(
+            "Cannot be evaluated",
+            "Detection rules that fail for some or all services, and SLOs whose own query fails.",
+            (
+                (f"max(detection_rules_failing{{{_SERVER}}})", "detection rules"),
+                (f"max(slo_evaluation_quarantined{{{_SERVER}}})", "SLOs"),
+            ),
         ),
         Panel(
             "Telemetry calls",

@@ -171,14 +171,15 @@ def execute(
         executor_class=Executor,
         hide_suggestions=hides_suggestions,
     )
-    return _whole(result) if isawaitable(result) else _only(result)
+    return _awaited(result) if isawaitable(result) else whole(result)
 
 
-async def _whole(awaited: Awaitable[Result]) -> ExecutionResult:
-    return _only(await awaited)
-
-
-def _only(result: Result) -> ExecutionResult:
+def whole(result: Result) -> ExecutionResult:
+    """What a document was answered that defers nothing."""
     if isinstance(result, ExecutionResult):
         return result
     raise TypeError("a document that defers nothing was answered in parts")
+
+
+async def _awaited(result: Awaitable[Result]) -> ExecutionResult:
+    return whole(await result)

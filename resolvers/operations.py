@@ -14,7 +14,6 @@ import structlog
 from graphql import (
     DocumentNode,
     ExecutionResult,
-    ExperimentalIncrementalExecutionResults,
     GraphQLError,
     experimental_execute_incrementally,
 )
@@ -28,7 +27,7 @@ from resolvers.compile.parameters import Bindings
 from resolvers.compile.variables import Uncoercible
 from resolvers.context import RequestContext, Running, Snapshot
 from resolvers.errors import field_error, refusal, request_error, warnings
-from resolvers.execution import Executor
+from resolvers.execution import Executor, Result, whole
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
 from resolvers.limits.guard import Guard, Pass
 from resolvers.observing import Nobody, Observed, Observer, Outcome
@@ -183,7 +182,7 @@ class Operations:
                 snapshot = await resources.enter_async_context(Snapshot(context.database))
                 context = replace(context, reading=snapshot)
             context = replace(context, running=admitted.running)
-            results = await self._result(prepared, document, request, context, root)
+            results = await self._result(document, request, context, root)
             if isinstance(results, ExecutionResult):
                 return _completed(results, prepared, context)
             return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
@@ -259,19 +258,16 @@ class Operations:
     ) -> OperationAnswer:
         prepared = admitted.prepared
         context = replace(context, running=admitted.running)
-        result = await self._result(prepared, prepared.document, request, context, root)
-        if not isinstance(result, ExecutionResult):
-            raise TypeError("a document that defers nothing was answered in parts")
+        result = whole(await self._result(prepared.document, request, context, root))
         return _completed(result, prepared, context)
 
     async def _result(
         self,
-        prepared: PreparedOperation,
         document: DocumentNode,
         request: OperationRequest,
         context: RequestContext,
         root: Prefetched | None,
-    ) -> ExecutionResult | ExperimentalIncrementalExecutionResults:
+    ) -> Result:
         """What execution gives within the deadline: of an answer in parts, the first."""
         try:
             async with asyncio.timeout(context.deadline.remaining_seconds()):

@@ -46,7 +46,7 @@ class Instances(Generic[Client]):
             raise TelemetryNotConfigured(
                 self.backend, f"No {self.backend} is configured. Set {self.backend.upper()}_URL."
             )
-        known = ", ".join(sorted(self._clients)) or "none"
+        known = ", ".join(sorted(self._clients))
         raise TelemetryNotConfigured(
             self.backend, f"No {self.backend} called {name!r} is configured. Configured are: {known}."
         )

@@ -37,9 +37,16 @@ async def replicated(folder: Path) -> AsyncIterator[Pair]:
     """A migrated primary and a standby that follows it."""
     async with EmbeddedPostgres(folder / "primary", settings=REPLICATING) as primary:
         await upgrade(primary.url)
-        _copy(primary, folder / "standby")
-        async with EmbeddedPostgres(folder / "standby", settings=REPLICATING) as standby:
+        async with standby_of(primary, folder / "standby") as standby:
             yield Pair(primary, standby)
+
+
+@asynccontextmanager
+async def standby_of(primary: EmbeddedPostgres, directory: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A standby that follows it."""
+    _copy(primary, directory)
+    async with EmbeddedPostgres(directory, settings=REPLICATING) as standby:
+        yield standby
 
 
 def _copy(primary: EmbeddedPostgres, directory: Path) -> None:

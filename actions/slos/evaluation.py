@@ -56,9 +56,6 @@ class SLOEvaluator:
         moved |= await self._missing.catch_up(now, deadline, cycle)
         await self._evaluate(moved, now, cycle)
         await self._say_what_is_away(now, cycle)
-        cycle.quarantined = sum(1 for watch in self._watchlist if watch.failures)
-        throughs = [watch.through for watch in self._watchlist if watch.through and not watch.failures]
-        cycle.lag_seconds = max(0.0, now.timestamp() - min(throughs)) if throughs else 0.0
         cycle.duration_seconds = time.monotonic() - began
         return cycle
 

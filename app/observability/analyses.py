@@ -27,6 +27,14 @@ class AnalysisMetrics:
             WORK_BOUNDS,
             registry=registry,
         )
+        self._engine = Durations(
+            _PREFIX + "correlation_engine_duration_seconds",
+            "Time that the correlation engine took for one answer: of each analysis, one to all that was gathered, "
+            "and those to what was there before.",
+            (),
+            WORK_BOUNDS,
+            registry=registry,
+        ).labels()
         self._gaps = Counter(
             _PREFIX + "analysis_gaps",
             "Gaps of analyses: what a backend was not, or could not be, asked. By the code of the reason.",
@@ -47,3 +55,7 @@ class AnalysisMetrics:
     def analysis_superseded(self, seconds: float) -> None:
         """Count an analysis that a newer one took the place of."""
         self._durations.labels(SUPERSEDED).observe(seconds)
+
+    def engine_answered(self, seconds: float) -> None:
+        """Count an answer of the engine."""
+        self._engine.observe(seconds)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.observability.histograms import STATEMENT_BOUNDS, Durations
 from db.database import Database
-from db.observing import READS, WRITES
+from db.observing import READS, REPLICA, WRITES
 from domain import tracing
 from domain.tracing import Attributes, SpanKind
 
@@ -73,7 +73,8 @@ class DatabaseMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._durations = Durations(
             "db_client_operation_duration_seconds",
-            "Time that one statement took, by pool (write, read), operation and, where it failed, the error.",
+            "Time that one statement took, by pool (write, read, replica) or session (relay, event_log, "
+            "slo_evaluation), operation and, where it failed, the error.",
             (_POOL, "db_operation_name", "error_type"),
             STATEMENT_BOUNDS,
             registry=registry,
@@ -109,20 +110,20 @@ class DatabaseMetrics(Collector):
         count = _gauge("count", "Connections to Postgres that are open, by pool and state.", _POOL, "state")
         most = _gauge("max", "Connections to Postgres that there may be, by pool.", _POOL)
         waiting = _gauge("pending_requests", "Reads that wait for a connection.", _POOL)
-        reads, writes = self._database.reads, self._database.engine.pool
-        for pool, used, idle in ((READS, reads.in_use, reads.idle), (WRITES, *_used(writes))):
-            count.add_metric((pool, "used"), used)
-            count.add_metric((pool, "idle"), idle)
-        most.add_metric((READS,), reads.limit)
+        pools = {READS: self._database.reads}
+        if self._database.replica is not None:
+            pools[REPLICA] = self._database.replica.reads
+        for name, reads in pools.items():
+            count.add_metric((name, "used"), reads.in_use)
+            count.add_metric((name, "idle"), reads.idle)
+            most.add_metric((name,), reads.limit)
+            waiting.add_metric((name,), reads.waiting)
+        writes = self._database.engine.pool
         if isinstance(writes, QueuePool):
+            count.add_metric((WRITES, "used"), writes.checkedout())
+            count.add_metric((WRITES, "idle"), writes.checkedin())
             most.add_metric((WRITES,), writes.size() + writes._max_overflow)
-        waiting.add_metric((READS,), reads.waiting)
         yield from (count, most, waiting)
-
-
-def _used(pool: Any) -> tuple[int, int]:
-    """Connections of SQLAlchemy's pool that are used, and that are idle."""
-    return (pool.checkedout(), pool.checkedin()) if isinstance(pool, QueuePool) else (0, 0)
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

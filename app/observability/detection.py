@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from app.observability.histograms import WORK_BOUNDS, Durations
 from db.database import Database
-from db.detection import LAG_SQL
+from db.detection import EVALUATED_SQL
 from domain.errors import DomainError
 
 log = structlog.get_logger("reliability_studio.metrics")
@@ -42,26 +43,34 @@ class DetectionMetrics:
 
 
 class DetectionLag(Collector):
-    """How old what detection says is, which only the database knows."""
+    """How late detection is and which rules fail, which only the database knows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seconds: float | None = None
+        self._lag_seconds: float | None = None
+        self._failing: int | None = None
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is not told, nor is what was never evaluated."""
+        """Ask the database. What it does not tell within a second is not told, nor is the lag of no rule."""
         try:
-            text = await self._database.reads.fetch_text(LAG_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
+            text = await self._database.reads.fetch_text(EVALUATED_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
         except DomainError as error:
             log.warning("how far detection lags is unknown", reason=error.code)
-            text = None
-        self._seconds = None if text is None else max(0.0, float(text))
+            self._lag_seconds, self._failing = None, None
+        else:
+            self._lag_seconds, self._failing = orjson.loads(text or b"[null, 0]")
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""
-        if self._seconds is not None:
+        if self._lag_seconds is not None:
             yield GaugeMetricFamily(
                 "detection_lag_seconds",
-                "Age of the oldest answer of an enabled detection rule, by whichever server evaluated it.",
-                value=self._seconds,
+                "Time since the enabled detection rule was evaluated that has waited longest, by whichever server.",
+                value=max(0.0, self._lag_seconds),
+            )
+        if self._failing is not None:
+            yield GaugeMetricFamily(
+                "detection_rules_failing",
+                "Enabled detection rules whose last evaluation failed for some or all services.",
+                value=self._failing,
             )

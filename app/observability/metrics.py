@@ -1,5 +1,6 @@
 """What `/metrics` tells about this process, in the words of OpenTelemetry's semantic conventions."""
 
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -69,8 +70,7 @@ class Metrics:
 
     async def sampled(self) -> CollectorRegistry:
         """The metrics of this process alone, as they are now."""
-        for sample in self._samples:
-            await sample()
+        await asyncio.gather(*(sample() for sample in self._samples))
         return self.registry
 
     def told_to_others(self) -> AbstractAsyncContextManager[None]:

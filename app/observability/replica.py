@@ -29,7 +29,8 @@ class ReplicaMetrics(Collector):
         reads = CounterMetricFamily(
             _PREFIX + "reads",
             "Reads that it could answer, by who did: it (replica), or the primary, because it lacked what the reader "
-            "had written (behind), was away or too far behind (unusable), or failed (failed).",
+            "had written or, one of several, was further behind than allowed (behind), was away or too far behind "
+            "(unusable), or failed (failed).",
             labels=("outcome",),
         )
         for outcome, count in self._replica.answers.items():

@@ -61,7 +61,7 @@ class Transition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long is long enough. `give_up_after`: how long it fires at the most."""
+    """How long is long enough. `gives_up_after`: how long it fires at the most."""
 
     fires_after: timedelta
     resolves_after: timedelta

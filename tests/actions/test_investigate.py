@@ -294,6 +294,9 @@ async def test_what_becomes_of_analyses_is_counted(api: Api, shop: Shop, inciden
     assert registry.get_sample_value(f"{name}_duration_seconds_count", {"outcome": "partial"}) == 1
     gap = {"backend": "loki", "code": "TELEMETRY_NOT_CONFIGURED"}
     assert registry.get_sample_value(f"{name}_gaps_total", gap) == 1
+    answers = registry.get_sample_value("reliability_studio_correlation_engine_duration_seconds_count")
+    assert answers is not None
+    assert answers >= 1
 
 
 async def test_without_any_backend_what_is_recorded_still_counts(api: Api, incident: str) -> None:

@@ -14,8 +14,14 @@ from actions.jobs import Job
 from app.jobs import Work, Workers
 from app.observability.database import DatabaseMetrics, described
 from app.observability.jobs import JobMetrics, JobQueue
+from db.connecting import driver_url
 from db.database import Database, Transaction
+from db.sessions import session
 from domain.errors import Conflict, DeadlineExceeded
+from domain.tracing import Span, SpanKind, Tracer
+from feed.log import EventLog
+from feed.relay import Relay
+from tests.feed.logs import running, tell
 from tests.waiting import until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,6 +86,7 @@ async def test_every_statement_is_counted_by_its_pool_its_kind_and_its_error(dat
         assert counted("read", "SELECT", "UndefinedTableError") == 1
         assert counted("read", "SELECT", "CancelledError") == 1
         assert counted("write", "UPDATE") == 1
+        await until(lambda: counted("write", "COMMIT") > 0)
         assert value(registry, "db_client_connection_max", **{POOL: "read"}) == 3
         assert value(registry, "db_client_connection_max", **{POOL: "write"}) == 7
         async with database.writing(NOW):
@@ -87,6 +94,55 @@ async def test_every_statement_is_counted_by_its_pool_its_kind_and_its_error(dat
             assert value(registry, "db_client_connection_count", **used) == 1
     finally:
         await database.close()
+
+
+async def test_the_statements_of_the_relay_and_of_the_logs_reader_are_counted_as_those_of_others(database_url: str):
+    registry = CollectorRegistry()
+    metrics = DatabaseMetrics(registry)
+    database = await Database.connect(database_url, observer=metrics)
+    event_log = EventLog(database, database_url)
+    relay = Relay(database_url, event_log, observer=metrics)
+
+    def counted(session: str, operation: str) -> float:
+        labels = {POOL: session, OPERATION: operation, "error_type": ""}
+        return value(registry, "db_client_operation_duration_seconds_count", **labels) or 0
+
+    try:
+        async with running(event_log.run, relay.run):
+            await event_log.started()
+            await tell(database)
+            await until(lambda: relay.state.moved == 1 and event_log.position == 1)
+            assert counted("relay", "WITH") >= 1
+            assert counted("relay", "SELECT") > counted("relay", "WITH")
+            assert counted("event_log", "SELECT") >= 1
+    finally:
+        await database.close()
+
+
+async def test_a_statement_of_a_session_is_a_span_where_work_is_recorded_and_nothing_elsewhere(database_url: str):
+    spans: list[Span] = []
+    tracer = Tracer(spans.append, sampler="always_on", ratio=1)
+    registry = CollectorRegistry()
+    async with session(driver_url(database_url), "relay", settings={}, observer=DatabaseMetrics(registry)) as own:
+        divide = await own.repeated("select 1 / $1::integer")
+        await divide.fetch(1)
+        await own.fetchval("select position from event_log_head")
+        with tracer.work("job relay", SpanKind.INTERNAL):
+            await divide.fetch(1)
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await divide.fetch(0)
+            await own.fetchval("select position from event_log_head")
+        await until(lambda: len(spans) == 4)
+
+    statements = [span for span in spans if span.kind is SpanKind.CLIENT]
+    assert [(span.name, span.error) for span in statements] == [
+        ("SELECT", None),
+        ("SELECT", "DivisionByZeroError"),
+        ("SELECT event_log_head", None),
+    ]
+    assert {span.attributes["db.query.text"] for span in statements[:2]} == {"select ? / $1::integer"}
+    failed = {POOL: "relay", OPERATION: "SELECT", "error_type": "DivisionByZeroError"}
+    assert value(registry, "db_client_operation_duration_seconds_count", **failed) == 1
 
 
 async def test_a_transaction_that_gives_way_is_counted(database_url: str):

@@ -125,7 +125,14 @@ async def test_a_mutation_leads_to_the_event_and_the_analysis_that_it_causes(wat
     ((request, parts),) = watched.collector.tree(trace_id).items()
     assert request == "POST /graphql"
     assert set(parts) == {"graphql.parse", "graphql.validate", "graphql.execute"}
-    written = {"INSERT incidents", "INSERT outbox", "INSERT jobs", "INSERT audit_log", "INSERT timeline_events"}
+    written = {
+        "INSERT incidents",
+        "INSERT outbox",
+        "INSERT jobs",
+        "INSERT audit_log",
+        "INSERT timeline_events",
+        "COMMIT",
+    }
     assert written | {"SELECT incidents", "graphql.compile"} <= set(parts["graphql.execute"])
 
     def caused() -> dict[str, SeenSpan]:
@@ -138,7 +145,9 @@ async def test_a_mutation_leads_to_the_event_and_the_analysis_that_it_causes(wat
     assert "SELECT event_log" in rendering
     assert event.attributes["subscription.subscribers"] == 1
     assert analysis.kind == SpanKind.CONSUMER
-    assert {"INSERT analyses", "SELECT incidents"} <= set(watched.collector.tree(analysis.trace_id)["job analyze"])
+    assert {"INSERT analyses", "SELECT incidents", "correlation engine", "COMMIT"} <= set(
+        watched.collector.tree(analysis.trace_id)["job analyze"]
+    )
 
 
 async def test_an_alert_leads_from_its_webhook_to_the_event_and_the_analysis_of_its_incident(watched: Watched):

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -12,11 +15,12 @@ import pytest
 from app.clock import now
 from app.health import Health, replica_dependency
 from db.database import Database
+from db.embedded import EmbeddedPostgres
 from db.replica import Replica
 from domain.health import HealthStatus
 from tests.http.graphql_socket import connect
 from tests.servers import ServerProcess
-from tests.standby import Pair, replicated
+from tests.standby import Pair, replicated, standby_of
 from tests.waiting import until
 
 CREATE = """mutation($title: String!) { createIncident(input: {title: $title, severity: HIGH}) {
@@ -161,6 +165,34 @@ async def test_a_standby_that_is_too_far_behind_or_away_is_not_asked_until_it_is
         assert await _health(replica) == (HealthStatus.HEALTHY, None)
 
 
+async def test_of_several_standbys_behind_one_name_none_answers_that_is_too_far_behind(
+    pair: Pair, session_folder: Path
+) -> None:
+    async with (
+        standby_of(pair.primary, session_folder / "second") as second,
+        _name_of(pair.standby, second, folder=session_folder / "name") as name,
+        _connected(Pair(pair.primary, name), most_lag_seconds=1) as (database, replica),
+        behind(Pair(pair.primary, second)),
+    ):
+        async with database.writing(now()) as tx:
+            await tx.connection.exec_driver_sql("create table missed_by_the_second ()")
+
+        async def is_found_out() -> bool:
+            before = replica.state
+            async with _looked_after(replica):
+                await until(lambda: replica.state is not before)
+            if not replica.state.is_usable:
+                replica.reads.break_off()  # The next one leads to the other standby.
+                return False
+            # The connection that is watched is taken now, so that another reads: one to the second.
+            async with replica.reads.connection(timeout_seconds=5):
+                await _in_recovery(database)
+            return replica.answers["behind"] > 0
+
+        await until(is_found_out)
+        assert await _in_recovery(database) == b"true"
+
+
 async def test_what_the_standby_refuses_is_read_from_the_primary(pair: Pair) -> None:
     async with _watched(pair, most_lag_seconds=3600) as (database, replica):
         await until(lambda: replica.state.is_usable)
@@ -188,18 +220,62 @@ async def test_reads_go_on_without_the_primary(pair: Pair, api: httpx.AsyncClien
 
 @asynccontextmanager
 async def _watched(pair: Pair, *, most_lag_seconds: float) -> AsyncIterator[tuple[Database, Replica]]:
+    async with _connected(pair, most_lag_seconds=most_lag_seconds) as (database, replica), _looked_after(replica):
+        yield database, replica
+
+
+@asynccontextmanager
+async def _connected(pair: Pair, *, most_lag_seconds: float) -> AsyncIterator[tuple[Database, Replica]]:
     database = await Database.connect(
         pair.primary.url, read_url=pair.standby.url, replica_most_lag_seconds=most_lag_seconds
     )
     assert database.replica is not None
-    watching = asyncio.create_task(database.replica.run())
     try:
         yield database, database.replica
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _looked_after(replica: Replica) -> AsyncIterator[None]:
+    watching = asyncio.create_task(replica.run())
+    try:
+        yield
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await database.close()
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Stands for several servers."""
+
+    url: str
+
+
+@asynccontextmanager
+async def _name_of(*servers: EmbeddedPostgres, folder: Path) -> AsyncIterator[_Name]:
+    """A name behind which connections go to one server after the other."""
+    turn = cycle(_socket_folder(server) for server in servers)
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+        sink.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(f"{next(turn)}/.s.PGSQL.5432")
+        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+
+    folder.mkdir()
+    async with await asyncio.start_unix_server(carry, folder / ".s.PGSQL.5432"):
+        yield _Name(servers[0].url.replace(quote(_socket_folder(servers[0])), str(folder)))
+
+
+def _socket_folder(server: EmbeddedPostgres) -> str:
+    return parse_qs(urlsplit(server.url).query)["host"][0]
 
 
 async def _in_recovery(database: Database) -> bytes | None:

@@ -10,7 +10,8 @@ from sqlalchemy import select, text
 from actions import jobs
 from actions.idempotency import first_answer
 from actions.retention import forget_events
-from app.retention import Retention
+from app.jobs import Workers
+from app.retention import KIND, Retention
 from db.database import Database
 from db.identifiers import new_id
 from db.jobs import jobs as stored_jobs
@@ -20,7 +21,8 @@ from domain.access import Actor, Role
 from domain.errors import CursorExpired
 from feed.cursor import Cursor, decode
 from feed.log import EventLog
-from tests.feed.logs import fill
+from tests.feed.logs import fill, running
+from tests.waiting import until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
@@ -48,6 +50,29 @@ async def test_events_are_kept_for_as_long_as_promised(database: Database, datab
     assert await positions(database) == [1, 2, 3]
     assert (await late.forget())["events"] == 3
     assert await positions(database) == []
+
+
+async def test_a_server_forgets_by_itself(database: Database, database_url: str) -> None:
+    await fill(database, database_url, 3)
+
+    time = datetime.now(UTC) + timedelta(days=31)
+
+    def now() -> datetime:
+        return time
+
+    async def is_scheduled() -> bool:
+        async with database.reading() as connection:
+            return (await connection.execute(text("select exists (select from jobs)"))).scalar_one() is True
+
+    async def is_forgotten() -> bool:
+        return await positions(database) == []
+
+    work = Retention(database, events_days=30, audit_days=400, now=now).work
+    workers = Workers(database, {KIND: work}, name="server", now=now, poll_seconds=0.01)
+    async with running(workers.run):
+        await until(is_scheduled)
+        time += timedelta(hours=1)
+        await until(is_forgotten)
 
 
 async def test_an_emptied_log_goes_on_at_the_next_position(database: Database, database_url: str) -> None:

@@ -8,11 +8,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observability.detection import DetectionMetrics
+from app.observability.detection import DetectionLag, DetectionMetrics
 from app.observability.replica import ReplicaMetrics
+from app.observability.slos import EvaluationLag, EvaluationMetrics
 from app.observability.telemetry import TelemetryObserver
 from app.settings import Settings
-from app.slo_evaluation import EvaluationMetrics
+from db.database import Database
 from db.read_pool import ReadPool
 from db.replica import Replica
 from tests.servers import ROOT
@@ -21,6 +22,18 @@ from tests.servers import ROOT
 @pytest.fixture(scope="module")
 def guide() -> str:
     return (ROOT / "docs" / "operations.md").read_text()
+
+
+async def with_prometheus(database: Database) -> CollectorRegistry:
+    """The metrics of what a server does only where there is a Prometheus."""
+    registry = CollectorRegistry()
+    EvaluationMetrics(registry)
+    DetectionMetrics(registry)
+    TelemetryObserver(registry)
+    for lag in (EvaluationLag(database), DetectionLag(database)):
+        await lag.sample()
+        registry.register(lag)
+    return registry
 
 
 async def test_every_metric_of_the_server_is_explained(guide: str, http: httpx.AsyncClient):
@@ -34,28 +47,21 @@ async def test_every_metric_of_the_server_is_explained(guide: str, http: httpx.A
     assert {name for name in names if f"`{name}" not in guide} == set()
 
 
-def test_every_metric_of_what_a_server_does_with_prometheus_is_explained(guide: str):
-    registry = CollectorRegistry()
-    EvaluationMetrics(registry)
-    DetectionMetrics(registry)
-    TelemetryObserver(registry)
-    names = {family.name for family in registry.collect()}
+async def test_every_metric_of_what_a_server_does_with_prometheus_is_explained(guide: str, database: Database):
+    names = {family.name for family in (await with_prometheus(database)).collect()}
     assert len(names) > 10
     assert {name for name in names if f"`{name}" not in guide} == set()
 
 
-async def test_no_metric_is_explained_that_does_not_exist(guide: str, http: httpx.AsyncClient):
-    registry = CollectorRegistry()
-    EvaluationMetrics(registry)
-    DetectionMetrics(registry)
-    TelemetryObserver(registry)
+async def test_no_metric_is_explained_that_does_not_exist(guide: str, http: httpx.AsyncClient, database: Database):
+    registry = await with_prometheus(database)
     nowhere = ReadPool("postgresql:///nowhere")  # nobody reads
     registry.register(ReplicaMetrics(Replica(nowhere, nowhere, most_lag_seconds=1)))
     existing = {family.name for family in registry.collect()}
     existing |= {family.name for family in text_string_to_metric_families((await http.get("/metrics")).text)}
-    # From others than a server alone: the Pushgateway, a server of several processes, and evaluations that took place.
+    # From others than a server alone: the Pushgateway, and a server of several processes.
     elsewhere = ("reliability_studio_job_last_", "reliability_studio_job_duration_seconds")
-    existing |= {"reliability_studio_worker_up", "reliability_studio_build_info", "detection_lag_seconds"}
+    existing |= {"reliability_studio_worker_up", "reliability_studio_build_info"}
     table = guide.partition("### Metrics")[2].partition("### ")[0]
     explained = set(re.findall(r"`([a-z][a-z_]+_[a-z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
     assert len(explained) > 40

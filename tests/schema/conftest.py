@@ -30,7 +30,7 @@ class Api:
         self.database = database
         self.actor = Actor(id=None, name="deploy-pipeline", role=Role.RESPONDER)
         self.now = NOON
-        self.timeout_seconds = 10.0
+        self.timeout_seconds = 20.0
         self.reading: Reading | None = None
         self.telemetry = Telemetry()
 

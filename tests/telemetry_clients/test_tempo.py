@@ -63,7 +63,7 @@ def tempo(replay: Replay) -> Tempo:
 
 
 def soon() -> Deadline:
-    return Deadline.after(5)
+    return Deadline.after(20)
 
 
 async def test_a_search_finds_failing_traces_with_the_services_that_failed(replay: Replay, tempo: Tempo) -> None:
