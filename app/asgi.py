@@ -48,10 +48,12 @@ from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
+from db.credentials import RIGHTS_CHANNEL
 from db.database import Database
 from db.observing import Observer
 from domain.access import Actor
 from domain.errors import DomainError
+from domain.references import parse_id
 from domain.time import Deadline
 from domain.tracing import Tracer
 from feed.hub import Hub
@@ -212,9 +214,20 @@ def create_app(
         time_limit=time_limit,
         most_body_bytes=settings.max_body_bytes,
     )
+    subscriptions = Subscriptions(
+        operations.sources, hub, now, authenticator.current, recheck_seconds=settings.rights_kept_seconds / 2
+    )
+
+    def doubt(told: str | None) -> None:
+        """Somebody's rights have changed: whose, the database says, if nothing was missed."""
+        user_id = None if told is None else parse_id(told)
+        authenticator.doubt(user_id)
+        subscriptions.doubt(user_id)
+
+    hub.log.hear(RIGHTS_CHANNEL, doubt)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now, authenticator.current),
+        subscriptions,
         make_context,
         marks,
         authenticator.current,

@@ -121,6 +121,14 @@ class SecurityVariables(BaseSettings):
     refresh_token_days: float = setting(
         14, "How long somebody may be away and still be signed in.", "0.01 to 365", ge=0.01, le=365
     )
+    rights_kept_seconds: float = setting(
+        2,
+        "How long it is believed what was read of a user, a session or an API token. What changes is told to all servers "
+        "at once, so this is for servers that the news does not reach.",
+        "0 to 3600",
+        ge=0,
+        le=3_600,
+    )
     sign_in_attempts_per_address: int = setting(
         30, "How often one address may fail to sign in within five minutes.", "1 to 10000", ge=1, le=10_000
     )

@@ -37,6 +37,9 @@ refresh_tokens = Table(
     Index(None, "expires_at"),
 )
 
+RIGHTS_CHANNEL = "rights"
+"""Where triggers tell the id of a user who has lost or got rights, with the end of the transaction that changed them."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,

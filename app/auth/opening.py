@@ -54,8 +54,6 @@ async def open_sign_in(settings: SecurityVariables, database: Database) -> Async
         log.warning("authentication is off: whoever can connect may do everything (AUTH_ENABLED=false)")
         yield SignIn(Everybody(), None)
         return
-    if settings.jwt_jwks_url is not None and settings.jwt_audience is None:
-        log.warning("tokens for any program of the issuer let in here: set JWT_AUDIENCE")
     own = Key(HS256, await _own_secret(settings, database))
     async with AsyncExitStack() as stack:
         proofs = Proofs(
@@ -73,7 +71,8 @@ async def open_sign_in(settings: SecurityVariables, database: Database) -> Async
         )
         limits = Limits(settings.sign_in_attempts_per_address, settings.sign_in_attempts_per_user)
         sessions = Sessions(database, own, passwords, lifetimes, limits, now=now)
-        yield SignIn(TokenAuthenticator(proofs, now=now), sessions)
+        authenticator = TokenAuthenticator(proofs, now=now, kept_seconds=settings.rights_kept_seconds)
+        yield SignIn(authenticator, sessions)
 
 
 async def first_admin(settings: SecurityVariables, database: Database) -> tuple[str, str] | None:
