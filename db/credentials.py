@@ -38,7 +38,7 @@ refresh_tokens = Table(
 )
 
 RIGHTS_CHANNEL = "rights"
-"""Where triggers tell the id of a user who has lost or got rights, with the end of the transaction that changed them."""
+"""Where triggers tell the ids of users whose rights have changed, when the transaction ends that changed them."""
 
 signing_keys = Table(
     "signing_keys",

@@ -185,8 +185,13 @@ class Operations:
             context = replace(context, running=admitted.running)
             results = await self._result(prepared, document, request, context, root)
             if isinstance(results, ExecutionResult):
-                return _completed(results, prepared, context)
-            return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
+                answer = _completed(results, prepared, context)
+                return self._with_cost(answer, admitted, request, context.actor)
+            cost = None
+            if request.asks_for_cost or self.guard.always_tells_cost:
+                # What it has cost is not known before the last part, and what is asked for is.
+                cost = self.guard.cost_extension(admitted.passed.cost, None, context.actor)
+            return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all(), cost=cost)
 
     def _admit(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]

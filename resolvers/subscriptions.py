@@ -1,6 +1,6 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any

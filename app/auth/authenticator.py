@@ -19,7 +19,12 @@ from app.auth.identity import Identity
 from app.auth.kept import Kept
 from app.auth.proofs import Proofs
 from domain.access import Actor, Role
+from domain.credentials import API_TOKEN_PREFIX
 from domain.errors import DatabaseUnavailable, DeadlineExceeded, Unauthenticated
+from resolvers.limits.rates import RateLimiter
+
+PROOFS: Final = frozenset({"authorization", "x-grafana-id"})
+"""The headers that a proof can come in."""
 
 _GRAFANA: Final = b"grafana "
 _NO_PROOF: Final = "Say who you are: send a token in the header Authorization: Bearer ..."
@@ -31,7 +36,7 @@ class Authenticator(Protocol):
     async def identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Actor:
         """Whoever sends a request with these headers (names in lower case).
 
-        Raises Unauthenticated, DatabaseUnavailable, DeadlineExceeded.
+        Raises Unauthenticated, TooManyRequests, DatabaseUnavailable, DeadlineExceeded.
         """
         ...
 
@@ -64,9 +69,17 @@ class Everybody:
 class TokenAuthenticator:
     """Whoever asks has to show a token."""
 
-    def __init__(self, proofs: Proofs, *, now: Callable[[], datetime], kept_seconds: float) -> None:
+    def __init__(
+        self,
+        proofs: Proofs,
+        *,
+        now: Callable[[], datetime],
+        kept_seconds: float,
+        limiter: RateLimiter | None = None,
+    ) -> None:
         """What was found out is believed for `kept_seconds`, where nobody says that it has changed."""
         self._proofs = proofs
+        self._limiter = limiter
         self._now = now
         self._takes_grafana = proofs.takes_grafana
         self._identities = Kept[bytes, Identity](kept_seconds)
@@ -77,10 +90,8 @@ class TokenAuthenticator:
         given = headers.get(b"authorization")
         if self._takes_grafana and (forwarded := headers.get(b"x-grafana-id")) is not None:
             given = _GRAFANA + forwarded
-        if given is None:
-            raise Unauthenticated(_NO_PROOF, is_token_wrong=False)
-        known = self._identities.believed(given) or await self._identities.ask(given, lambda: self._prove(given))
-        return known.value.actor(scope)
+        known = None if given is None else self._identities.believed(given)
+        return (known.value if known is not None else await self._find_out(scope, given)).actor(scope)
 
     async def current(self, actor: Actor) -> Actor | None:
         """The actor with the rights that they have now, which are read once in a while for all of their streams.
@@ -103,6 +114,26 @@ class TokenAuthenticator:
         self._identities.doubt(lambda _, identity: user_id is None or identity.id == user_id)
         self._rights.doubt(lambda key, _: user_id is None or key[0] == user_id)
 
+    async def _find_out(self, scope: Scope, given: bytes | None) -> Identity:
+        """Who shows this. Of each address, so many wrong proofs are looked at, and all that were right before.
+
+        An API token that is not known is a guess, and all that is asked of the database is what guesses may ask; other
+        proofs that nobody signed are found out without it.
+        """
+        address = scope["client"][0] if scope.get("client") else None
+        try:
+            if given is None:
+                raise Unauthenticated(_NO_PROOF, is_token_wrong=False)
+            if self._limiter is not None and is_api_token(given) and self._identities.latest(given) is None:
+                self._limiter.require_patience(address)
+            return (await self._identities.ask(given, lambda: self._prove(given))).value
+        except Unauthenticated:
+            if given is not None:
+                self._identities.forget(given)
+            if self._limiter is not None:
+                self._limiter.count_refusal(address)
+            raise
+
     async def _read_rights(self, key: tuple[UUID, UUID | None], actor: Actor) -> tuple[Actor | None, float]:
         try:
             return await self._proofs.rights(actor), inf
@@ -119,6 +150,11 @@ class TokenAuthenticator:
         if identity.expires_at is None:
             return identity, inf
         return identity, (identity.expires_at - self._now()).total_seconds()
+
+
+def is_api_token(header: bytes) -> bool:
+    """Whether a header Authorization shows what would be an API token."""
+    return header.strip().partition(b" ")[2].lstrip().startswith(API_TOKEN_PREFIX.encode())
 
 
 def bearer_token(header: bytes) -> str:

@@ -46,6 +46,10 @@ class Kept(Generic[K, V]):
             asking.add_done_callback(lambda task: self._asked(key, task))
         return await asyncio.shield(asking)  # Who stops waiting must not end it for the others.
 
+    def forget(self, key: K) -> None:
+        """Know nothing of this any more."""
+        self._answers.pop(key, None)
+
     def doubt(self, is_meant: Callable[[K, V], bool]) -> None:
         """Believe none of these answers any more, nor any that is about to come: it may have been read before."""
         for key, answer in self._answers.items():

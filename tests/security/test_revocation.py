@@ -1,4 +1,4 @@
-"""Rights that are taken away, in a fleet whose servers believe for an hour what they have read, unless told otherwise."""
+"""Rights that are taken away, in a fleet whose servers believe what they have read for an hour."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -174,7 +174,8 @@ async def lose_the_connection_that_hears_and_disable(fleet: Fleet, _: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "end", [sign_out, reuse, disable, change_password, delete, delete_session, lose_the_connection_that_hears_and_disable]
+    "end",
+    [sign_out, reuse, disable, change_password, delete, delete_session, lose_the_connection_that_hears_and_disable],
 )
 async def test_a_session_that_has_ended_has_ended_everywhere(
     fleet: Fleet, bob: str, end: Callable[[Fleet, dict[str, Any]], Awaitable[None]]
