@@ -37,7 +37,7 @@ class Actor:
     `id` is that of a user, or None when no user stands behind it; `name` is what people read. `scopes` narrow what the
     role allows, None where nothing is narrowed. After `expires_at` the proof of who it is no longer holds.
     `credential_id` is that of the API token or of the session that was the proof, None for proofs of others' making.
-    `subject` tells apart those whom others vouch for and who are no users here: it stands for issuer and subject.
+    `subject` is who they are for an issuer that vouches for them, and that issuer, where they are no user here.
     `request_id` and `address` say where the request came from, for the audit log.
     """
 

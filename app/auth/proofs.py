@@ -23,6 +23,7 @@ from domain.errors import Conflict, DomainError, Unauthenticated, ValidationFail
 from domain.references import parse_id
 
 _REMEMBERED: Final = timedelta(minutes=1)  # how exactly it is known when a token was used last
+_MOST_ISSUER_CHARACTERS: Final = 500
 _NOBODY: Final = "The proof is of somebody who may not come in any more"
 _SIGN_IN: Final = Actor(None, "sign-in", Role.ADMIN)
 
@@ -158,8 +159,9 @@ class Proofs:
 
 
 def _subject(claims: Claims) -> str:
-    """Issuers give the same names to different people, and people the same name to themselves."""
-    return digest(f"{claims.text('iss') or ''}\n{claims.subject}").hex()
+    """Issuer and subject: the name that people go by is none of theirs alone, and their issuers let them choose it."""
+    issuer = claims.text("iss")
+    return claims.subject if issuer is None else f"{issuer[:_MOST_ISSUER_CHARACTERS]} {claims.subject}"
 
 
 def _email(claims: Claims) -> str | None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Final, TypeVar
@@ -234,7 +235,9 @@ class RateLimiter:
 
     def _new_viewer(self, key: Hashable) -> Bucket:
         _make_room(self._viewers)
-        bucket = self._viewers[key] = Bucket(f"viewer:{key}")
+        # Issuers may give long names, in whatever characters.
+        told = f"viewer:{sha256(key.encode()).hexdigest() if isinstance(key, str) else key}"
+        bucket = self._viewers[key] = Bucket(told)
         return bucket
 
     def _new_address(self, address: str) -> Bucket:

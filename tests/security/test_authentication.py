@@ -111,6 +111,19 @@ async def test_two_tokens_are_none(closed: httpx.AsyncClient):
     assert answer.status_code == 401
 
 
+async def test_two_people_of_one_name_are_told_apart_in_the_audit_log(closed: httpx.AsyncClient):
+    said = {"name": "Sam Same", "role": "responder"}
+    for proof in (token(sub="sam-1", **said), token(sub="sam-1", iss="https://idp.example", **said)):
+        opened = await closed.post("/api/incidents", json={"title": "x", "severity": "low"}, headers=bearer(proof))
+        assert opened.status_code == 201
+    query = '{ auditLog(filter: {actorName: ["Sam Same"]}) { nodes { action actorSubject actor { id } } } }'
+    answer = await closed.post("/graphql", json={"query": query}, headers=bearer(token()))
+    assert answer.json()["data"]["auditLog"]["nodes"] == [
+        {"action": "incident.create", "actorSubject": subject, "actor": None}
+        for subject in ("https://idp.example sam-1", "sam-1")
+    ]
+
+
 async def test_webhooks_are_closed_where_no_token_is_configured(closed: httpx.AsyncClient):
     said = {"name": "Backup failed", "service": "orders", "status": "firing"}
     for path in ("alertmanager", "grafana", "cloudevents", "generic"):

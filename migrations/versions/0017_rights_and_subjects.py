@@ -1,5 +1,6 @@
-"""Tell everybody at once whose rights have changed, whoever changes them."""
+"""Tell everybody at once whose rights have changed, and the audit log whom others vouched for."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
@@ -43,6 +44,7 @@ _TRIGGERS = {
 
 def upgrade() -> None:
     """Bring the database to this revision."""
+    op.add_column("audit_log", sa.Column("actor_subject", sa.Text(), nullable=True))
     op.execute(_TELL)
     for name, (table, change, condition) in _TRIGGERS.items():
         when = "" if condition is None else f" when ({condition})"
@@ -58,3 +60,4 @@ def downgrade() -> None:
     for name, (table, *_) in _TRIGGERS.items():
         op.execute(f"drop trigger {name} on {table}")
     op.execute("drop function tell_right_change()")
+    op.drop_column("audit_log", "actor_subject")
