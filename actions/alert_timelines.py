@@ -13,6 +13,7 @@ from actions.alert_scenes import Told
 from actions.recording import Happening, Scope, record_all
 from db.alert_grouping import FLAPPING_SQL
 from db.alerts import alert_groups
+from db.arrays import among
 from db.database import Transaction
 from domain import narration
 from domain.access import Actor
@@ -105,7 +106,7 @@ async def watch_flapping(
     found = {row.incident_id: row for row in await tx.execute(text(FLAPPING_SQL), values)}
     if not found:
         return
-    flapping = update(alert_groups).where(alert_groups.c.incident_id.in_(found))
+    flapping = update(alert_groups).where(among(alert_groups.c.incident_id, found))
     await tx.execute(flapping.values(flapping_since=tx.now))
     entries = [
         (placement.scene.scope(incident_id), narration.alert_flaps(row.name, row.firings, minutes))

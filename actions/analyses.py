@@ -6,14 +6,15 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Text, any_, bindparam, delete, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actions import jobs
 from actions.jobs import Job
 from actions.recording import Happening, record, record_all, scope_of
 from actions.rows import get
+from db.arrays import among
 from db.correlation import analyses, correlations
 from db.database import Transaction
 from db.incidents import incidents
@@ -74,7 +75,7 @@ async def request_after_change(tx: Transaction, *incident_ids: UUID) -> None:
     subjects = [str(id) for id in incident_ids]
     waiting = select(jobs_table.c.subject).where(
         jobs_table.c.kind == KIND,
-        jobs_table.c.subject == any_(bindparam("subjects", subjects, ARRAY(Text))),
+        among(jobs_table.c.subject, subjects),
         jobs_table.c.status == JobStatus.QUEUED,
     )
     known = {*(await tx.execute(waiting)).scalars()}
@@ -205,7 +206,7 @@ async def require_running(tx: Transaction, run: Run) -> RowMapping:
 async def forget_findings(tx: Transaction, run: Run, kept: Sequence[UUID]) -> None:
     """Delete what a run told of and took back, once all was known."""
     mine = correlations.c.analysis_id == run.id
-    await tx.execute(delete(correlations).where(mine, correlations.c.id.not_in(kept)))
+    await tx.execute(delete(correlations).where(mine, ~among(correlations.c.id, kept)))
 
 
 async def _latest(connection: AsyncConnection, incident_id: UUID) -> RowMapping | None:

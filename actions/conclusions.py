@@ -18,6 +18,7 @@ from actions.proposals import propose
 from actions.recording import Happening, record_all, scope_of
 from actions.surroundings import Surroundings
 from db.analysis_reports import SIMILAR_INCIDENTS_SQL
+from db.arrays import among
 from db.correlation import analyses, analysis_records, recommendations, root_causes
 from db.database import Transaction
 from db.identifiers import new_id
@@ -252,7 +253,7 @@ async def _write_advice(tx: Transaction, run: Run, outcome: Outcome, ids: Mappin
 async def _facts(tx: Transaction, names: set[str]) -> dict[str, ServiceFacts]:
     columns = services.c
     statement = select(columns.name, columns.runbook_url, teams.c.name.label("team")).outerjoin(teams)
-    rows = await tx.execute(statement.where(columns.name.in_(names)))
+    rows = await tx.execute(statement.where(among(columns.name, names)))
     return {row.name: ServiceFacts(row.team, row.runbook_url) for row in rows}
 
 

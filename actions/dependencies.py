@@ -7,6 +7,7 @@ from sqlalchemy import RowMapping, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from actions.discovery import ServiceReference, find_or_discover
+from db.arrays import among
 from db.database import Transaction
 from db.services import service_dependencies, services
 from domain.access import Actor
@@ -60,7 +61,7 @@ async def _add(tx: Transaction, service_id: UUID, depends_on_ids: set[UUID]) -> 
 
 async def _remove(tx: Transaction, service_id: UUID, depends_on_ids: set[UUID]) -> None:
     dependency = service_dependencies.c
-    gone = (dependency.service_id == service_id) & dependency.depends_on_id.in_(depends_on_ids)
+    gone = (dependency.service_id == service_id) & among(dependency.depends_on_id, depends_on_ids)
     was_seen = dependency.last_seen_at.is_not(None)
     await tx.execute(update(service_dependencies).where(gone, was_seen).values(source=DependencySource.TRACES))
     await tx.execute(delete(service_dependencies).where(gone, ~was_seen))

@@ -10,12 +10,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import RowMapping, Uuid, any_, bindparam, delete, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import RowMapping, delete, select, text, update
 
 from actions.alerts import tell_internal
 from actions.detection_questions import WatchedService
 from actions.jobs import Job, hold
+from db.arrays import among
 from db.database import Transaction
 from db.detection import detection_rules, detection_states
 from db.services import services
@@ -155,7 +155,7 @@ async def record_evaluation(
     if gone:
         await tx.execute(
             delete(detection_states).where(
-                detection_states.c.rule_id == stored.id, detection_states.c.service_id.in_(gone)
+                detection_states.c.rule_id == stored.id, among(detection_states.c.service_id, gone)
             )
         )
     await tx.execute(
@@ -247,8 +247,7 @@ def _is_forgotten(stored: StoredRule, state: State, at: datetime, transition: Tr
 
 async def _still_there(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:
     """Those of the services that are in the catalog, and stay there until this transaction ends."""
-    among = bindparam("ids", [*ids], ARRAY(Uuid))
-    locked = select(services.c.id).where(services.c.id == any_(among)).order_by(services.c.id)
+    locked = select(services.c.id).where(among(services.c.id, ids)).order_by(services.c.id)
     return {*(await tx.execute(locked.with_for_update(read=True, key_share=True))).scalars()}
 
 

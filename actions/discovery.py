@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from actions.recording import Scope, record
+from db.arrays import among
 from db.database import Transaction
 from db.identifiers import new_id
 from db.services import services
@@ -58,7 +59,7 @@ async def find_or_discover(tx: Transaction, wanted: Sequence[ServiceReference], 
 async def _with_ids(tx: Transaction, ids: Collection[UUID]) -> dict[UUID | str, RowMapping]:
     if not ids:
         return {}
-    statement = select(services.c.id, services.c.name).where(services.c.id.in_(ids)).order_by(services.c.id)
+    statement = select(services.c.id, services.c.name).where(among(services.c.id, ids)).order_by(services.c.id)
     rows = await tx.execute(statement.with_for_update(read=True, key_share=True))
     return {row["id"]: row for row in rows.mappings()}
 

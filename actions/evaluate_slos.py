@@ -19,6 +19,7 @@ from actions.slo_records import PROMETHEUS_INSTANCE, read_all
 from actions.slo_slices import ALL, Key, Stretch, group_key, read_slices, store, summed
 from actions.slo_states import Evaluated, write_absence, write_broken, write_states
 from actions.slo_watch import Watch
+from db.arrays import among
 from db.database import Database
 from db.services import services
 from db.slo_slices import write_slice
@@ -120,7 +121,7 @@ class SLOEvaluator:
         columns = (slos.c.id, slos.c.revision, PROMETHEUS_INSTANCE.label("instance"), slo_states.c.evaluated_through)
         statement = select(*columns).join(services).outerjoin(slo_states)
         if self._only is not None:
-            statement = statement.where(slos.c.id.in_(self._only))
+            statement = statement.where(among(slos.c.id, self._only))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         known = {row.id: row for row in rows}

@@ -11,6 +11,7 @@ from actions.idempotency import first_answer
 from actions.inputs import Checks, checked
 from actions.recording import changes_of, record, scope_of
 from actions.rows import lock, optional
+from db.arrays import among
 from db.correlation import correlations
 from db.database import Transaction
 from db.identifiers import new_id
@@ -136,7 +137,7 @@ async def update(tx: Transaction, hypothesis_id: UUID, wanted: HypothesisChanges
 async def _require_evidence(tx: Transaction, incident_id: UUID, evidence_ids: Sequence[UUID]) -> None:
     if not evidence_ids:
         return
-    found = select(correlations.c.id).where(correlations.c.id.in_(evidence_ids))
+    found = select(correlations.c.id).where(among(correlations.c.id, evidence_ids))
     known = {*(await tx.execute(found.where(correlations.c.incident_id == incident_id))).scalars()}
     for place, id in enumerate(evidence_ids):
         if id not in known:

@@ -12,6 +12,7 @@ from actions.analyses import request_after_change
 from actions.recording import Happening, incident_scopes, record, record_all, scope_of, scopes_of
 from actions.rows import lock
 from actions.service_status import follow_incidents, lock_services
+from db.arrays import among
 from db.database import Transaction
 from db.incidents import HURT_SERVICES_SQL, dismissed_impacts, incidents, incidents_services
 from db.recordsets import as_rows
@@ -93,7 +94,7 @@ async def hurt_by_alerts(
     rows = [{"incident_id": it, "service_id": service_id, "since": time} for (it, service_id), time in since.items()]
     values = {"rows": as_rows(rows), "level": ImpactLevel.SECONDARY, "source": source}
     written = (await tx.execute(text(HURT_SERVICES_SQL), values)).all()
-    scopes = incident_scopes().where(incidents.c.id.in_({row.incident_id for row in written}))
+    scopes = incident_scopes().where(among(incidents.c.id, {row.incident_id for row in written}))
     told = {scope.incident_id: scope for scope in await scopes_of(tx, scopes)}
     happenings, entries = [], []
     for row in written:

@@ -10,6 +10,7 @@ from actions import analyses as runs
 from actions.analyses import ENGINE, Run
 from actions.findings import link_rows
 from actions.recording import Happening, record_all, scope_of
+from db.arrays import among
 from db.correlation import analyses, correlations
 from db.database import Transaction
 from db.identifiers import new_id
@@ -45,7 +46,7 @@ async def _silent(tx: Transaction, run: Run, links: Mapping[UUID, IncidentLink])
     statement = (
         select(analyses.c.incident_id, analyses.c.id)
         .join(incidents, incidents.c.id == analyses.c.incident_id)
-        .where(analyses.c.incident_id.in_(links), analyses.c.is_shown, analyses.c.id.not_in(said))
+        .where(among(analyses.c.incident_id, links), analyses.c.is_shown, analyses.c.id.not_in(said))
     )
     return {row.incident_id: row.id for row in await tx.execute(statement)}
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, any_, bindparam, delete, literal_column, select
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import delete, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
 
 from actions.discovery import ServiceReference, find_or_discover
 from actions.recording import Scope, record
+from db.arrays import among
 from db.database import Transaction
 from db.services import service_dependencies, services
 from domain.access import Actor
@@ -61,9 +62,7 @@ async def renew(tx: Transaction, calls: Sequence[ServiceCall], *, forget_before:
 async def _ids(tx: Transaction, names: Collection[str], actor: Actor) -> dict[str, UUID]:
     """The services with these `service.name`s, by their selectors or else by their names; not those without a name."""
     selector = services.c.selectors["tempo"].astext
-    statement = select(selector.label("name"), services.c.id).where(
-        selector == any_(bindparam("names", sorted(names), ARRAY(Text)))
-    )
+    statement = select(selector.label("name"), services.c.id).where(among(selector, sorted(names)))
     locked = statement.order_by(services.c.id).with_for_update(read=True, key_share=True)
     ids: dict[str, UUID] = {}
     for row in await tx.execute(locked):
@@ -123,7 +122,7 @@ async def _record_changes(tx: Transaction, added: set[Pair], forgotten: set[Pair
     traced = (
         select(dependency.service_id, services.c.name)
         .join(services, services.c.id == dependency.depends_on_id)
-        .where(dependency.service_id == any_(bindparam("changed", changed, ARRAY(Uuid))))
+        .where(among(dependency.service_id, changed))
         .where(dependency.source == DependencySource.TRACES)
     )
     after: dict[UUID, set[str]] = {service_id: set() for service_id in changed}
@@ -151,9 +150,7 @@ def _by_service(pairs: set[Pair], names: Mapping[UUID, str]) -> dict[UUID, set[s
 
 
 async def _names(tx: Transaction, ids: Collection[UUID]) -> Mapping[UUID, str]:
-    statement = select(services.c.id, services.c.name).where(
-        services.c.id == any_(bindparam("ids", sorted(ids), ARRAY(Uuid)))
-    )
+    statement = select(services.c.id, services.c.name).where(among(services.c.id, sorted(ids)))
     return {row.id: row.name for row in await tx.execute(statement)}
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select, update
 
 from actions.recording import Happening, Scope, record_all
+from db.arrays import among
 from db.database import Transaction
 from db.incidents import incidents, incidents_services
 from db.services import services
@@ -25,7 +26,7 @@ async def lock_services(tx: Transaction, service_ids: Collection[UUID]) -> list[
     """Hold services, always in the order of their ids, so that two transactions never wait for each other."""
     if not service_ids:
         return []
-    statement = select(services.c.id, services.c.status).where(services.c.id.in_(service_ids))
+    statement = select(services.c.id, services.c.status).where(among(services.c.id, service_ids))
     statement = statement.order_by(services.c.id).with_for_update(key_share=True)
     return [*(await tx.execute(statement)).mappings()]
 
@@ -50,7 +51,7 @@ async def follow_incidents(tx: Transaction, service_ids: Collection[UUID], *, ac
             happenings.append(Happening(EventType.SERVICE_CHANGED, id, scope, (change,), "service.follow_incidents"))
     for new, ids in changed.items():
         # Without counting up the version: the fields that people edit are as they were.
-        await tx.execute(update(services).where(services.c.id.in_(ids)).values(status=new, updated_at=tx.now))
+        await tx.execute(update(services).where(among(services.c.id, ids)).values(status=new, updated_at=tx.now))
     await record_all(tx, actor=actor, happenings=happenings, entries=())
 
 
@@ -59,7 +60,7 @@ async def _active_impacts(tx: Transaction, service_ids: Collection[UUID]) -> dic
     statement = (
         select(hurt.service_id, hurt.level, incidents.c.severity)
         .join(incidents, incidents.c.id == hurt.incident_id)
-        .where(hurt.service_id.in_(service_ids), incidents.c.status.in_(HURTING))
+        .where(among(hurt.service_id, service_ids), incidents.c.status.in_(HURTING))
         .distinct()
     )
     impacts: dict[UUID, list[ActiveImpact]] = defaultdict(list)
@@ -76,5 +77,5 @@ async def _were_hurt(tx: Transaction, service_ids: Collection[UUID]) -> set[UUID
         .where(hurt.service_id == services.c.id, hurt.level != ImpactLevel.SUSPECTED)
         .where(incidents.c.status.not_in(HURTING))
     )
-    statement = select(services.c.id).where(services.c.id.in_(service_ids), past.exists())
+    statement = select(services.c.id).where(among(services.c.id, service_ids), past.exists())
     return {*(await tx.execute(statement)).scalars()}

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from actions.recording import audit
 from actions.rows import get, lock
+from db.arrays import among
 from db.credentials import refresh_tokens, sign_in_attempts, signing_keys
 from db.database import Transaction
 from db.identifiers import new_id
@@ -72,7 +73,7 @@ async def count_attempt(tx: Transaction, keys: dict[bytes, int]) -> float:
 
 async def forget_attempts(tx: Transaction, keys: list[bytes]) -> None:
     """Count no attempts any more that turned out to be somebody's own."""
-    lowered = update(sign_in_attempts).where(sign_in_attempts.c.key.in_(keys), sign_in_attempts.c.attempts > 0)
+    lowered = update(sign_in_attempts).where(among(sign_in_attempts.c.key, keys), sign_in_attempts.c.attempts > 0)
     await tx.execute(lowered.values(attempts=sign_in_attempts.c.attempts - 1))
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actions.slo_records import Kept, read_all
 from actions.slo_slices import ALL, Stretch, read_slices
+from db.arrays import among
 from db.services import services
 from db.slos import slos
 from domain.objectives import Composite, Member
@@ -39,6 +40,6 @@ async def composite_slices(connection: AsyncConnection, composite: Kept, start: 
 async def _member_ids(connection: AsyncConnection, members: Sequence[Member]) -> list[UUID | None]:
     statement = select(slos.c.id, func.lower(services.c.name), func.lower(slos.c.name)).join(services)
     names = [member.name.lower() for member in members]
-    rows = await connection.execute(statement.where(func.lower(slos.c.name).in_(names)))
+    rows = await connection.execute(statement.where(among(func.lower(slos.c.name, type_=Text), names)))
     ids = {(service, name): id for id, service, name in rows}
     return [ids.get((member.service.lower(), member.name.lower())) for member in members]

@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, Text, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actions.slo_records import definition_of
+from db.arrays import among
 from db.services import services
 from db.slos import slos
 from domain.errors import Conflict
@@ -23,9 +24,11 @@ async def read_definitions(
     columns = [column for column in slos.c if column.computed is None]
     statement = select(*columns, services.c.name.label("service")).join(services)
     if service_names is not None:
-        statement = statement.where(func.lower(services.c.name).in_([name.lower() for name in service_names]))
+        statement = statement.where(
+            among(func.lower(services.c.name, type_=Text), [name.lower() for name in service_names])
+        )
     if ids is not None:
-        statement = statement.where(slos.c.id.in_(list(ids)))
+        statement = statement.where(among(slos.c.id, ids))
     rows = await connection.execute(statement.order_by(services.c.name, slos.c.name))
     return {row["id"]: _definition(row) for row in rows.mappings()}
 

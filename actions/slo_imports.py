@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, select
 
 from actions import slos as objectives
 from actions.discovery import find_or_discover, reference
@@ -14,6 +14,7 @@ from actions.services import NewService
 from actions.services import create as create_service
 from actions.slo_records import definition_of
 from actions.slos import SLOChanges
+from db.arrays import among
 from db.database import Database, Transaction
 from db.services import services
 from db.slos import slos
@@ -156,7 +157,9 @@ async def _import_all(
 async def _known(tx: Transaction, names: Iterable[str]) -> _Known:
     columns = [column for column in slos.c if column.computed is None]
     statement = select(*columns, services.c.name.label("service")).join(services)
-    rows = await tx.execute(statement.where(func.lower(services.c.name).in_([name.lower() for name in names])))
+    rows = await tx.execute(
+        statement.where(among(func.lower(services.c.name, type_=Text), [name.lower() for name in names]))
+    )
     known = _Known()
     for row in rows.mappings():
         definition = definition_of(row)

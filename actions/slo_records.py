@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.arrays import among
 from db.services import services
 from db.slos import slo_adjustments, slo_versions, slos
 from domain.objectives import (
@@ -68,7 +69,7 @@ async def read_all(connection: AsyncConnection, ids: Iterable[UUID]) -> list[Kep
     """
     wanted = list(ids)
     columns = (*_WRITTEN, services.c.name.label("service"), PROMETHEUS_INSTANCE.label("instance"))
-    statement = select(*columns).join(services).where(slos.c.id.in_(wanted))
+    statement = select(*columns).join(services).where(among(slos.c.id, wanted))
     rows = (await connection.execute(statement)).mappings().all()
     versions = await _versions(connection, wanted)
     adjustments = await read_adjustments(connection, wanted)
@@ -79,7 +80,7 @@ async def read_all(connection: AsyncConnection, ids: Iterable[UUID]) -> list[Kep
 async def read_adjustments(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, list[Adjustment]]:
     """What does not count for these objectives."""
     found: dict[UUID, list[Adjustment]] = defaultdict(list)
-    statement = select(slo_adjustments).where(slo_adjustments.c.slo_id.in_(list(ids)))
+    statement = select(slo_adjustments).where(among(slo_adjustments.c.slo_id, ids))
     for row in (await connection.execute(statement.order_by(slo_adjustments.c.id))).mappings():
         found[row["slo_id"]].append(adjustment_of(row))
     return found
@@ -147,7 +148,7 @@ def columns_of(definition: ObjectiveDefinition) -> dict[str, Any]:
 async def _versions(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, list[Version]]:
     found: dict[UUID, list[Version]] = defaultdict(list)
     columns = (slo_versions.c.slo_id, slo_versions.c.valid_from, slo_versions.c.definition)
-    statement = select(*columns).where(slo_versions.c.slo_id.in_(ids)).order_by(slo_versions.c.version)
+    statement = select(*columns).where(among(slo_versions.c.slo_id, ids)).order_by(slo_versions.c.version)
     for slo_id, valid_from, definition in await connection.execute(statement):
         try:
             version = Version.of(valid_from.timestamp(), definition_from_json(definition))

@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from actions.recording import Scope, incident_scopes, record, scopes_of
 from actions.slo_alerts import Alert, settle
 from actions.slo_records import Kept
+from db.arrays import among
 from db.database import Transaction
 from db.incidents import incidents, incidents_services
 from db.slos import slo_states
@@ -150,7 +151,7 @@ async def write_broken(tx: Transaction, ids: Sequence[UUID]) -> None:
 
 async def _statuses(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, SLOStatus]:
     # Whoever else evaluates the same waits here, so that a change is told once.
-    statement = select(slo_states.c.slo_id, slo_states.c.status).where(slo_states.c.slo_id.in_(ids))
+    statement = select(slo_states.c.slo_id, slo_states.c.status).where(among(slo_states.c.slo_id, ids))
     rows = await tx.execute(statement.order_by(slo_states.c.slo_id).with_for_update())
     return {row.slo_id: row.status for row in rows}
 

@@ -1,16 +1,16 @@
 """What the catalog and the records know around an incident: its services, their neighbours, and what happened there."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Uuid, any_, bindparam, func, or_, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import RowMapping, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.alerts import alerts
+from db.arrays import among
 from db.correlation import analyses, correlations, root_causes
 from db.deployments import deployments
 from db.incidents import incidents, incidents_services
@@ -130,29 +130,31 @@ async def _neighbourhood(connection: AsyncConnection, affected: Sequence[UUID]) 
     for _ in range(HOPS):
         if not frontier or len(found) >= MOST_SERVICES:
             break
-        near = _of(frontier)
-        below = select(edges.depends_on_id).where(edges.service_id == near).distinct().order_by(edges.depends_on_id)
-        above = select(edges.service_id).where(edges.depends_on_id == near).distinct().order_by(edges.service_id)
+        below = (
+            select(edges.depends_on_id)
+            .where(among(edges.service_id, frontier))
+            .distinct()
+            .order_by(edges.depends_on_id)
+        )
+        above = (
+            select(edges.service_id).where(among(edges.depends_on_id, frontier)).distinct().order_by(edges.service_id)
+        )
         reached = [*(await connection.execute(below)).scalars(), *(await connection.execute(above)).scalars()]
         frontier = [id for id in dict.fromkeys(reached) if id not in found]
         found |= dict.fromkeys(frontier)
     ids = [*found][: max(MOST_SERVICES, len(affected))]
     columns = services.c
     rows = await connection.execute(
-        select(columns.id, columns.name, columns.selectors, columns.telemetry_instances).where(columns.id == _of(ids))
+        select(columns.id, columns.name, columns.selectors, columns.telemetry_instances).where(among(columns.id, ids))
     )
     by_id = {row.id: NearService(row.id, row.name, row.selectors, row.telemetry_instances) for row in rows}
     return tuple(by_id[id] for id in ids)
 
 
-def _of(ids: Collection[UUID]) -> Any:
-    return any_(bindparam(None, [*ids], ARRAY(Uuid)))
-
-
 async def _calls(connection: AsyncConnection, names: Mapping[UUID, str]) -> tuple[told.Call, ...]:
     edges = service_dependencies.c
     statement = select(edges.service_id, edges.depends_on_id).where(
-        edges.service_id == _of(names), edges.depends_on_id == _of(names)
+        among(edges.service_id, names), among(edges.depends_on_id, names)
     )
     found = {(names[row.service_id], names[row.depends_on_id]) for row in await connection.execute(statement)}
     return tuple(told.Call(caller, callee) for caller, callee in sorted(found))
@@ -177,7 +179,7 @@ async def _deployments(
     )
     statement = (
         select(deployed.id, deployed.service_id, deployed.started_at, deployed.version, before.label("previous"))
-        .where(deployed.service_id == _of(names), deployed.started_at.between(start, end))
+        .where(among(deployed.service_id, names), deployed.started_at.between(start, end))
         .order_by(deployed.started_at.desc(), deployed.id)
         .limit(_MOST_RECORDS)
     )
@@ -195,7 +197,7 @@ async def _alerts(
     fired = alerts.c
     statement = (
         select(fired.id, fired.service_id, fired.name, fired.starts_at, fired.ends_at, fired.severity)
-        .where(fired.service_id == _of(names), fired.starts_at <= end)
+        .where(among(fired.service_id, names), fired.starts_at <= end)
         .where(or_(fired.ends_at.is_(None), fired.ends_at >= start))
         .order_by(fired.starts_at.desc(), fired.id)
         .limit(_MOST_RECORDS)
@@ -270,7 +272,7 @@ async def _burns(connection: AsyncConnection, names: Mapping[UUID, str], now: da
     statement = (
         select(slos.c.id, slos.c.name, slos.c.service_id, slo_states.c.burn_rates)
         .join_from(slos, slo_states, slo_states.c.slo_id == slos.c.id)
-        .where(slos.c.service_id == _of(names), slo_states.c.measured_at >= now - _BURN_FRESH)
+        .where(among(slos.c.service_id, names), slo_states.c.measured_at >= now - _BURN_FRESH)
         .order_by(slos.c.id)
         .limit(_MOST_RECORDS)
     )
