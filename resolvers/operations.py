@@ -228,8 +228,9 @@ class Operations:
     def _limited(self, error: DomainError, actor: Actor, operation: str | None) -> OperationAnswer:
         """The answer to an operation that its limits keep from being executed."""
         body: dict[str, Any] = {"errors": [refusal(error)]}
-        requested = getattr(error, "requested", None) if getattr(error, "limit", "") == "cost" else None
-        if isinstance(error, TooManyRequests) or requested is not None:
+        is_about_cost = isinstance(error, TooManyRequests) or getattr(error, "limit", "") == "cost"
+        requested = getattr(error, "requested", None) if is_about_cost else None
+        if is_about_cost:
             body["extensions"] = {"cost": self.guard.cost_extension(requested, None, actor)}
         retry_after = error.retry_after_seconds if isinstance(error, TooManyRequests) else None
         return OperationAnswer(orjson.dumps(body), False, True, operation, True, retry_after)
