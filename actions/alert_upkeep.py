@@ -27,8 +27,8 @@ _FIRST: Final = UUID(int=0)
 async def settle(tx: Transaction, rules: GroupingRules) -> None:
     """Bring alerts and incidents up to the present.
 
-    Incidents whose alerts have all been over for the hold time are mitigated; alerts whose suppression has ended find
-    their incidents; alerts that were said to fire until a time that has come are over.
+    Incidents whose alerts have all been over for the hold time are mitigated, also while a budget stays spent; alerts
+    whose suppression has ended find their incidents; alerts that were said to fire until a time that has come are over.
     """
     await tx.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ALERTS_LOCK})
     await _expire(tx)
@@ -84,6 +84,7 @@ async def _mitigate(tx: Transaction, rules: GroupingRules) -> None:
     for row in (await tx.execute(text(QUIET_GROUPS_SQL), {**values, "most": BATCH_ROWS})).all():
         quiet_seconds = round((tx.now - row.ended_at).total_seconds())
         kept = " Because of the flapping it was kept open for longer." if row.is_flapping else ""
-        note = f"All of its alerts have been resolved for {quiet_seconds} s.{kept}"
+        still = ", but for what says that an error budget is spent" if row.spent_budgets else ""
+        note = f"All of its alerts have been resolved for {quiet_seconds} s{still}.{kept}"
         await tx.execute(text(FALL_QUIET_SQL), {"ids": [row.id]})
         await incidents.mitigate(tx, row.id, note=note, actor=_ALERTS)

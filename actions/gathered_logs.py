@@ -28,7 +28,7 @@ from engines.log_templates import ANYTHING, LogTemplate, LogTemplates
 from telemetry_clients.instances import Telemetry
 from telemetry_clients.loki import Loki, logql
 from telemetry_clients.loki.answers import LogLine
-from telemetry_clients.loki.selectors import Streams
+from telemetry_clients.loki.groups import Group, Owners, groups_of, selector_of
 from telemetry_clients.services import Service
 
 BUCKET_SECONDS: Final = 60
@@ -62,7 +62,7 @@ class GatheredLogs:
 class _Slice:
     """Buckets from `first` up to `end`, of a group of services."""
 
-    group: Mapping[Service, Streams]
+    group: Group
     first: int
     end: int
 
@@ -110,16 +110,7 @@ async def gather_logs(
     known = [Service(it.name, tuple(sorted((it.selectors.get("loki") or {}).items()))) for it in services]
     streams = await telemetry.loki_selectors(instance).streams(known, at=around.end, deadline=deadline)
     reading = _Reading(loki, instance, around, deadline)
-    return await reading.read(_groups(streams))
-
-
-def _groups(streams: Mapping[Service, Streams]) -> list[Mapping[Service, Streams]]:
-    """Services that are told apart by the values of one label are asked for together; any others by themselves."""
-    together: dict[str, dict[Service, Streams]] = {}
-    for service, each in streams.items():
-        key = each.values[0][0] if len(each.values) == 1 else f"only {service.name}"
-        together.setdefault(key, {})[service] = each
-    return [*together.values()]
+    return await reading.read(groups_of(streams))
 
 
 class _Reading:
@@ -136,7 +127,7 @@ class _Reading:
         self._fault = int((fault - self._start) // BUCKET_SECONDS)
         self._buckets = (self._end - self._start) // BUCKET_SECONDS
 
-    async def read(self, groups: Sequence[Mapping[Service, Streams]]) -> tuple[GatheredLogs, tuple[Gap, ...]]:
+    async def read(self, groups: Sequence[Group]) -> tuple[GatheredLogs, tuple[Gap, ...]]:
         slices = [part for group in groups for part in self._slices(group)]
         counting = asyncio.create_task(answered(self._count(group) for group in groups))
         try:
@@ -166,7 +157,7 @@ class _Reading:
         self, patterns: Sequence[LogPattern], overfull: Sequence[_Slice], counts: Mapping[tuple[str, bool], Integers]
     ) -> list[LogPattern]:
         """Patterns of services that wrote more lines than were given, with the counts that Loki knows, if it does."""
-        selectors = {service.name: _selector([at]) for part in overfull for service, at in part.group.items()}
+        selectors = {service.name: selector_of([at]) for part in overfull for service, at in part.group.items()}
         if not selectors:
             return [*patterns]
         written = {name: sum((counts[key] for key in counts if key[0] == name), start=0) for name in selectors}
@@ -199,7 +190,7 @@ class _Reading:
             step_seconds=float(BUCKET_SECONDS),
         )
 
-    def _slices(self, group: Mapping[Service, Streams]) -> Iterable[_Slice]:
+    def _slices(self, group: Group) -> Iterable[_Slice]:
         first = 0
         while first < self._buckets:
             is_before = first < self._fault
@@ -208,12 +199,12 @@ class _Reading:
             yield _Slice(group, first, end)
             first = end
 
-    async def _count(self, group: Mapping[Service, Streams]) -> dict[tuple[str, bool], Integers]:
+    async def _count(self, group: Group) -> dict[tuple[str, bool], Integers]:
         """How many lines each service wrote in each bucket, bad ones apart where Loki knows levels."""
         labels = sorted({label for streams in group.values() for label, _ in streams.values})
         query = (
             f"sum by ({', '.join(labels)}, detected_level)"
-            f" (count_over_time({_selector(group.values())}[{BUCKET_SECONDS}s]))"
+            f" (count_over_time({selector_of(group.values())}[{BUCKET_SECONDS}s]))"
         )
         result = await self._loki.query_range(
             query,
@@ -222,12 +213,12 @@ class _Reading:
             step_seconds=BUCKET_SECONDS,
             deadline=self._deadline,
         )
-        owners = _Owners(group)
+        owners = Owners(group)
         counts: dict[tuple[str, bool], Integers] = {}
         for series in result.series or ():
             is_bad = level_named(series.labels.get("detected_level", "")) in _BAD
             for service in owners.of(series.labels):
-                mine = counts.setdefault((service, is_bad), np.zeros(self._buckets, dtype=np.int64))
+                mine = counts.setdefault((service.name, is_bad), np.zeros(self._buckets, dtype=np.int64))
                 for point in series.points:
                     # A point counts the bucket that ends with it.
                     place = round((point.time.timestamp() - self._start) / BUCKET_SECONDS) - 1
@@ -236,7 +227,7 @@ class _Reading:
         return counts
 
     async def _sample(self, part: _Slice, *, is_bad: bool = False) -> _Sample:
-        query = _selector(part.group.values())
+        query = selector_of(part.group.values())
         if is_bad:
             words = dict.fromkeys(word for level in sorted(_BAD) for word in words_of(level))
             query += " " + logql.labelled("detected_level", f"(?i)({'|'.join(words)})")
@@ -261,6 +252,9 @@ class _Reading:
             async for service, line in _lines(sample):
                 level = level_of(line.line, line.labels)
                 read[-1].append((service, line, found[service].templates.add(line.time, line.line, level)))
+        for mine in found.values():
+            mine.templates.unite_moved()
+            await asyncio.sleep(0)
         for sample, lines in zip(ordered, read, strict=True):
             seen: Counter[tuple[str, str, bool, int]] = Counter()
             for number, (service, line, first) in enumerate(lines):
@@ -271,7 +265,7 @@ class _Reading:
                 bucket = int((line.time_ns // 1_000_000_000 - self._start) // BUCKET_SECONDS)
                 seen[service, template.id, template.level in _BAD and knows_levels, bucket] += 1
             self._add(found, sample, seen, counts, knows_levels=knows_levels)
-        return self._kept(found, {it.name: _selector([at]) for s in ordered for it, at in s.slice.group.items()})
+        return self._kept(found, {it.name: selector_of([at]) for s in ordered for it, at in s.slice.group.items()})
 
     def _kept(
         self, found: Mapping[str, _Service], selectors: Mapping[str, str]
@@ -334,28 +328,12 @@ class _Reading:
 
 async def _lines(sample: _Sample) -> AsyncGenerator[tuple[str, LogLine]]:
     """The lines of a sample, the oldest first, with the services that they are of. Others get their turn meanwhile."""
-    owners = _Owners(sample.slice.group)
+    owners = Owners(sample.slice.group)
     for number, line in enumerate(reversed(sample.lines)):
         if number % _LINES_AT_A_TIME == 0:
             await asyncio.sleep(0)
         for service in owners.of(line.labels):
-            yield service, line
-
-
-class _Owners:
-    """Which services of a group a stream belongs to, by its labels."""
-
-    def __init__(self, group: Mapping[Service, Streams]) -> None:
-        self._group = group
-        self._label = next(iter(group.values())).values[0][0]
-        self._by_value: dict[str, list[Service]] = {}
-        for service, streams in group.items():
-            for value in dict(streams.values)[self._label]:
-                self._by_value.setdefault(value, []).append(service)
-
-    def of(self, labels: Mapping[str, str]) -> list[str]:
-        candidates = self._by_value.get(labels.get(self._label, ""), ())
-        return [service.name for service in candidates if self._group[service].holds(labels)]
+            yield service.name, line
 
 
 def _worth_most(mine: _Service) -> list[tuple[str, tuple[LogTemplate, LogLine]]]:
@@ -363,14 +341,6 @@ def _worth_most(mine: _Service) -> list[tuple[str, tuple[LogTemplate, LogLine]]]
     known = [item for item in mine.latest.items() if item[0] in mine.counts]
     known.sort(key=lambda item: (item[1][0].level not in _BAD, -int(mine.counts[item[0]].sum()), item[0]))
     return known[:_MOST_PATTERNS]
-
-
-def _selector(streams: Iterable[Streams]) -> str:
-    values: dict[str, set[str]] = defaultdict(set)
-    for each in streams:
-        for label, some in each.values:
-            values[label].update(some)
-    return logql.selector(values)
 
 
 def _alike(template: LogTemplate) -> str:

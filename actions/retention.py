@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, text, tuple_
 
 from actions.idempotency import REMEMBERED_FOR
+from actions.jobs import forget_jobs
 from actions.sign_in import forget_sign_ins
 from db.audit import KEPT_SINCE, audit_log
 from db.database import Transaction
@@ -16,6 +17,9 @@ from db.slos import slo_slices
 BATCH_ROWS: Final = 5_000
 SLICES_KEPT_FOR: Final = timedelta(days=400)
 """The longest window of an SLO, and a month to look back from its start."""
+
+JOBS_KEPT_FOR: Final = timedelta(days=30)
+"""After their end: long enough to ask why one failed."""
 
 LEAST_AUDIT: Final = timedelta(days=30)
 """For how long the database itself refuses to forget entries of the audit log."""
@@ -65,6 +69,11 @@ async def forget_slices(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
     old = old.order_by(kept.day).limit(most)
     key = tuple_(kept.slo_id, kept.group_key, kept.day)
     return (await tx.execute(delete(slo_slices).where(key.in_(old)))).rowcount
+
+
+async def forget_ended_jobs(tx: Transaction, *, most: int = BATCH_ROWS) -> int:
+    """Delete up to `most` jobs that ended long ago; return how many. Does nothing while another process is at it."""
+    return await forget_jobs(tx, finished_before=tx.now - JOBS_KEPT_FOR, most=most) if await _is_alone(tx) else 0
 
 
 async def forget_audit_entries(tx: Transaction, *, occurred_before: datetime, most: int = BATCH_ROWS) -> int:

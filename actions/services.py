@@ -154,13 +154,6 @@ async def update(
     return service_id
 
 
-async def declare_dependencies(
-    tx: Transaction, service_id: UUID, depends_on: Sequence[UUID | str], *, actor: Actor
-) -> UUID:
-    """Let these be the declared dependencies of a service, by id or name. Raises NotFound, ValidationFailed."""
-    return await update(tx, service_id, ServiceChanges(depends_on=depends_on), actor=actor)
-
-
 async def delete(tx: Transaction, service_id: UUID, *, actor: Actor) -> UUID:
     """Take a service out of the catalog, with its dependencies and deployments.
 

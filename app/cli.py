@@ -9,9 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from app.account_commands import token_commands, user_commands
 from app.analysis_commands import analysis_commands
@@ -25,10 +22,8 @@ from app.version import VERSION
 from domain.redaction import redact
 
 if TYPE_CHECKING:
-    from app.check import Finding, Report
     from app.observability.exporters import Exporters
     from app.observability.logs import RequestLog
-    from app.observability.redaction import Redactor
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -127,10 +122,10 @@ def serve(
     try:
         certificate = _certificate(settings)
         sockets = listen(settings.host, settings.port)
+        exporters = Exporters.open(settings)
     except (CertificateError, CannotListen) as error:
         show_error(str(error))
         raise typer.Exit(1) from None
-    exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     try:
         if settings.workers > 1:
@@ -174,11 +169,11 @@ def worker(
         raise typer.Exit(SETTINGS_ARE_WRONG)
     try:
         certificate = _certificate(settings)
+        exporters = Exporters.open(settings)
     except CertificateError as error:
         show_error(str(error))
         raise typer.Exit(1) from None
     listeners = [socket(fileno=descriptor) for descriptor in sockets]
-    exporters = Exporters.open(settings)
     log_request = _configure_logs(settings, exporters)
     fleet, supervisor = Fleet(folder, number), socket(fileno=channel)
     try:
@@ -318,11 +313,11 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
     """
     settings = _settings(env_file, data_dir=data_dir)
     from app.check import check as check_everything
+    from app.check_report import show_report
     from app.observability.redaction import Redactor
 
     report = _run(check_everything(settings))
-    _show(report.findings, Redactor(settings.secrets()))
-    _show_signals(report)
+    show_report(report, Redactor(settings.secrets()))
     if any(finding.is_fatal for finding in report.findings):
         raise typer.Exit(1)
 
@@ -331,45 +326,6 @@ def check(data_dir: DataDir = None, env_file: EnvFile = None) -> None:
 def settings() -> None:
     """List every setting: what it does, what is allowed, what it is by default. In Markdown."""
     typer.echo(markdown_table(), nl=False)
-
-
-def _show(findings: "list[Finding]", redactor: "Redactor") -> None:
-    words = {True: "[green]works[/]", False: "[bold red]fails[/]", None: "[dim]not configured[/]"}
-    table = Table("what", "", "version", "latency", "remark", box=None, pad_edge=False)
-    for finding in findings:
-        word = words[finding.works]
-        latency = "" if finding.latency_seconds is None else f"{finding.latency_seconds * 1000:.1f} ms"
-        table.add_row(
-            finding.subject, word, escape(finding.version or ""), latency, escape(redactor.text(finding.remark))
-        )
-    Console(highlight=False, soft_wrap=True).print(table)
-
-
-def _show_signals(report: "Report") -> None:
-    """Which golden signals each service has, and where they are."""
-    if not report.signals:
-        return
-    table = Table("service", "golden signals in Prometheus", box=None, pad_edge=False)
-    unanswered: dict[str, list[str]] = {}
-    for finding in report.signals:
-        if finding.problem:
-            unanswered.setdefault(finding.problem, []).append(finding.service)
-            continue
-        by_place: dict[str, list[str]] = {}
-        for signal, place in finding.found.items():
-            by_place.setdefault(place, []).append(signal.lower())
-        lacking = by_place.pop("", [])
-        lines = [f"{', '.join(signals)}: {place}" for place, signals in by_place.items()]
-        if lines and lacking:
-            lines.append(f"not found: {', '.join(lacking)}")
-        table.add_row(escape(finding.service), escape("; ".join(lines) or "none found"))
-    for problem, services in unanswered.items():
-        table.add_row(escape(", ".join(services)), escape(problem))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print()
-    console.print(table)
-    if report.services_left_out:
-        console.print(f"{report.services_left_out} more services were not looked for.")
 
 
 def _configure_logs(settings: Settings, exporters: "Exporters") -> "RequestLog":

@@ -19,10 +19,11 @@ from domain.telemetry import LogLevel
 from domain.time import Deadline
 from engines.detection.statistics import Floats
 from engines.log_templates import LogTemplate, LogTemplates
-from resolvers.log_reading import FoundLines, Wanted, groups_of, read_each
+from resolvers.log_reading import FoundLines, Wanted, read_each
 from resolvers.telemetry import all_of
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.instances import Telemetry
+from telemetry_clients.loki.groups import groups_of
 from telemetry_clients.services import Service
 
 NEW_FOR: Final = timedelta(minutes=15)
@@ -129,6 +130,7 @@ class LogNovelty:
 def _learn(learnt: _Learnt, found: FoundLines, until: datetime) -> None:
     for each in reversed(found.lines):
         learnt.templates.add(each.line.time, each.line.line, each.level)
+    learnt.templates.unite_moved()
     learnt.until = until
 
 

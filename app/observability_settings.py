@@ -1,7 +1,8 @@
 """Where the server's own traces and logs go, under the names that OpenTelemetry gives these settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -68,6 +69,15 @@ class ObservabilityVariables(BaseSettings):
     otel_exporter_otlp_logs_headers: Pairs | None = setting(
         None, "More headers for logs, such as Loki's `X-Scope-OrgID`.", PAIRS
     )
+    otel_exporter_otlp_certificate: Path | None = setting(
+        None, "The authorities to trust at the collector, instead of the machine's.", "a path to a PEM file"
+    )
+    otel_exporter_otlp_client_certificate: Path | None = setting(
+        None, "Our client certificate for the collector.", "a path to a PEM file"
+    )
+    otel_exporter_otlp_client_key: Path | None = setting(
+        None, "Its key, where that is in another file.", "a path to a PEM file without a password"
+    )
     otel_traces_sampler: Annotated[Sampler, BeforeValidator(lower)] = setting(
         Sampler.PARENT_BASED_TRACE_ID_RATIO,
         "Which traces are recorded. `parentbased_...` follows whoever asks and says so in `traceparent`.",
@@ -111,6 +121,14 @@ class ObservabilityVariables(BaseSettings):
             **read_pairs(self.otel_resource_attributes),
             "service.name": self.otel_service_name,
         }
+
+    def observability_problems(self) -> Iterable[str]:
+        """What does not fit together."""
+        if self.otel_exporter_otlp_client_key is not None and self.otel_exporter_otlp_client_certificate is None:
+            yield (
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY is set, but OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is not. "
+                "Set both or neither."
+            )
 
     def _below(self, path: str) -> str | None:
         endpoint = self.otel_exporter_otlp_endpoint

@@ -10,6 +10,7 @@ import structlog
 from actions.retention import (
     BATCH_ROWS,
     forget_audit_entries,
+    forget_ended_jobs,
     forget_events,
     forget_keys,
     forget_proofs,
@@ -25,8 +26,8 @@ _HOUR_SECONDS: Final = 3600.0
 
 class Retention:
     """Deletes events of the log that are older than `events_days`, entries of the audit log that are older than
-    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, and slices of SLOs
-    after thirteen months.
+    `audit_days`, idempotency keys after their day, proofs of who somebody is that have expired, slices of SLOs after
+    thirteen months, and jobs a month after their end.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Retention:
             "idempotency_keys": await self._in_batches(forget_keys),
             "proofs": await self._in_batches(forget_proofs),
             "slo_slices": await self._in_batches(forget_slices),
+            "jobs": await self._in_batches(forget_ended_jobs),
             "audit_entries": await self._in_batches(self._forget_audit_entries),
         }
         if any(forgotten.values()):

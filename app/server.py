@@ -23,6 +23,7 @@ _SILENT_CLIENT_MILLISECONDS = 30_000
 _LARGEST_MESSAGE_BYTES = 65_536
 _OPEN_FILES = 65_536
 _CLOSING_LISTENERS_SECONDS = 0.05
+_HANDSHAKE_SECONDS = 1.0
 _CLOSING_SECONDS = 2  # What is left of the time to shut down for closing the database.
 
 
@@ -100,8 +101,16 @@ class Server(uvicorn.Server):
         for listener in ours:
             waiting += _accept_waiting(listener)
             listener.close()
-        for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await asyncio.gather(*map(self._take_up, waiting))
+
+    async def _take_up(self, connection: socket.socket) -> None:
+        """Serve a connection that we have accepted ourselves, as the event loop would have."""
+        context = self.config.ssl
+        within_seconds = None if context is None else _HANDSHAKE_SECONDS
+        with suppress(OSError):  # The client has gone, or speaks no TLS (ssl.SSLError).
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, connection, ssl=context, ssl_handshake_timeout=within_seconds
+            )
 
     def _protocol(self) -> asyncio.Protocol:
         """What speaks with a new connection, as uvicorn makes it."""

@@ -208,6 +208,7 @@ class Settings(
             *self.database_problems(),
             *self.http_problems(),
             *self.security_problems(self.host),
+            *self.observability_problems(),
             *self._find_backends(),
         ]
         if problems:

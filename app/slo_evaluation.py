@@ -10,7 +10,8 @@ import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from actions.evaluate_slos import Cycle, SLOEvaluator
+from actions.slos.cycle import Cycle
+from actions.slos.evaluation import SLOEvaluator
 from db.connecting import DRIVER_ERRORS, driver_url, open_connection
 from db.database import Database
 from db.slos import EVALUATION_LOCK

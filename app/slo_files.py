@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
-from actions.slo_definitions import read_definitions
-from actions.slo_imports import Import, SLOImportOutcomeKind, import_specification
+from actions.slos.definitions import read_definitions
+from actions.slos.imports import Import, SLOImportOutcomeKind, import_specification
 from app.asgi import open_database
 from app.backends import open_backends
 from app.clock import now

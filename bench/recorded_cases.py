@@ -259,7 +259,10 @@ def _with_logs(
     for seconds, service, line, trace_id in lines:
         template = templates[service].add(datetime.fromtimestamp(seconds, UTC), line, level_of(line, {}))
         found.append((template, seconds, service, line, trace_id))
-    for template, seconds, service, line, trace_id in found:
+    for each in templates.values():
+        each.unite_moved()
+    for first, seconds, service, line, trace_id in found:
+        template = first.latest
         span = _SPAN_ID.search(line)
         at_ns = int(seconds * NANOSECONDS)
         linked[trace_id].append(LinkedLine(service, template.id, at_ns, span[1].lower() if span else None))

@@ -23,8 +23,8 @@ import orjson
 import uvloop
 from sqlalchemy import text
 
-from actions.evaluate_slos import SLOEvaluator
-from actions.slo_records import columns_of
+from actions.slos.evaluation import SLOEvaluator
+from actions.slos.records import columns_of
 from db.database import Database
 from db.embedded import EmbeddedPostgres
 from db.identifiers import new_id

@@ -157,21 +157,33 @@ where status = 'FIRING' and incident_id is null and id > :after order by id limi
 """Alerts that fire and belong nowhere: those that were suppressed."""
 
 QUIET_GROUPS_SQL = """
-select incidents.id, alert_groups.flapping_since is not null as is_flapping, ended.at as ended_at
+select incidents.id, alert_groups.flapping_since is not null as is_flapping, ended.spent_budgets,
+  coalesce(ended.trouble_at, ended.at) as ended_at
 from alert_groups join incidents on incidents.id = alert_groups.incident_id
 cross join lateral (
-  select max(least(coalesce(alert_occurrences.ends_at, alerts.starts_at), alerts.updated_at)) as at,
-    bool_and(alert_occurrences.is_over or alert_occurrences.starts_at < alerts.starts_at) as all_over
-  from alert_occurrences join alerts on alerts.id = alert_occurrences.alert_id
-  where alert_occurrences.incident_id = incidents.id
+  select max(least(coalesce(told.ends_at, told.began_at), told.updated_at)) as at,
+    max(least(coalesce(told.ends_at, told.began_at), told.updated_at)) filter (where not told.is_budget) as trouble_at,
+    bool_and(told.is_over) as all_over, bool_and(told.is_over) filter (where not told.is_budget) as trouble_over,
+    count(*) filter (where told.is_budget and not told.is_over) as spent_budgets
+  from (
+    select alert_occurrences.ends_at, alerts.starts_at as began_at, alerts.updated_at,
+      alert_occurrences.is_over or alert_occurrences.starts_at < alerts.starts_at as is_over,
+      alerts.source = 'slo' and alerts.fingerprint like 'slo\\:%\\:exhausted' as is_budget
+    from alert_occurrences join alerts on alerts.id = alert_occurrences.alert_id
+    where alert_occurrences.incident_id = incidents.id
+  ) told
 ) ended
 where not alert_groups.is_quiet and incidents.status in ('OPEN', 'INVESTIGATING')
-  and incidents.source in ('ALERT', 'DETECTION') and ended.all_over
-  and ended.at <= case when alert_groups.flapping_since is null then cast(:held as timestamptz)
-    else cast(:settled as timestamptz) end
+  and incidents.source in ('ALERT', 'DETECTION') and coalesce(ended.trouble_over, ended.all_over)
+  and coalesce(ended.trouble_at, ended.at) <= case when alert_groups.flapping_since is null
+    then cast(:held as timestamptz) else cast(:settled as timestamptz) end
 order by incidents.id limit :most
 """
-"""Incidents whose alerts have all been over for long enough. Of an alert that fired again, only the last end counts."""
+"""Incidents whose alerts have all been over for long enough. Of an alert that fired again, only the last end counts.
+
+That a budget is spent says what has been, for the rest of its window, and not that anybody is hurt now: it keeps an
+incident open only where nothing else is told.
+"""
 
 FALL_QUIET_SQL = """
 update alert_groups set is_quiet = true, flapping_since = null where incident_id = any(cast(:ids as uuid[]))

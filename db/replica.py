@@ -21,7 +21,8 @@ import asyncpg
 import orjson
 import structlog
 
-from db.read_pool import Behind, ReadPool
+from db.read_connection import Behind
+from db.read_pool import ReadPool
 from domain.errors import DatabaseUnavailable, DeadlineExceeded
 
 log = structlog.get_logger("reliability_studio.replica")

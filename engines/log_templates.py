@@ -4,6 +4,7 @@ Drain (He, Zhu, Zheng, Lyu: "Drain: An Online Log Parsing Approach with Fixed De
 and cut into tokens, a tree of fixed depth leads by their number and the first of them to a few candidates, and the most
 similar candidate takes the line and gives up the tokens that differ. Levels are kept apart, so that a template has one;
 so are the places in the code that lines name, because each statement there says its own thing however alike two are.
+Whoever edits a file moves the statements below: those that say the same in another line of it can be united.
 """
 
 import re
@@ -45,6 +46,7 @@ _LOCATION = re.compile(
     """,
     re.VERBOSE,
 )
+_LINE_NUMBER = re.compile(r"(?<=[:#])\d+$")
 _TOKEN = re.compile(r"[^\s,;&=:|]*(?:[,;&=:|]+\s*|\s+|$)")
 _SPACE = re.compile(r"\s+")
 _DIGIT = re.compile(r"\d")
@@ -72,6 +74,8 @@ class LogTemplate:
     counts: OrderedDict[int, int] = field(default_factory=OrderedDict)
     path: tuple[object, ...] = ()
     successor: "LogTemplate | None" = None
+    has_moved: bool = False
+    """Whether its lines named several lines of code, one after the other was edited."""
 
     @property
     def latest(self) -> "LogTemplate":
@@ -84,7 +88,8 @@ class LogTemplate:
     @property
     def text(self) -> str:
         """The template, with ANYTHING for what varies."""
-        return "".join(self.tokens).strip()
+        text = "".join(self.tokens).strip()
+        return _without_line_number(text) if self.has_moved else text
 
     def similarity(self, tokens: list[str]) -> float:
         """How many of the tokens are the same, 0 to 1 (Drain, section III.E).
@@ -193,6 +198,37 @@ class LogTemplates:
         for time, line in lines:
             self.add(time, line, level)
 
+    def unite_moved(self) -> None:
+        """Let each statement that was moved within its file, as edits do, be one template: the earliest of them.
+
+        It is the same statement where its words are the same, as far as they never vary, and it was not seen before the
+        other was seen for the last time. While both versions of a program write, their statements are told apart.
+        """
+        by_file: dict[tuple[LogLevel, str], list[tuple[LogTemplate, list[str]]]] = {}
+        for template in sorted(self._templates.values(), key=lambda it: (it.first_seen_at, it.id)):
+            text = "".join(template.tokens)
+            location = location_of(text)
+            if not location:
+                continue
+            tokens = tokenise(_without_line_number(text), self._most_tokens)
+            known = by_file.setdefault((template.level, _without_line_number(location)), [])
+            for earlier, words in known:
+                if earlier.last_seen_at <= template.first_seen_at and self._agree(words, tokens):
+                    self._remove(template)
+                    earlier.take_over(template)
+                    earlier.has_moved = True
+                    template.successor = earlier
+                    break
+            else:
+                known.append((template, tokens))
+
+    def _agree(self, one: list[str], other: list[str]) -> bool:
+        """Whether two may be tokens of one statement: as similar as they have to be, and the others vary."""
+        if len(one) != len(other):
+            return False
+        differing = [mine + others for mine, others in zip(one, other, strict=True) if mine != others]
+        return len(differing) <= (1 - self._similar) * len(one) and all(ANYTHING in both for both in differing)
+
     def since(self, time: datetime) -> list[LogTemplate]:
         """The templates that were not seen before this time: what is new."""
         return [template for template in self if template.first_seen_at >= time]
@@ -240,14 +276,19 @@ class LogTemplates:
         return path
 
     def _forget(self) -> None:
-        """Forget the template that was not seen for the longest time, and every way that leads only there."""
-        _, oldest = self._templates.popitem(last=False)
+        """Forget the template that was not seen for the longest time."""
+        oldest = next(iter(self._templates.values()))
         self.forgotten += oldest.count
-        leaf = self._leaves[oldest.path]
-        leaf.remove(oldest)
+        self._remove(oldest)
+
+    def _remove(self, template: LogTemplate) -> None:
+        """Take out a template, and every way that leads only there."""
+        del self._templates[template.id]
+        leaf = self._leaves[template.path]
+        leaf.remove(template)
         if leaf:
             return
-        path = oldest.path
+        path = template.path
         del self._leaves[path]
         while len(path) > 2 and path not in self._children:
             path, step = path[:-1], path[-1]
@@ -280,6 +321,14 @@ def location_of(masked: str) -> str:
     """The line of code that a line says it was written by, empty where it does not say."""
     location = _LOCATION.search(masked, 0, _LOCATED_WITHIN)
     return "" if location is None else location[0]
+
+
+def _without_line_number(text: str) -> str:
+    """The text (of a template, or a place in the code alone) with ANYTHING for the number of the line of code."""
+    location = _LOCATION.search(text, 0, _LOCATED_WITHIN)
+    if location is None:
+        return text
+    return text[: location.start()] + _LINE_NUMBER.sub(ANYTHING, location[0]) + text[location.end() :]
 
 
 def looks_like(line: str, parts: list[str]) -> bool:

@@ -11,7 +11,7 @@ import structlog
 from db.connecting import DRIVER_ERRORS, driver_url, milliseconds, open_connection
 from db.database import Database
 from db.event_log import CHANNEL, EPOCH_SQL, HEAD_SQL, POSITION_SQL, SEQ_SQL, SHARED_SQL, TAIL_SQL
-from db.read_pool import ReadConnection
+from db.read_connection import ReadConnection
 from domain.errors import CursorExpired, DatabaseUnavailable, InvalidCursor
 from feed.cursor import REFUSAL_SQL, Cursor, Reach
 from feed.filter import PAGE_SQL, EventFilter, LoggedEvent

@@ -13,11 +13,11 @@ from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, GraphQL
 from strawberry.types.base import StrawberryObjectDefinition
 
 from domain.errors import Forbidden
+from resolvers.compile.declarations import DECLARATION
 from resolvers.compile.permissions import Permissions, Place
 from resolvers.context import RequestContext
 from resolvers.rendering import GUARDED
 
-_BACKREF = "strawberry-definition"
 Resolver = Callable[..., Any]
 
 
@@ -64,6 +64,6 @@ def _guarded(resolve: Resolver | None, place: Place, permissions: Permissions, p
 
 def _payload(field: GraphQLField) -> Refusing | None:
     """The type of a mutation's payload, where it knows how to refuse."""
-    definition = get_named_type(field.type).extensions.get(_BACKREF)
+    definition = get_named_type(field.type).extensions.get(DECLARATION)
     origin: Any = definition.origin if isinstance(definition, StrawberryObjectDefinition) else None
     return origin if hasattr(origin, "refused") else None

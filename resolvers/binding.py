@@ -14,6 +14,7 @@ from strawberry.types.field import StrawberryField
 
 from resolvers.authorisation import guard
 from resolvers.compile.arguments import Uncompilable
+from resolvers.compile.declarations import DECLARATION
 from resolvers.compile.parameters import Bindings
 from resolvers.compile.permissions import permissions_of
 from resolvers.compile.sources import Leaf, Live, Member, Needs, RowType, Source, Sources, Stream, Variants
@@ -22,7 +23,6 @@ from resolvers.prefetched import Prefetched
 from resolvers.rows import RowObject, read_member, read_needs, resolve_row_field
 from resolvers.sql import SOURCE, OwnColumn
 
-_BACKREF = "strawberry-definition"
 Resolver = Callable[..., Any]
 
 
@@ -32,7 +32,7 @@ def bind(schema: strawberry.Schema) -> Sources:
     rows: dict[str, RowType] = {}
     variants: dict[str, Variants] = {}
     for name, type_ in schema._schema.type_map.items():
-        definition = type_.extensions.get(_BACKREF)
+        definition = type_.extensions.get(DECLARATION)
         if not isinstance(definition, StrawberryObjectDefinition):
             continue
         marks = vars(definition.origin)
@@ -52,7 +52,7 @@ def bind(schema: strawberry.Schema) -> Sources:
 
 
 def _source(origin: type, field: GraphQLField) -> Source | None:
-    declaration = field.extensions.get(_BACKREF)
+    declaration = field.extensions.get(DECLARATION)
     if not isinstance(declaration, StrawberryField):
         return None
     metadata: Mapping[Any, Any] = declaration.metadata or {}
@@ -109,7 +109,7 @@ def _needing_resolver(source: Needs, sources: Sources, field: GraphQLField, sche
 
     Its arguments are the same for every object of a list, and are converted for the first of them.
     """
-    declaration = field.extensions.get(_BACKREF)
+    declaration = field.extensions.get(DECLARATION)
     if not isinstance(declaration, StrawberryField) or declaration.base_resolver is None:
         raise TypeError("A field that needs something has no resolver to use it")
     answer: Resolver = declaration.base_resolver.wrapped_func  # type: ignore[assignment]  # never a class method here

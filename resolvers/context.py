@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from db.database import Database
-from db.read_pool import ReadConnection
+from db.read_connection import ReadConnection
 from domain.access import Actor
 from domain.errors import DatabaseUnavailable
 from domain.health import SystemHealth

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
@@ -26,7 +27,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from resolvers.context import RequestContext, Running
 from resolvers.errors import field_error
 from resolvers.prefetched import Prefetched
-from resolvers.rendering import Deferred, Plain, writer_of
+from resolvers.rendering import Deferred, Plain, Writer, writer_of
 
 
 async def answer_to_event(name: str, event: Any, running: Running, context: RequestContext) -> dict[str, Any]:
@@ -59,7 +60,19 @@ class _Question:
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, which neither completes nor checks what Postgres has already written as JSON."""
+    """graphql-core's executor, which neither completes nor checks what Postgres has already written as JSON.
+
+    Items of one list share the list of each field's details, so what follows from that is found out once, and known by
+    its id. The list is kept beside it, so that the id is not given again.
+    """
+
+    @cached_property
+    def _questions(self) -> dict[int, tuple[_Question | None, list[FieldDetails]]]:
+        return {}
+
+    @cached_property
+    def _writers(self) -> dict[tuple[GraphQLOutputType, int], tuple[Writer, list[FieldDetails]]]:
+        return {}
 
     def execute_field(
         self,
@@ -84,16 +97,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             question.field.type, field_details_list, info, path, asked, position_context
         )
 
-    def _question(self, parent_type: GraphQLObjectType, details: list[FieldDetails]) -> "_Question | None":
+    def _question(self, parent_type: GraphQLObjectType, details: list[FieldDetails]) -> _Question | None:
         """What is asked of a field that has to be awaited; None for another, or with arguments that are refused."""
-        # Items of one list share the list of their field's details. It is kept, so that its id is not given again.
-        questions = self.__dict__.setdefault("_questions", {})
-        if id(details) not in questions:
-            questions[id(details)] = (self._asked(parent_type, details[0]), details)
-        found: _Question | None = questions[id(details)][0]
-        return found
+        if id(details) not in self._questions:
+            self._questions[id(details)] = (self._asked(parent_type, details[0]), details)
+        return self._questions[id(details)][0]
 
-    def _asked(self, parent_type: GraphQLObjectType, first: FieldDetails) -> "_Question | None":
+    def _asked(self, parent_type: GraphQLObjectType, first: FieldDetails) -> _Question | None:
         field = self.schema.get_field(parent_type, first.node.name.value)
         if field is None or field.resolve is None or not iscoroutinefunction(field.resolve):
             return None
@@ -131,15 +141,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> AwaitableOrValue[Any]:
         """A plain value, its whole selection written at once unless a part of that is deferred."""
-        # Items of one list share the list of their field's details. It is kept, so that its id is not given again.
-        writers = self.__dict__.setdefault("_writers", {})
         key = (return_type, id(field_details_list))
         try:
-            if key not in writers:
-                writers[key] = (writer_of(self, return_type, field_details_list), field_details_list)
+            if key not in self._writers:
+                self._writers[key] = (writer_of(self, return_type, field_details_list), field_details_list)
         except Deferred:
             return super().complete_value(return_type, field_details_list, info, path, result.value, position_context)
-        return orjson.Fragment(orjson.dumps(writers[key][0](result.value)))
+        return orjson.Fragment(orjson.dumps(self._writers[key][0](result.value)))
 
 
 def execute(

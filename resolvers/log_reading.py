@@ -1,6 +1,6 @@
 """Reading the latest lines of services from Loki: in as few queries as LogQL allows, and each service its own share."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,21 +11,19 @@ from engines.log_lines import level_of, trace_id_of, words_of
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.loki import MOST_LINES, Loki, logql
 from telemetry_clients.loki.answers import LogLine, nanoseconds
+from telemetry_clients.loki.groups import Group, Owners, selector_of
 from telemetry_clients.loki.paging import Direction, LineKey, line_key
-from telemetry_clients.loki.selectors import Streams
 from telemetry_clients.services import Service
 
 USUAL_LINES = 100
 
 _MOST_PAGES = 10
-_SERVICES_PER_QUERY = 500
 
 # At least how many lines a page has, one after the other, where it holds lines that are not wanted: of other levels, or
 # of services that have enough.
 _WHERE_LEVELS_ARE_FOUND_HERE: Sequence[int] = (1, 250, 1_000, MOST_LINES)
 _WHERE_SERVICES_SHARE: Sequence[int] = (1_000, MOST_LINES)
 
-Group = Mapping[Service, Streams]
 Lacking = Callable[[], tuple[str, int]]
 """Of which streams lines are lacking, and how many."""
 
@@ -80,23 +78,6 @@ class Wanted:
         return [found for line in lines if (found := self.found(line)) is not None]
 
 
-def groups_of(streams: Group) -> list[Group]:
-    """Services that are told apart by the values of one label are asked for together; any others by themselves."""
-    groups: list[dict[Service, Streams]] = []
-    by_label: dict[str, dict[Service, Streams]] = {}
-    for service, each in streams.items():
-        if len(each.values) != 1:
-            groups.append({service: each})
-            continue
-        label = each.values[0][0]
-        group = by_label.get(label)
-        if group is None or len(group) >= _SERVICES_PER_QUERY:
-            group = by_label[label] = {}
-            groups.append(group)
-        group[service] = each
-    return [*groups]
-
-
 def latest(read: Sequence[FoundLines], wanted: Wanted) -> FoundLines:
     """What was read in several places as if it had been in one."""
     lines = sorted((line for found in read for line in found.lines), key=lambda each: -each.line.time_ns)
@@ -107,7 +88,7 @@ def latest(read: Sequence[FoundLines], wanted: Wanted) -> FoundLines:
 async def read_together(loki: Loki, group: Group, wanted: Wanted, deadline: Deadline) -> FoundLines:
     """The latest lines of a group. Where levels are found out here, it takes as many pages as that needs."""
     lines: list[FoundLine] = []
-    selector = _selector(group)
+    selector = selector_of(group.values())
     pages = _Pages(loki, wanted, deadline, lambda: (selector, wanted.first - len(lines)), _least(wanted))
     async with aclosing(pages.read()) as reading:
         async for page in reading:
@@ -120,18 +101,18 @@ async def read_each(
 ) -> dict[Service, FoundLines | TelemetryError]:
     """The latest lines of each service. Those that have enough are left out of the pages that the others still need."""
     lines: dict[Service, list[FoundLine]] = {service: [] for service in group}
-    owners = _Owners(group)
+    owners = Owners(group)
 
     def lacking() -> tuple[str, int]:
         lacks = {service: wanted.first - len(found) for service, found in lines.items() if len(found) < wanted.first}
-        return (_selector({service: group[service] for service in lacks}) if lacks else "", sum(lacks.values()))
+        return (selector_of(group[service] for service in lacks) if lacks else "", sum(lacks.values()))
 
     pages = _Pages(loki, wanted, deadline, lacking, _WHERE_SERVICES_SHARE if len(group) > 1 else _least(wanted))
     try:
         async with aclosing(pages.read()) as reading:
             async for page in reading:
                 for line in page:
-                    open_to = [service for service in owners.of(line) if len(lines[service]) < wanted.first]
+                    open_to = [service for service in owners.of(line.labels) if len(lines[service]) < wanted.first]
                     if open_to and (found := wanted.found(line)) is not None:
                         for service in open_to:
                             lines[service].append(found)
@@ -141,22 +122,6 @@ async def read_each(
         service: FoundLines(tuple(found), pages.warnings if len(found) < wanted.first else ())
         for service, found in lines.items()
     }
-
-
-class _Owners:
-    """Which services of a group a line belongs to."""
-
-    def __init__(self, group: Group) -> None:
-        self._group = group
-        self._label = next(iter(group.values())).values[0][0]
-        self._by_value: dict[str, list[Service]] = {}
-        for service, streams in group.items():
-            for value in dict(streams.values)[self._label]:
-                self._by_value.setdefault(value, []).append(service)
-
-    def of(self, line: LogLine) -> list[Service]:
-        candidates = self._by_value.get(line.labels.get(self._label, ""), [])
-        return [service for service in candidates if self._group[service].holds(line.labels)]
 
 
 class _Pages:
@@ -204,11 +169,3 @@ class _Pages:
 
 def _least(wanted: Wanted) -> Sequence[int]:
     return () if wanted.levels is None else _WHERE_LEVELS_ARE_FOUND_HERE
-
-
-def _selector(group: Group) -> str:
-    values: dict[str, list[str]] = {}
-    for streams in group.values():
-        for label, meant in streams.values:
-            values.setdefault(label, []).extend(meant)
-    return logql.selector(values)

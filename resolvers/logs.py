@@ -9,11 +9,12 @@ from typing import Any
 from domain.errors import ValidationFailed
 from domain.telemetry import LogLevel
 from resolvers.context import RequestContext
-from resolvers.log_reading import FoundLine, FoundLines, Wanted, groups_of, latest, read_each, read_together
+from resolvers.log_reading import FoundLine, FoundLines, Wanted, latest, read_each, read_together
 from resolvers.telemetry import all_of, answers_of, backend_deadline
 from telemetry_clients.errors import TelemetryError
 from telemetry_clients.loki import MOST_LINES, logql
 from telemetry_clients.loki.answers import LogResult
+from telemetry_clients.loki.groups import groups_of
 from telemetry_clients.loki.paging import Direction
 from telemetry_clients.loki.selectors import Streams
 from telemetry_clients.prometheus import range_step_seconds

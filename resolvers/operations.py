@@ -239,7 +239,7 @@ class Operations:
         self, answer: OperationAnswer, admitted: Admitted, request: OperationRequest, actor: Actor
     ) -> OperationAnswer:
         """An answer that tells what it cost, where that is wanted. Only who asks has it parsed and counted."""
-        asks = request.extensions is not None and request.asks_for_cost
+        asks = request.asks_for_cost
         if not (asks or self.guard.always_tells_cost) or not answer.executed:
             return answer
         actual = None

@@ -22,12 +22,12 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetails
 from strawberry.types.field import StrawberryField
 
+from resolvers.compile.declarations import DECLARATION
 from telemetry_clients.prometheus.samples import Points
 
 T = TypeVar("T")
 Writer = Callable[[Any], Any]
 
-_BACKREF = "strawberry-definition"
 _TYPENAME = "__typename"
 # Beyond this many distinct times the memory is given back: a selection over all of history must not keep it.
 _MOST_TIMES = 50_000
@@ -152,7 +152,7 @@ def _member(executor: Collecting, type_: GraphQLObjectType, details: list[FieldD
     field = type_.fields[name]
     if GUARDED in field.extensions:
         raise Deferred
-    declaration = field.extensions.get(_BACKREF)
+    declaration = field.extensions.get(DECLARATION)
     attribute = declaration.python_name if isinstance(declaration, StrawberryField) else name
     return attribute, writer_of(executor, field.type, details)
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from actions.slo_definitions import read_definitions
-from actions.slo_imports import Import, import_specification
+from actions.slos.definitions import read_definitions
+from actions.slos.imports import Import, import_specification
 from domain.errors import NotFound
 from domain.objectives import ObjectiveDefinition
 from domain.time import Deadline

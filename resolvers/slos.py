@@ -9,17 +9,16 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Text, cast, func, select
 
-from actions.evaluate_slos import SLOEvaluator
-from actions.slo_backfill import backfilled
-from actions.slo_composites import composite_slices
-from actions.slo_records import PROMETHEUS_INSTANCE, Kept, read_all
-from actions.slo_slices import ALL, Stretch, read_slices
+from actions.slos.backfill import backfilled
+from actions.slos.composites import composite_slices
+from actions.slos.evaluation import SLOEvaluator
+from actions.slos.records import PROMETHEUS_INSTANCE, Kept, read_all
+from actions.slos.slices import ALL, Stretch, read_slices
 from db.incidents import incidents, incidents_services
 from db.services import services
 from db.slos import slos
 from domain.errors import NotFound, ValidationFailed
 from domain.objectives import Composite, ObjectiveDefinition, Window
-from domain.time import Deadline
 from engines.slo.adjustments import Adjustment
 from engines.slo.budgets import Measurement, windows_of
 from engines.slo.checks import checked_definition, remarks
@@ -29,6 +28,7 @@ from engines.slo.slices import Judged
 from engines.slo.windows import DAY_SECONDS, start
 from resolvers.context import RequestContext
 from resolvers.rows import RowObject
+from resolvers.telemetry import backend_deadline
 from telemetry_clients.prometheus import Prometheus
 
 MOST_POINTS: Final = 1_000
@@ -36,7 +36,6 @@ LONGEST_RANGE_SECONDS: Final = 400 * DAY_SECONDS
 _OLDEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
 _LAST_YEAR: Final = 9000
 _USUAL_POINTS: Final = 240
-_MARGIN_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,7 @@ async def evaluate_now(context: RequestContext, slo_id: UUID) -> None:
         scrape_interval_seconds=context.scrape_interval_seconds,
         only=[slo_id],
     )
-    await evaluator.cycle(context.now, _within(context))
+    await evaluator.cycle(context.now, backend_deadline(context))
 
 
 async def trial(
@@ -205,7 +204,7 @@ async def trial(
         record = replace(record, adjustments=[*kept.record.adjustments, *adjustments])
     else:
         prometheus = context.telemetry.prometheus.get(None)
-        slices = await backfilled(prometheus, checked, first, last, seconds, _within(context))
+        slices = await backfilled(prometheus, checked, first, last, seconds, backend_deadline(context))
     judged = judge(slices, record)
     at = datetime.fromtimestamp(last, UTC)
     return Trial(measure(judged, record.promise, at), firings(judged, record.promise, begins, ends), remarks(checked))
@@ -250,7 +249,3 @@ def _require_range(begins: datetime, ends: datetime) -> None:
         raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
     if (ends - begins).total_seconds() > LONGEST_RANGE_SECONDS:
         raise ValidationFailed("`range` is longer than 400 days", ["range"])
-
-
-def _within(context: RequestContext) -> Deadline:
-    return Deadline.after(max(0.0, context.deadline.remaining_seconds() - _MARGIN_SECONDS))

@@ -5,7 +5,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
-from actions.slo_imports import SLOImportOutcomeKind
+from actions.slos.imports import SLOImportOutcomeKind
 from domain.access import Role, TokenScope
 from domain.alerts import AlertDisposition, AlertStatus, Comparison, DetectionKind, DetectionStatus, WebhookKind
 from domain.correlation import AnalysisStatus, AnalysisTrigger, CorrelationKind, RecommendationKind, RootCauseKind

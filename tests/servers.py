@@ -115,7 +115,7 @@ async def served_database_url(postgres: EmbeddedPostgres) -> str:
 async def server(served_database_url: str) -> AsyncIterator[ServerProcess]:
     """A running server, with two incidents."""
     async with ServerProcess(DATABASE_URL=served_database_url) as running:
-        async with httpx.AsyncClient(base_url=running.url) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
             for incident in (
                 {"title": "Search index is stale", "severity": "low", "service": "search"},
                 {"title": "Checkout answers slowly", "severity": "high", "services": ["checkout", "payments"]},
@@ -160,12 +160,12 @@ async def impatient_server(served_database_url: str) -> AsyncIterator[ServerProc
 @pytest.fixture
 async def http(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the running server, which may ask by GET."""
-    async with httpx.AsyncClient(base_url=server_url, headers={PREFLIGHT_HEADER: "1"}) as client:
+    async with httpx.AsyncClient(base_url=server_url, headers={PREFLIGHT_HEADER: "1"}, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 async def strict_http(strict_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the strict server."""
-    async with httpx.AsyncClient(base_url=strict_server.url, headers={PREFLIGHT_HEADER: "1"}) as client:
+    async with httpx.AsyncClient(base_url=strict_server.url, headers={PREFLIGHT_HEADER: "1"}, timeout=30) as client:
         yield client

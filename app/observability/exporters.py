@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from app.observability.log_records import LogRecord
 from app.observability.otlp.sending import Exporter
+from app.observability.otlp.trust import trust
 from app.settings import Settings
 from domain.tracing import Span, Tracer
 
@@ -30,7 +31,7 @@ class Exporters:
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Start the threads that send. Connects to nothing yet."""
+        """Start the threads that send. Connects to nothing yet. Raises CertificateError."""
         # What the SDK says about failures is said by `_tell`, and once. It says some of it when it is imported.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         traces_to, logs_to = settings.traces_endpoint(), settings.logs_endpoint()
@@ -70,14 +71,16 @@ class Exporters:
 def _exporter_of_spans(settings: Settings, endpoint: str) -> Exporter[Span]:
     from app.observability.otlp.collector import spans_to
 
-    collector = spans_to(endpoint, headers=settings.traces_headers(), resource=settings.resource())
+    collector = spans_to(endpoint, headers=settings.traces_headers(), resource=settings.resource(), tls=trust(settings))
     return Exporter(collector, name="export of traces", told=partial(_tell, "traces"))
 
 
 def _exporter_of_logs(settings: Settings, endpoint: str) -> Exporter[LogRecord]:
     from app.observability.otlp.collector import log_records_to
 
-    collector = log_records_to(endpoint, headers=settings.logs_headers(), resource=settings.resource())
+    collector = log_records_to(
+        endpoint, headers=settings.logs_headers(), resource=settings.resource(), tls=trust(settings)
+    )
     return Exporter(collector, name="export of logs", told=partial(_tell, "logs"))
 
 

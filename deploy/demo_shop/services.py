@@ -91,5 +91,13 @@ OBJECTIVES: Final = (
     Objective("payments", "availability", 0.995),
 )
 
+BURN_RATES: Final = (
+    {"name": "1 h", "response": "PAGE", "longWindowSeconds": 3600, "shortWindowSeconds": 300, "factor": 14.4},
+    {"name": "2 h", "response": "TICKET", "longWindowSeconds": 7200, "shortWindowSeconds": 300, "factor": 6},
+)
+"""The usual windows, of up to three days, would burn on for hours after a fault of minutes: a shop that was opened just
+now has nothing else to weigh it against.
+"""
+
 FIRST_VERSION: Final = "1.4.0"
 BAD_VERSION: Final = "1.5.0"

@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 
 from deploy.demo_shop.logs import Journal
-from deploy.demo_shop.services import OBJECTIVES, SERVICES, Objective
+from deploy.demo_shop.services import BURN_RATES, OBJECTIVES, SERVICES, Objective
 
 _TRY_AGAIN_SECONDS: Final = 3.0
 _KNOWN: Final = "query ($names: [String!]) { services(filter: { name: $names }, first: 50) { nodes { name } } }"
@@ -69,7 +69,8 @@ class Studio:
         for each in OBJECTIVES:
             if (each.service, each.name) not in known:
                 given = {"service": each.service, "name": each.name, "objective": each.objective, "windowDays": 7}
-                await self._write(_PROMISE, "createSlo", input={**given, "indicator": _indicator(each)})
+                measured = {"indicator": _indicator(each), "alerting": {"burnRates": BURN_RATES}}
+                await self._write(_PROMISE, "createSlo", input={**given, **measured})
 
     async def keep_registering(self) -> None:
         """Register as soon as the studio answers, and promise as soon as there is something to measure."""

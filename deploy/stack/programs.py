@@ -13,6 +13,7 @@ DEPLOY: Final = Path(__file__).parents[1]
 ROOT: Final = DEPLOY.parent
 TOKEN: Final = "stack-only"  # noqa: S105  # it opens the webhook of a server that only this machine reaches
 SCRAPE_INTERVAL_SECONDS: Final = 2
+SERVER: Final = str(Path(sys.executable).parent / "reliability-studio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,7 @@ def _tempo(program: str, folder: Path, ports: Mapping[str, int]) -> list[str]:
 
 
 def _backend(_program: str, folder: Path, ports: Mapping[str, int]) -> list[str]:
-    command = str(Path(sys.executable).parent / "reliability-studio")
-    return [command, "serve", "--host", HOST, "--port", str(ports["backend"]), "--data-dir", str(folder / "postgres")]
+    return [SERVER, "serve", "--host", HOST, "--port", str(ports["backend"]), "--data-dir", str(folder / "postgres")]
 
 
 def _demo_shop(_program: str, _folder: Path, ports: Mapping[str, int]) -> list[str]:

@@ -20,6 +20,13 @@ class CannotStart(Exception):
     """A process ended, or is not ready in time; says which, and what it wrote last."""
 
 
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """What a program is told: `settings` and nothing else. A DATABASE_URL of whoever calls this is not to be tried
+    things out on.
+    """
+    return {"PATH": os.defpath, **settings}
+
+
 class Process:
     """A running program. `log` is the file that has all that it writes."""
 
@@ -32,15 +39,13 @@ class Process:
     async def start(
         cls, name: str, command: Sequence[str], *, folder: Path, cwd: Path, settings: Mapping[str, str]
     ) -> "Process":
-        """Start it in a session of its own, so that Ctrl-C reaches us alone and we stop it in its turn. Its environment
-        is `settings` and nothing else: a DATABASE_URL of whoever calls this is not to be tried things out on.
-        """
+        """Start it in a session of its own, so that Ctrl-C reaches us alone and we stop it in its turn."""
         log = folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=cwd,
-                env={"PATH": os.defpath, **settings},
+                env=environment(settings),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -81,6 +86,10 @@ class Process:
             self._process.kill()
             await self._process.wait()
 
+    def text(self) -> str:
+        """All that it wrote so far."""
+        return self.log.read_text(errors="replace")
+
     def last_lines(self) -> str:
         """What it wrote last."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+        return "\n".join(self.text().splitlines()[-_LAST_LINES:])

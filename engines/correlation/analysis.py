@@ -20,7 +20,7 @@ from engines.correlation.trace_shapes import change_findings
 from engines.correlation.trace_times import time_findings
 from engines.correlation.visits import Visits
 
-ENGINE_VERSION: Final = "1.1.0"
+ENGINE_VERSION: Final = "1.1.1"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
 _LACKS: Final = {

@@ -17,6 +17,7 @@ OUTAGE_STRENGTH: Final = 0.8
 INCIDENT_STRENGTH: Final = 0.4
 INCIDENT_HALF_LIFE_SECONDS: Final = 1_800.0
 
+_SECONDS_SAID: Final = 120.0  # Less is not said in minutes.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+\w*")
 _OUTAGE: Final = frozenset({"down", "absent", "unavailable", "unreachable", "dead", "outage", "missing"})
 _KINDS: Final = {
@@ -61,12 +62,16 @@ def _deployment(deployment: Deployment, before: float, evidence: Evidence) -> Fi
         service=deployment.service,
         cause=RootCauseKind.DEPLOYMENT,
         name="DEPLOYMENT",
-        summary=f"{deployment.service}: {version}was deployed {before / 60:.0f} minutes before the onset",
+        summary=f"{deployment.service}: {version}was deployed {_said(before)} before the onset",
         strength=2 ** (-before / HALF_LIFE_SECONDS),
         onset=deployment.at,
         lag_seconds=deployment.at - evidence.noticed_at,
         sample={"version": deployment.version, "previousVersion": deployment.previous_version},
     )
+
+
+def _said(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _SECONDS_SAID else f"{seconds / 60:.0f} min"
 
 
 def alert_findings(evidence: Evidence) -> list[Finding]:

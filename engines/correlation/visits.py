@@ -1,17 +1,14 @@
 """Visits: what services do for requests, in groups that should be alike."""
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from domain.telemetry import LogLevel
 from engines.correlation.evidence import Event, EventKind, Evidence, Floats, Integers, TraceSet
 from engines.correlation.line_sampling import kept_lines
 from engines.correlation.statistics import strength
-
-Booleans: TypeAlias = NDArray[np.bool_]
 
 SPLIT_SECONDS: Final = 30.0
 """The onset is looked for at every half minute."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from domain.objectives import Budgeting, Composite, CompositeRule, ObjectiveDefinition, Window
+from domain.objectives import Composite, CompositeRule, ObjectiveDefinition, Window
 from domain.slos import BudgetingMethod
 from engines.slo import budgets
 from engines.slo.adjustments import Adjustment, adjusted
@@ -58,11 +58,6 @@ def slice_objective(definition: ObjectiveDefinition) -> Decimal:
     """The ratio that makes a slice good."""
     own = definition.budgeting.slice_objective
     return definition.objective if own is None else own
-
-
-def storage_seconds(budgeting: Budgeting, usual_seconds: int) -> int:
-    """The length of the slices that are stored: the usual one, or that of the budgeting where it is shorter."""
-    return min(budgeting.slice_seconds, usual_seconds)
 
 
 def judge(slices: Slices, record: Record) -> Judged:

@@ -28,12 +28,12 @@ from strawberry.types.field import StrawberryField
 
 from domain.access import Actor, Permission, require
 from domain.permissions import READ
+from resolvers.compile.declarations import DECLARATION
 from resolvers.compile.selection import Document
 
 PERMISSION: Final = "permission"
 """The key of a permission in the metadata of a field or an argument."""
 
-_BACKREF = "strawberry-definition"
 _TYPENAME: Final = "__typename"
 
 Place = tuple[str, str]
@@ -77,7 +77,7 @@ def permissions_of(schema: strawberry.Schema) -> Permissions:
     arguments: dict[Place, dict[str, Permission]] = {}
     undeclared: list[str] = []
     for name, type_ in roots.type_map.items():
-        definition = type_.extensions.get(_BACKREF)
+        definition = type_.extensions.get(DECLARATION)
         if not isinstance(type_, GraphQLObjectType) or not isinstance(definition, StrawberryObjectDefinition):
             continue
         of_type = vars(definition.origin).get("__permission__")
@@ -99,7 +99,7 @@ def permissions_of(schema: strawberry.Schema) -> Permissions:
 
 
 def _declared(field: GraphQLField) -> Permission | None:
-    declaration = field.extensions.get(_BACKREF)
+    declaration = field.extensions.get(DECLARATION)
     metadata = declaration.metadata if isinstance(declaration, StrawberryField) else None
     return None if metadata is None else _permission(metadata.get(PERMISSION))
 
@@ -107,7 +107,7 @@ def _declared(field: GraphQLField) -> Permission | None:
 def _declared_by_arguments(field: GraphQLField) -> dict[str, Permission]:
     found = {}
     for name, argument in field.args.items():
-        declaration = argument.extensions.get(_BACKREF)
+        declaration = argument.extensions.get(DECLARATION)
         if isinstance(declaration, StrawberryArgument):
             permission = _permission(declaration.metadata.get(PERMISSION))
             if permission is not None:

@@ -19,6 +19,7 @@ from graphql import (
 )
 from strawberry.types.field import StrawberryField
 
+from resolvers.compile.declarations import DECLARATION
 from resolvers.compile.pages import MAXIMUM_PAGE_ROWS, PAGE_ROWS
 from resolvers.compile.sources import (
     Aggregate,
@@ -38,7 +39,6 @@ from resolvers.compile.sources import (
 )
 
 WEIGHT: Final = "cost_weight"
-_BACKREF: Final = "strawberry-definition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def weights_of(schema: GraphQLSchema, sources: Sources) -> Weights:
 
 
 def _declared(extensions: Mapping[str, Any]) -> Weight | None:
-    declaration = extensions.get(_BACKREF)
+    declaration = extensions.get(DECLARATION)
     metadata: Mapping[Any, Any] = (declaration.metadata or {}) if isinstance(declaration, StrawberryField) else {}
     weight = metadata.get(WEIGHT)
     return weight if isinstance(weight, Weight) else None

@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 from strawberry import argument
 
-from actions.slo_imports import Difference, Import, Outcome, SLOImportOutcomeKind
+from actions.slos.imports import Difference, Import, Outcome, SLOImportOutcomeKind
 from domain.errors import ValidationFailed
 from domain.permissions import SLOS_WRITE
 from engines.slo.formats.reader import SpecificationFormat

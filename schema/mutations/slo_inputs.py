@@ -7,7 +7,7 @@ from typing import Any
 import strawberry
 from strawberry import UNSET
 
-from actions.slos import PolicyRule, SLOChanges
+from actions.slos.objectives import PolicyRule, SLOChanges
 from domain.errors import ValidationFailed
 from domain.json_values import labels
 from domain.objectives import (

@@ -6,9 +6,9 @@ from uuid import UUID
 import strawberry
 from strawberry import argument
 
-from actions import slo_adjustments, slos
-from actions.slo_adjustments import NewAdjustment
-from actions.slo_checks import check
+from actions.slos import adjustments, objectives
+from actions.slos.adjustments import NewAdjustment
+from actions.slos.checks import check
 from db.database import Transaction
 from domain.access import Actor
 from domain.objectives import ObjectiveDefinition
@@ -79,7 +79,7 @@ class SLOMutations:
 
         payload = await SLOPayload.of(
             info,
-            lambda tx, actor: slos.create(
+            lambda tx, actor: objectives.create(
                 tx,
                 new_definition(input),
                 policy=rules,
@@ -105,9 +105,11 @@ class SLOMutations:
 
         async def work(tx: Transaction, actor: Actor) -> UUID:
             id = required_id(input.id, "SLO", "id")
-            present = await slos.definition(tx, id)
+            present = await objectives.definition(tx, id)
             wanted = changes(input, present)
-            return await slos.update(tx, id, wanted, expected_version=or_none(input.expected_version), actor=actor)
+            return await objectives.update(
+                tx, id, wanted, expected_version=or_none(input.expected_version), actor=actor
+            )
 
         payload = await SLOPayload.of(info, work, "input", first=checked)
         payload.warnings = warnings
@@ -119,7 +121,7 @@ class SLOMutations:
     ) -> DeletePayload:
         """Promise it no longer, and forget what was measured."""
         return await DeletePayload.of(
-            info, lambda tx, actor: slos.delete(tx, required_id(id, "SLO", "id"), actor=actor)
+            info, lambda tx, actor: objectives.delete(tx, required_id(id, "SLO", "id"), actor=actor)
         )
 
     @mutation(SLOS_WRITE)
@@ -132,7 +134,9 @@ class SLOMutations:
             await evaluate_now(info.context, required_id(id, "SLO", "id"))
 
         return await SLOPayload.of(
-            info, lambda tx, actor: slos.note_evaluation(tx, required_id(id, "SLO", "id"), actor=actor), first=evaluated
+            info,
+            lambda tx, actor: objectives.note_evaluation(tx, required_id(id, "SLO", "id"), actor=actor),
+            first=evaluated,
         )
 
     @mutation(SLOS_WRITE)
@@ -142,7 +146,7 @@ class SLOMutations:
         """Exclude time from an SLO, or correct its events, once or again and again. It is kept who did so and why."""
         return await SLOAdjustmentPayload.of(
             info,
-            lambda tx, actor: slo_adjustments.adjust(
+            lambda tx, actor: adjustments.adjust(
                 tx, required_id(input.slo_id, "SLO", "sloId"), given(NewAdjustment, input), actor=actor
             ),
             "input",
@@ -154,13 +158,13 @@ class SLOMutations:
     ) -> DeletePayload:
         """Let it count after all."""
         return await DeletePayload.of(
-            info, lambda tx, actor: slo_adjustments.remove(tx, required_id(id, "adjustment", "id"), actor=actor)
+            info, lambda tx, actor: adjustments.remove(tx, required_id(id, "adjustment", "id"), actor=actor)
         )
 
 
 async def _checked(context: RequestContext, definition: ObjectiveDefinition) -> list[str]:
     return await check(
-        slos.named(definition),
+        objectives.named(definition),
         await prometheus_of(context, definition.service),
         scrape_interval_seconds=context.scrape_interval_seconds,
         now=context.now,

@@ -24,7 +24,6 @@ _KINDS: dict[Any, SpanKind] = dict(enumerate(SpanKind)) | {f"SPAN_KIND_{kind}": 
 _STATUSES: dict[Any, SpanStatus] = dict(enumerate(SpanStatus)) | {f"STATUS_CODE_{code}": code for code in SpanStatus}
 _LARGEST_NS = 253_402_300_799_000_000_000  # the end of the year 9999
 _SPAN_ID_CHARACTERS = 16
-_TRACE_ID_CHARACTERS = 32
 
 
 def spans_of_json(resource_spans: Any) -> list[Span]:

@@ -12,6 +12,8 @@ from actions.alert_upkeep import settle
 from actions.discovery import references
 from actions.incidents import IncidentChanges
 from actions.services import NewService
+from actions.slo_alerts import Alert
+from actions.slo_alerts import settle as settle_budgets
 from db.alerts import alert_dispositions, alert_occurrences, alert_suppressions, alerts, maintenance_windows, silences
 from db.incidents import incidents as incidents_table
 from db.incidents import incidents_services
@@ -126,6 +128,50 @@ async def test_an_incident_whose_alerts_are_over_for_a_while_is_mitigated_and_it
     ]
     assert len(await studio.rows(outbox, type="ALERT_RESOLVED")) == 1
     await upkeep(studio, hours=100)
+    assert [row["status"] for row in await opened(studio)] == ["MITIGATED"]
+
+
+async def spend_budget(studio: Studio, *, until: timedelta | None = None) -> None:
+    alert = Alert(
+        fingerprint="slo:7:exhausted",
+        name="availability: error budget is spent",
+        severity=Severity.HIGH,
+        starts_at=EARLIER,
+        labels={"service": "checkout"},
+    )
+
+    async def change(tx: Any) -> None:
+        firing_now = [alert] if until is None else []
+        await settle_budgets(tx, firing_now, about=[alert.fingerprint], at=EARLIER + (until or timedelta()))
+
+    await studio.database.transact(change, now=studio.now)
+    await processed(studio)
+
+
+async def test_a_budget_that_stays_spent_does_not_keep_an_incident_open_whose_trouble_is_over(studio: Studio):
+    await told(studio, firing("checkout"))
+    await spend_budget(studio)
+    await upkeep(studio, minutes=10)
+    assert [row["status"] for row in await opened(studio)] == ["OPEN"]
+
+    await told(studio, resolved("checkout", end=71))
+    await upkeep(studio, seconds=121)
+
+    [incident] = await opened(studio)
+    assert incident["status"] == "MITIGATED"
+    [mitigated] = [it for it in await studio.timeline(incident["id"]) if it["title"] == "Mitigated by alerts"]
+    assert "but for what says that an error budget is spent" in mitigated["description"]
+    await upkeep(studio, hours=2)
+    assert [row["status"] for row in await opened(studio)] == ["MITIGATED"]
+
+
+async def test_a_spent_budget_alone_keeps_its_incident_open_until_there_is_some_again(studio: Studio):
+    await spend_budget(studio)
+    await upkeep(studio, hours=1)
+    assert [row["status"] for row in await opened(studio)] == ["OPEN"]
+
+    await spend_budget(studio, until=timedelta(minutes=110))
+    await upkeep(studio, minutes=3)
     assert [row["status"] for row in await opened(studio)] == ["MITIGATED"]
 
 

@@ -171,19 +171,19 @@ async def test_declaring_dependencies_keeps_what_traces_have_seen(studio):
         await tx.execute(insert(service_dependencies).values(depends_on_id=fraud, **seen))
     studio.wait(minutes=1)
 
-    await studio.do(services.declare_dependencies, id, ["payments", "fraud"])
+    await studio.do(services.update, id, ServiceChanges(depends_on=["payments", "fraud"]))
     declared, traced = DependencySource.DECLARED, DependencySource.TRACES
     assert await dependencies_of(studio, id) == {"payments": declared, "fraud": declared}
     assert (await studio.service("checkout"))["version"] == 2
     assert (await studio.service("checkout"))["updated_at"] == NOON + timedelta(minutes=1)
 
-    await studio.do(services.declare_dependencies, id, [])
+    await studio.do(services.update, id, ServiceChanges(depends_on=[]))
     assert await dependencies_of(studio, id) == {"fraud": traced}
 
 
 async def test_services_that_declare_each_other_at_once_do_not_wait_for_ever(studio):
     ids = [await studio.do(services.create, NewService(name=f"service-{number}")) for number in range(6)]
-    await asyncio.gather(*(studio.do(services.declare_dependencies, id, [*set(ids) - {id}]) for id in ids))
+    await asyncio.gather(*(studio.do(services.update, id, ServiceChanges(depends_on=[*set(ids) - {id}])) for id in ids))
     assert len(await studio.rows(service_dependencies)) == 30
 
 

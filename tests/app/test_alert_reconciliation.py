@@ -120,7 +120,7 @@ async def test_with_a_third_of_the_webhooks_lost_all_is_as_at_alertmanager_after
     assert await studio.firing() != set(firing)
     await studio.reconcile()
     assert await studio.firing() == set(firing)
-    seen = {alert.labels["service"] for alert in await studio.alertmanager.client.alerts(deadline=Deadline.after(5))}
+    seen = {alert.labels["service"] for alert in await studio.alertmanager.client.alerts(deadline=Deadline.after(20))}
     assert seen == set(firing)
     active = await studio.rows(select(incidents).where(incidents.c.status == "OPEN"))
     assert len(active) == len(firing)

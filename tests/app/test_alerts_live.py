@@ -78,7 +78,7 @@ async def test_real_alerts_become_an_incident_that_rests_when_they_are_over(tmp_
 
 
 async def incidents(url: str) -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         answer = (await http.post("/graphql", json={"query": FOUND})).json()
     found: list[dict[str, Any]] = answer["data"]["incidents"]["nodes"]
     return found
@@ -90,7 +90,7 @@ async def is_told(url: str, wanted: dict[str, str]) -> bool:
 
 async def fires(sources: AlertSources, service: str) -> bool:
     return any(
-        alert.labels["service"] == service for alert in await sources.alertmanager.alerts(deadline=Deadline.after(5))
+        alert.labels["service"] == service for alert in await sources.alertmanager.alerts(deadline=Deadline.after(20))
     )
 
 

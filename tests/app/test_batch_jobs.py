@@ -23,7 +23,7 @@ async def pushgateway(tmp_path: Path) -> AsyncIterator[str]:
 
 async def pushed(url: str) -> dict[str, float]:
     """The metrics of `migrate`, by name."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         text = (await client.get(f"{url}/metrics")).text
     return {
         sample.name.removeprefix("reliability_studio_job_"): sample.value

@@ -51,7 +51,7 @@ async def test_each_process_tells_what_all_of_them_count(database_url: str):
     with TemporaryDirectory(prefix="studio-") as short:
         folder = Path(short)
         async with (
-            httpx.AsyncClient() as http,
+            httpx.AsyncClient(timeout=30) as http,
             worker(folder, 0, database_url) as (_, first),
             worker(folder, 1, database_url) as (other, second),
         ):

@@ -58,13 +58,13 @@ async def test_errors_of_a_new_kind_fire_for_a_while_and_known_ones_do_not(api: 
         await api.changed("createService", "service { id }", input={"name": name})
     rule = {"name": "New errors", "kind": "LOG_NOVELTY", "severity": "LOW", "parameters": {"resolveSeconds": 0}}
     await api.changed("createDetectionRule", "detectionRule { id }", input=rule)
-    write(api, loki, "checkout", "card declined", seconds_ago=3600)
+    write(api, loki, "checkout", "pay/card.go:77 card declined", seconds_ago=3600)
     write(api, loki, "payment", "ledger is slow", seconds_ago=60)
     detection = Detection(api.database, api.telemetry, now=lambda: api.now, interval_seconds=30)
 
     assert await evaluate(api, detection, after_seconds=30) == {"checkout": "OK", "payment": "OK"}
     queries = len(loki.asked_for("query_range"))
-    write(api, loki, "checkout", "card declined", seconds_ago=0)
+    write(api, loki, "checkout", "pay/card.go:81 card declined", seconds_ago=0)  # the same, in an edited file
     write(api, loki, "payment", "connection to vault refused by peer", seconds_ago=0)
     assert await evaluate(api, detection, after_seconds=30) == {"checkout": "OK", "payment": "FIRING"}
     assert len(loki.asked_for("query_range")) == queries + 1, "one query for all services"

@@ -54,7 +54,7 @@ async def test_one_query_returns_an_incident_and_the_live_series_that_prometheus
             PROMETHEUS_URL=prometheus_server.url,
             PROMETHEUS_SCRAPE_INTERVAL_SECONDS=str(SCRAPE_INTERVAL_SECONDS),
         ) as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as client,
     ):
         incident_id = await open_incident(client)
         await prometheus_server.scrape(urlsplit(server.url).netloc, job="studio", labels={"service": SERVICE})
@@ -107,7 +107,7 @@ async def test_a_prometheus_with_a_bad_day_costs_its_own_fields_only(
     url, code = bad_prometheus
     async with (
         ServerProcess(DATABASE_URL=database_url, PROMETHEUS_URL=url, OPERATION_TIMEOUT_SECONDS="2") as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as client,
     ):
         body = await explain(client, await open_incident(client))
         incident = body["data"]["incident"]

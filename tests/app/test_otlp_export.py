@@ -13,8 +13,11 @@ import trustme
 from app.observability.log_records import LogRecord
 from app.observability.otlp.collector import log_records_to
 from app.observability.otlp.sending import BATCH, Exporter
+from app.observability.otlp.trust import trust
+from app.settings import Settings
 from tests.app.otlp_collector import Collector, collecting
 from tests.app.test_alerts_live import free_port
+from tests.servers import run_command
 from tests.waiting import until
 
 
@@ -22,13 +25,16 @@ def record(number: int, **details: object) -> LogRecord:
     return LogRecord(time.time_ns(), "reliability_studio.tests", "info", f"line {number}", details)
 
 
-def exporter(url: str, told: list[str] | None = None, *, capacity: int = 100) -> Exporter[LogRecord]:
+def exporter(
+    url: str, told: list[str] | None = None, *, capacity: int = 100, settings: Settings | None = None
+) -> Exporter[LogRecord]:
     heard = [] if told is None else told
-    sink = log_records_to(f"{url}/v1/logs", headers={"X-Own": "ours"}, resource={"service.name": "tests"})
+    tls = trust(settings or Settings())
+    sink = log_records_to(f"{url}/v1/logs", headers={"X-Own": "ours"}, resource={"service.name": "tests"}, tls=tls)
     return Exporter(sink, name="tests", capacity=capacity, interval_seconds=0.01, told=heard.append)
 
 
-def end(sending: Exporter[LogRecord], *, within_seconds: float = 5) -> None:
+def end(sending: Exporter[LogRecord], *, within_seconds: float = 20) -> None:
     sending.stop(within_seconds=within_seconds)
     sending.join()
 
@@ -123,7 +129,7 @@ async def test_nothing_but_the_settings_decides_how_a_collector_is_asked(
 ):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-foreign=theirs")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "deflate")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/nowhere")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "foreign=theirs")
     monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "nobody")
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
@@ -155,6 +161,43 @@ async def test_a_collector_is_trusted_as_the_system_trusts_it(monkeypatch: pytes
         end(friend)
     assert told == ["it cannot be reached: SSLCertVerificationError"]
     assert [line.body for line in collector.lines] == ["line 2"]
+
+
+async def test_a_collector_with_an_authority_of_its_own_is_trusted_by_that_alone(tmp_path: Path):
+    """And is shown our certificate, where it wants one."""
+    authority, ours = trustme.CA(), tmp_path / "ours.pem"
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
+    authority.issue_cert("studio.example").private_key_and_cert_chain_pem.write_to_path(str(ours))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "authority.pem"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    told: list[str] = []
+    with collecting(tls=tls) as collector:
+        mistaken = Settings(otel_exporter_otlp_certificate=tmp_path / "another.pem")
+        stranger = exporter(collector.url, told, settings=mistaken)
+        stranger.put(record(0))
+        await until(lambda: bool(told))
+        end(stranger, within_seconds=0.1)
+        settings = Settings(
+            otel_exporter_otlp_certificate=tmp_path / "authority.pem", otel_exporter_otlp_client_certificate=ours
+        )
+        friend = exporter(collector.url, settings=settings)
+        friend.put(record(1))
+        await until(lambda: friend.exported == 1)
+        end(friend)
+    assert told == ["it cannot be reached: SSLCertVerificationError"]
+    assert [line.body for line in collector.lines] == ["line 1"]
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"])
+async def test_a_file_that_cannot_be_used_is_named_before_anything_starts(name: str, tmp_path: Path):
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example", name: str(tmp_path / "missing.pem")}
+
+    code, _, complaint = await run_command("serve", "--port", "0", settings=settings)
+
+    assert code == 1
+    assert f"{name} {tmp_path}/missing.pem cannot be used (no such file or directory)" in complaint
 
 
 async def test_a_redirect_takes_nothing(collector: Collector):

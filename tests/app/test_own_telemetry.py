@@ -80,7 +80,10 @@ async def watched(postgres) -> AsyncIterator[Watched]:
                 "METRICS_OPERATION_NAMES": "Incidents,Watch",
                 "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
             }
-            async with ServerProcess(**settings) as process, httpx.AsyncClient(base_url=process.url) as http:
+            async with (
+                ServerProcess(**settings) as process,
+                httpx.AsyncClient(base_url=process.url, timeout=30) as http,
+            ):
                 yield Watched(process, http, collector, prometheus)
 
 

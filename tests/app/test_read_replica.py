@@ -38,7 +38,7 @@ async def replica_server(pair: Pair) -> AsyncIterator[ServerProcess]:
     async with ServerProcess(
         DATABASE_URL=pair.primary.url, DATABASE_READ_URL=pair.standby.url, DATABASE_READ_MOST_LAG_SECONDS="3600"
     ) as running:
-        async with httpx.AsyncClient(base_url=running.url) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
             await until(lambda: _is_healthy(client))
         yield running
 
@@ -46,7 +46,7 @@ async def replica_server(pair: Pair) -> AsyncIterator[ServerProcess]:
 @pytest.fixture
 async def api(replica_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client that keeps no cookies by itself."""
-    async with httpx.AsyncClient(base_url=replica_server.url) as client:
+    async with httpx.AsyncClient(base_url=replica_server.url, timeout=30) as client:
         yield client
 
 

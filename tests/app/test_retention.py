@@ -1,17 +1,19 @@
-"""What the event log forgets, and that it forgets nothing else."""
+"""What is forgotten after how long, and that nothing else is."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from actions import jobs
 from actions.idempotency import first_answer
 from actions.retention import forget_events
 from app.retention import Retention
 from db.database import Database
 from db.identifiers import new_id
+from db.jobs import jobs as stored_jobs
 from db.services import services
 from db.slos import slo_slices, slos
 from domain.access import Actor, Role
@@ -129,3 +131,18 @@ async def test_slices_of_slos_are_kept_for_thirteen_months(database: Database) -
             day = (NOON - timedelta(days=days)).date()
             await tx.insert(slo_slices, slo_id=slo, day=day, good=[1.0], total=[1.0])
     assert (await retention(database, at=NOON).forget())["slo_slices"] == 1
+
+
+async def test_jobs_are_kept_for_a_month_after_their_end(database: Database) -> None:
+    now = datetime.now(UTC)  # The database's clock says which jobs may be claimed.
+    for days in (29, 31):
+        async with database.writing(now - timedelta(days=days)) as tx:
+            await jobs.enqueue(tx, "count", str(days))
+            [job] = await jobs.claim(tx, ["count"], worker="tests", lease_seconds=30, most=1)
+            assert await jobs.finish(tx, job)
+    async with database.writing(now - timedelta(days=31)) as tx:
+        await jobs.enqueue(tx, "count", "waits")
+    assert (await retention(database, at=now).forget())["jobs"] == 1
+    async with database.reading() as connection:
+        kept = (await connection.execute(select(stored_jobs.c.subject).order_by(stored_jobs.c.subject))).scalars()
+        assert list(kept) == ["29", "waits"]

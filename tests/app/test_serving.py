@@ -19,7 +19,10 @@ async def test_told_to_stop_it_finishes_what_runs_accepts_no_more_and_exits_with
     database_url: str, number: signal.Signals
 ) -> None:
     blocker = await asyncpg.connect(database_url)
-    async with ServerProcess(DATABASE_URL=database_url) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess(DATABASE_URL=database_url) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         idle = await http.get("/health")  # leaves a connection open that says nothing any more
         await blocker.execute(LOCK_INCIDENTS)
         running = asyncio.create_task(http.get("/api/incidents"))
@@ -47,7 +50,7 @@ async def test_what_does_not_finish_in_time_is_told_so_and_ended(database_url: s
     blocker = await asyncpg.connect(database_url)
     async with (
         ServerProcess(DATABASE_URL=database_url, SHUTDOWN_TIMEOUT_SECONDS="3") as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
         await blocker.execute(LOCK_INCIDENTS)
         running = asyncio.create_task(http.get("/api/incidents"))
@@ -63,7 +66,7 @@ async def test_what_does_not_finish_in_time_is_told_so_and_ended(database_url: s
     await blocker.close()
 
     assert code == 0
-    assert took_seconds < 5
+    assert took_seconds < 15, "it is given 3 s, and not the usual 20"
     assert (response.status_code, response.json()) == (503, {"error": "The server is shutting down, try again"})
 
 
@@ -80,13 +83,19 @@ async def test_a_client_that_never_finishes_its_request_does_not_keep_it_from_st
 
 
 async def test_without_a_database_of_the_users_it_brings_its_own_and_keeps_the_data(folder: Path) -> None:
-    async with ServerProcess("--data-dir", str(folder)) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess("--data-dir", str(folder)) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         (await http.post("/api/incidents", json={"title": "Survives"})).raise_for_status()
         assert await server.stop() == 0
 
     assert f"{server.url}/graphql" in server.complaints
     assert str(folder) in server.complaints
-    async with ServerProcess("--data-dir", str(folder)) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess("--data-dir", str(folder)) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         titles = [incident["title"] for incident in (await http.get("/api/incidents")).json()]
     assert titles == ["Survives"]
 
@@ -94,7 +103,7 @@ async def test_without_a_database_of_the_users_it_brings_its_own_and_keeps_the_d
 async def test_with_the_demo_there_is_an_incident_to_look_at(database_url: str) -> None:
     async with (
         ServerProcess("--demo", DATABASE_URL=database_url) as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
         active = await http.get("/api/incidents/active")
 
@@ -102,7 +111,10 @@ async def test_with_the_demo_there_is_an_incident_to_look_at(database_url: str) 
 
 
 async def test_log_lines_are_json_with_time_level_and_event(database_url: str) -> None:
-    async with ServerProcess(DATABASE_URL=database_url) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess(DATABASE_URL=database_url) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         await http.get("/health?password=secret")
         await server.stop()
 

@@ -115,7 +115,10 @@ async def test_a_budget_is_watched_from_the_first_error_to_the_recovery_and_thro
     database_url: str, prometheus_server: PrometheusServer, shop: Shop
 ) -> None:
     seen: list[dict[str, Any]] = []
-    async with serve(database_url, prometheus_server) as server, httpx.AsyncClient(base_url=server.url) as client:
+    async with (
+        serve(database_url, prometheus_server) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as client,
+    ):
         opened = await client.post("/api/incidents", json={"title": "Slow", "severity": "low", "service": "live-shop"})
         incident = opened.json()["id"]
         made = await ask(
@@ -170,7 +173,10 @@ async def test_a_budget_is_watched_from_the_first_error_to_the_recovery_and_thro
     evaluated = seen[-1]["slo"]["evaluatedAt"]
     served = shop.served
     await eventually("the server is away for some slices", lambda: shop.has_served(served + 10 * SLICE_SECONDS))
-    async with serve(database_url, prometheus_server) as server, httpx.AsyncClient(base_url=server.url) as client:
+    async with (
+        serve(database_url, prometheus_server) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as client,
+    ):
 
         async def has_caught_up() -> bool:
             seen.append(await ask(client, WATCHED, id=id, incident=incident))

@@ -32,7 +32,7 @@ def workers(server: ServerProcess) -> list[psutil.Process]:
 
 async def health(server: ServerProcess) -> tuple[str, str | None]:
     """What the fleet says of its workers."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         component = (await http.get("/api/health")).json()["components"]["workers"]
     return component["status"], component["message"]
 
@@ -61,7 +61,7 @@ async def test_connections_that_stay_open_are_spread_over_all_of_them(fleet: Ser
 
 
 async def test_whichever_is_scraped_tells_the_metrics_of_all(fleet: ServerProcess) -> None:
-    async with httpx.AsyncClient(base_url=fleet.url) as http:
+    async with httpx.AsyncClient(base_url=fleet.url, timeout=30) as http:
         told = (await http.get("/metrics")).text
 
     for number in range(1, WORKERS + 1):

@@ -19,7 +19,7 @@ async def test_a_server_that_is_told_of_a_tempo_shows_what_its_traces_say(databa
     async with (
         local_server(TempoServer(traces)) as tempo,
         ServerProcess(DATABASE_URL=database_url, TEMPO_URL=tempo.url, SERVICE_GRAPH_INTERVAL_SECONDS="1") as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
 
         async def ask(query: str) -> Any:

@@ -100,7 +100,7 @@ async def test_every_subscriber_sees_every_event_once_and_in_order_whatever_is_k
 
 
 async def _seed(fleet: Fleet) -> tuple[Sequence[Event], Sequence[Event]]:
-    async with httpx.AsyncClient(base_url=fleet.slots[0].url) as client:
+    async with httpx.AsyncClient(base_url=fleet.slots[0].url, timeout=30) as client:
         incidents = [
             (await client.post("/api/incidents", json={"title": f"Incident {number}", "severity": severity,
                 "services": [SERVICES[number % len(SERVICES)]]})).raise_for_status().json()

@@ -153,7 +153,10 @@ async def test_a_locked_row_is_changed_by_one_at_a_time(database: Database) -> N
             order.append(f"second sees tier {row['tier']}")
 
     async def is_waiting() -> bool:
-        waiting = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock'"
+        waiting = (
+            "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
         return await database.reads.fetch_text(waiting, (), timeout_seconds=5) == b"1"
 
     both = asyncio.gather(first(), second())
@@ -290,7 +293,10 @@ async def test_a_cancelled_write_is_stopped_and_not_written(database: Database) 
             await tx.execute(text("select pg_sleep(60)"))
 
     async def sleeps(number: int) -> bool:
-        sql = "select count(*)::text from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
+        sql = (
+            "select count(*)::text from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
+            " and datname = current_database()"
+        )
         return await database.reads.fetch_text(sql, (), timeout_seconds=5) == str(number).encode()
 
     task = asyncio.create_task(write())

@@ -51,8 +51,7 @@ async def stack(postgres: EmbeddedPostgres) -> AsyncIterator[RunningStack]:
     running = await start_stack("--free-ports", "--database-url", postgres.url_of("stack"))
     running.database_url = postgres.url_of("stack")
     try:
-        async with asyncio.timeout(START_TIMEOUT_SECONDS):
-            await read_until(running, "Stop with Ctrl-C")
+        await read_until(running, "Stop with Ctrl-C", timeout_seconds=START_TIMEOUT_SECONDS)
         yield running
     finally:
         await running.stop()
@@ -70,13 +69,14 @@ async def start_stack(*arguments: str) -> RunningStack:
     return RunningStack(process, "")
 
 
-async def read_until(stack: RunningStack, text: str) -> None:
+async def read_until(stack: RunningStack, text: str, *, timeout_seconds: float) -> None:
     """Read its lines up to one with this text."""
     assert stack.process.stdout is not None
-    async for line in stack.process.stdout:
-        stack.lines.append(line.decode().rstrip())
-        if text in stack.lines[-1]:
-            return
+    async with asyncio.timeout(timeout_seconds):
+        async for line in stack.process.stdout:
+            stack.lines.append(line.decode().rstrip())
+            if text in stack.lines[-1]:
+                return
     raise AssertionError("the stack ended:\n" + "\n".join(stack.lines))
 
 

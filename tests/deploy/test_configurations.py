@@ -1,5 +1,6 @@
 """The image, and the configurations of what stands around the server."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -8,12 +9,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
+import trustme
 import yaml
 
 from deploy.stack.ports import USUAL
 from deploy.stack.programs import localized
-from tests.servers import ROOT
+from tests.servers import ROOT, ServerProcess
 
 PINNED = re.compile(r"^[\w./-]+:[\w.-]*\d+\.\d+[\w.-]*$")
 
@@ -128,16 +131,40 @@ def test_hadolint_has_nothing_to_say():
     assert run("hadolint", "deploy/Dockerfile").strip() == ""
 
 
-async def test_the_probe_tells_healthy_from_not(server_url: str, deploy: Path):
-    import asyncio
-    import sys
+async def probe(*url: str, **settings: str) -> int:
+    """The exit code of the health check that containers have, called as in one with these settings."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, ROOT / "deploy" / "probe.py", *url, env=settings, stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait()
 
-    async def probe(url: str) -> int:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, deploy / "probe.py", url, stderr=asyncio.subprocess.DEVNULL
-        )
-        return await process.wait()
 
+async def test_the_probe_tells_healthy_from_not(server_url: str):
     assert await probe(f"{server_url}/api/health") == 0
     assert await probe(f"{server_url}/nowhere") == 1
     assert await probe("http://127.0.0.1:9/") == 1
+
+
+async def test_the_probe_asks_the_server_where_its_settings_say_that_it_listens(server_url: str):
+    port = str(httpx.URL(server_url).port)
+    assert await probe(PORT=port) == 0
+    assert await probe(PORT=port, HOST="0.0.0.0") == 0  # noqa: S104  # as in the image
+    assert await probe(PORT=port, HOST="127.0.0.2") == 1
+    assert await probe(PORT="9") == 1
+
+
+async def test_the_probe_asks_by_https_where_the_server_has_a_certificate(served_database_url: str, tmp_path: Path):
+    file = tmp_path / "server.pem"
+    trustme.CA().issue_cert("studio.example").private_key_and_cert_chain_pem.write_to_path(file)
+    async with ServerProcess("--tls-cert", str(file), DATABASE_URL=served_database_url) as server:
+        port = str(httpx.URL(server.url).port)
+        assert await probe(PORT=port, TLS_CERT_FILE=str(file)) == 0
+        assert await probe(PORT=port) == 0, "the certificate may be an option of the command line's"
+    assert await probe(PORT=port) == 1
+
+
+def test_the_image_and_compose_ask_the_server_by_its_settings(dockerfile: list[tuple[str, str]]):
+    checks = [arguments for instruction, arguments in dockerfile if instruction == "HEALTHCHECK"]
+    assert checks[-1].endswith('CMD ["python", "/app/probe.py"]')
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert compose["services"]["backend"]["healthcheck"]["test"] == ["CMD", "python", "/app/probe.py"]

@@ -117,6 +117,50 @@ def test_an_id_stays_when_the_template_becomes_more_general():
     assert templates.add(at(2), "user ada logged in").id == first
 
 
+def moved(*lines: str) -> dict[str, int]:
+    templates = LogTemplates(bucket_seconds=60)
+    templates.add_all((at(i), line) for i, line in enumerate(lines))
+    templates.unite_moved()
+    return {template.text: template.count for template in templates}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("pay/card.go:77] card 7 refused", "pay/card.go:81] card 8 refused", "pay/card.go:<_>] card <_> refused"),
+        ("s.o.Orders#42 order lost", "s.o.Orders#45 order lost", "s.o.Orders#<_> order lost"),
+        ("at shop.Orders.pay(Orders.java:42)", "at shop.Orders.pay(Orders.java:45)", None),
+    ],
+)
+def test_a_statement_that_an_edit_moved_is_no_new_one(before: str, after: str, text: str | None):
+    templates = LogTemplates()
+    templates.add_all([(at(0), before), (at(1), before), (at(10), after)])
+    first = next(iter(templates))
+    templates.unite_moved()
+    [template] = templates
+    assert (template.id, template.count, template.first_seen_at) == (first.id, 3, at(0))
+    assert templates.since(at(5)) == []
+    assert template.text == (text or "at shop.Orders.pay(Orders.java:<_>)")
+    templates.add(at(20), after)
+    templates.unite_moved()
+    assert [(one.id, one.count) for one in templates] == [(first.id, 4)]
+
+
+def test_a_statement_that_varied_before_it_was_moved_is_known_by_the_rest_of_it():
+    before = [f"pay/card.go:77] card of {name} was refused" for name in ("ada", "bob")]
+    assert moved(*before, "pay/card.go:81] card of eve was refused") == {"pay/card.go:<_>] card of <_> was refused": 3}
+
+
+def test_statements_that_say_the_same_in_turn_are_two():
+    first, second = "pay/card.go:77] refused", "pay/card.go:81] refused"
+    assert moved(first, second, first) == {first: 2, second: 1}
+
+
+def test_a_statement_that_says_something_else_or_lies_in_another_file_has_not_moved():
+    assert len(moved("pay/card.go:77] card was refused", "pay/card.go:81] bank is away")) == 2
+    assert len(moved("pay/card.go:77] card was refused", "pay/bank.go:81] card was refused")) == 2
+
+
 words = st.lists(st.sampled_from(["a", "b", "c", "7", "x=1", "d,", "\n", "<_>"]), max_size=8).map(" ".join)
 
 

@@ -41,7 +41,7 @@ async def visit(node: Node, chromium: str, server_url: str) -> Visit:
 
 
 async def test_a_query_that_is_typed_and_run_shows_its_data(visit: Visit, server_url: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         query = "{ incidents(first: 1) { totalCount nodes { title } } }"  # Few lines: only what is in sight is rendered.
         expected = (await client.post(f"{server_url}/graphql", json={"query": query})).json()
 

@@ -176,7 +176,10 @@ async def _ticks(feed: Feed, count: int) -> None:
     """Let the relay look at the outbox so often."""
     connection = await asyncpg.connect(driver_url(feed.url))
     try:
-        question = "select query_start from pg_stat_activity where query like '%from outbox_seq_seq%' and pid <> $1"
+        question = (
+            "select query_start from pg_stat_activity where query like '%from outbox_seq_seq%' and pid <> $1"
+            " and datname = current_database()"
+        )
         own = connection.get_server_pid()
         seen: set[object] = set()
 

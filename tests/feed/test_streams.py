@@ -155,7 +155,7 @@ async def test_a_snapshot_and_the_stream_after_it_join_without_a_gap_or_an_overl
             async with feed.database.writing(NOON) as tx:
                 await add_note(tx, incident, f"{name} {number}", actor=RESPONDER)
                 if is_held:
-                    await asyncio.wait_for(held_open.wait(), 10)
+                    await asyncio.wait_for(held_open.wait(), 60)
 
     writing = [asyncio.create_task(write_notes(f"writer {number}", is_held=number == 0)) for number in range(5)]
     await until(lambda: sum(task.done() for task in writing) >= 2)

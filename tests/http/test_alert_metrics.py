@@ -31,7 +31,10 @@ async def test_a_server_tells_what_another_has_counted(database_url: str) -> Non
         await database.transact(audit, now=now)
     finally:
         await database.close()
-    async with ServerProcess(DATABASE_URL=database_url) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess(DATABASE_URL=database_url) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         assert await sample(http, PREFIX + "alert_deliveries_unaccounted") == 1
         assert await sample(http, PREFIX + "alerts_received") == 3
         assert await sample(http, PREFIX + "alerts_disposed", disposition="created") == 2

@@ -125,14 +125,14 @@ async def see_everything_once(database_url: str, port: int, *command: str | Path
 
 
 async def open_incidents(url: str, *titles: str) -> None:
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         for title in titles:
             body = {"title": title, "severity": "low", "service": "checkout"}
             (await http.post("/api/incidents", json=body)).raise_for_status()
 
 
 async def now(url: str) -> str:
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         answer = await http.post("/graphql", json={"query": "{ asOfCursor }"})
     cursor: str = answer.json()["data"]["asOfCursor"]
     return cursor
@@ -142,7 +142,10 @@ async def positions(url: str, after: str, until: int) -> list[int]:
     """Where everything stands in the log that happened between two places."""
     query = "subscription($after: String) { events(after: $after) { __typename cursor } }"
     found: list[int] = []
-    async with httpx.AsyncClient(base_url=url) as http, listen(http, query, variables={"after": after}) as stream:
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        listen(http, query, variables={"after": after}) as stream,
+    ):
         while until not in found:
             event = (await stream.hear_event()).data["data"]["events"]
             if event["__typename"] != "Checkpoint":

@@ -24,7 +24,7 @@ async def own_server(database_url: str) -> AsyncIterator[ServerProcess]:
 
 @pytest.fixture
 async def own_http(own_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=own_server.url) as client:
+    async with httpx.AsyncClient(base_url=own_server.url, timeout=30) as client:
         yield client
 
 

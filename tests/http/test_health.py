@@ -32,7 +32,7 @@ async def test_a_dead_telemetry_backend_degrades_and_nothing_more(database_url: 
         ServerProcess(
             DATABASE_URL=database_url, PROMETHEUS_URL=nobody, LOKI_URL=nobody, SERVICE_GRAPH_INTERVAL_SECONDS="0"
         ) as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
         response = await http.get("/api/health")
 
@@ -51,7 +51,7 @@ async def test_without_its_database_a_server_lives_but_cannot_serve_until_it_is_
     async with (
         EmbeddedPostgres(folder, settings=FORGETFUL) as postgres,
         ServerProcess(DATABASE_URL=postgres.url) as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
 
         async def status_is(expected: int) -> bool:

@@ -41,7 +41,7 @@ async def own_server(database_url: str) -> AsyncIterator[ServerProcess]:
 
 @pytest.fixture
 async def own_http(own_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=own_server.url) as client:
+    async with httpx.AsyncClient(base_url=own_server.url, timeout=30) as client:
         yield client
 
 
@@ -144,7 +144,7 @@ async def test_an_event_stream_that_takes_nothing_is_dropped_delays_nobody_and_r
 
 async def test_a_server_that_stops_sends_its_subscribers_away_to_come_back(own_server: ServerProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=own_server.url) as http,
+        httpx.AsyncClient(base_url=own_server.url, timeout=30) as http,
         connect(own_server.url) as socket,
         listen(http, "subscription { events { type } }") as stream,
     ):
@@ -156,14 +156,14 @@ async def test_a_server_that_stops_sends_its_subscribers_away_to_come_back(own_s
 
         assert (await socket.closed())[0] == 1012
         assert await stream.rest() == []
-        assert await asyncio.wait_for(stopping, 10) == 0
+        assert await asyncio.wait_for(stopping, 30) == 0
 
 
 async def test_a_subscriber_that_comes_back_to_another_server_has_missed_nothing(database_url: str) -> None:
     async with (
         ServerProcess(DATABASE_URL=database_url) as first,
         ServerProcess(DATABASE_URL=database_url) as second,
-        httpx.AsyncClient(base_url=second.url) as http,
+        httpx.AsyncClient(base_url=second.url, timeout=30) as http,
         connect(first.url) as socket,
     ):
         incident = await open_incident(http)

@@ -27,7 +27,7 @@ async def loki() -> AsyncIterator[LocalLoki]:
 @pytest.fixture(scope="module")
 async def server(served_database_url: str, loki: LocalLoki) -> AsyncIterator[ServerProcess]:
     async with ServerProcess(DATABASE_URL=served_database_url, LOKI_URL=loki.url) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
             known = {"title": "Checkout answers slowly", "severity": "high", "service": "checkout"}
             (await client.post("/api/incidents", json=known)).raise_for_status()
         yield server
@@ -91,7 +91,7 @@ async def test_those_who_follow_the_same_share_a_tail_and_others_have_their_own(
 
 
 async def test_event_streams_have_no_ids_because_there_is_nothing_to_resume(server, loki):
-    async with httpx.AsyncClient(base_url=server.url) as http, listen(http, TAIL) as stream:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http, listen(http, TAIL) as stream:
         await until(lambda: len(loki.tails) == 1)
         await write(loki, "one")
         assert await tell(stream) == {"data": {"logTail": {"line": "one", "level": "UNKNOWN", "traceId": None}}}
@@ -127,6 +127,6 @@ async def test_what_cannot_be_followed_is_an_error_and_the_socket_lives(server, 
 
 
 async def test_loki_is_healthy_with_its_version(server):
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         components = (await http.get("/api/health")).json()["components"]
     assert (components["loki"]["status"], components["loki"]["version"]) == ("healthy", "3.5.0")

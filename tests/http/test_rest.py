@@ -110,7 +110,7 @@ class TestListingIncidents:
 
         assert response.status_code == 200
         assert response.headers["x-total-count"] == "3"
-        assert response.json() == [incidents[1], incidents[0]]
+        assert [incident["id"] for incident in response.json()] == [incidents[1]["id"], incidents[0]["id"]]
 
     async def test_filters_narrow_it_together(self, http: httpx.AsyncClient) -> None:
         service = f"filters-{uuid4()}"

@@ -168,7 +168,7 @@ async def test_who_takes_json_only_is_told_how_to_subscribe(http: httpx.AsyncCli
 
 async def test_a_stream_with_nothing_to_tell_gets_comments(impatient_server: ServerProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=impatient_server.url) as http,
+        httpx.AsyncClient(base_url=impatient_server.url, timeout=30) as http,
         listen(http, "subscription { events(filter: {types: [DEPLOYMENT_RECORDED]}) { type } }") as stream,
     ):
         while (await stream.hear()).fields != {"": [""]}:
@@ -178,7 +178,7 @@ async def test_a_stream_with_nothing_to_tell_gets_comments(impatient_server: Ser
 
 async def test_streams_last_longer_than_an_operation_may(strict_server: ServerProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=strict_server.url) as http,
+        httpx.AsyncClient(base_url=strict_server.url, timeout=30) as http,
         listen(http, CHANGES, variables={"incident": (incident := await open_incident(http))}) as stream,
     ):
         query = "query($id: ID!) { incident(id: $id) { durationSeconds } }"
@@ -195,7 +195,7 @@ async def test_streams_last_longer_than_an_operation_may(strict_server: ServerPr
 async def test_streams_and_sockets_of_one_address_are_limited_together(impatient_server: ServerProcess) -> None:
     subscription = "subscription { events { type } }"
     async with (
-        httpx.AsyncClient(base_url=impatient_server.url) as http,
+        httpx.AsyncClient(base_url=impatient_server.url, timeout=30) as http,
         connect(impatient_server.url),
         listen(http, subscription),
         listen(http, subscription),
@@ -209,7 +209,7 @@ async def test_streams_and_sockets_of_one_address_are_limited_together(impatient
 
 async def test_pages_of_allowed_origins_can_read_a_stream(strict_server: ServerProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=strict_server.url, headers={"Origin": "https://studio.example"}) as http,
+        httpx.AsyncClient(base_url=strict_server.url, headers={"Origin": "https://studio.example"}, timeout=30) as http,
         listen(http, "{ __typename }") as stream,
     ):
         assert stream.response.headers["access-control-allow-origin"] == "https://studio.example"

@@ -28,7 +28,7 @@ async def test_a_circuit_breaker_that_opens_shows_in_metrics_health_and_log(data
     async with (
         local_server(answering(http_answer(b"", status=503))) as backend,
         ServerProcess(DATABASE_URL=database_url, PROMETHEUS_URL=backend.url, TEMPO_URL=backend.url) as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
         before = await samples(http)
         assert before["telemetry_circuit_breaker_state", "Prometheus", "default", "closed"] == 1

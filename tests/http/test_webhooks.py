@@ -232,7 +232,7 @@ async def test_a_cloud_event_and_a_script_are_understood(http: httpx.AsyncClient
 async def guarded(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that wants tokens and takes small bodies."""
     settings = {"WEBHOOK_TOKENS": "eu=s3cret,us=t0ken", "MAX_WEBHOOK_BYTES": "2048", "DATABASE_URL": database_url}
-    async with ServerProcess(**settings) as running, httpx.AsyncClient(base_url=running.url) as client:
+    async with ServerProcess(**settings) as running, httpx.AsyncClient(base_url=running.url, timeout=30) as client:
         yield client
 
 

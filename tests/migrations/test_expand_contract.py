@@ -127,7 +127,10 @@ async def test_what_the_program_before_writes_and_reads_goes_through(
 
 async def test_a_program_runs_on_tables_of_the_next_version_beside_it(database_url: str) -> None:
     await _migrate_further(database_url, needs=SINCE)
-    async with ServerProcess(DATABASE_URL=database_url) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with (
+        ServerProcess(DATABASE_URL=database_url) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
         created = await http.post("/api/incidents", json={"title": "On newer tables", "severity": "high"})
         read = await http.post("/graphql", json={"query": "{ incidents { nodes { title severity } } }"})
 

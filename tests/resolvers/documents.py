@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 
 from resolvers.compile.sources import Member, Needs, Page
 from resolvers.operations import Operations
-from tests.resolvers.values import ABSENT, Values
+from tests.resolvers.selections import Entry, Fragment, Scope, agree, can_share_key, merge
+from tests.resolvers.values import ABSENT, Values, can_be_literal
 
 FIELDS = 22
 DEPTH = 7
@@ -52,21 +53,6 @@ def requests(
 
 
 @dataclass
-class _Entry:
-    """What stands behind a response key, and what is selected of it so far."""
-
-    parent: str
-    field: str
-    arguments: str
-    type: str
-    is_leaf: bool
-    selected: "dict[str, _Entry]" = field(default_factory=dict)
-
-
-_Scope = dict[str, _Entry]
-
-
-@dataclass
 class _Variable:
     name: str
     type: str
@@ -75,14 +61,6 @@ class _Variable:
     default: str | None
     given: Any
     """What the request says, or ABSENT."""
-
-
-@dataclass
-class _Fragment:
-    name: str
-    type: str
-    text: str
-    scope: _Scope
 
 
 class _Writer:
@@ -101,7 +79,7 @@ class _Writer:
         self.values = values
         self.mistakes = mistakes
         self.variables: list[_Variable] = []
-        self.fragments: list[_Fragment] = []
+        self.fragments: list[Fragment] = []
         self.budget = FIELDS
         self.names = 0
 
@@ -137,8 +115,8 @@ class _Writer:
         self.names += 1
         return f"{prefix}{self.names}"
 
-    def reachable(self, text: str) -> list[_Fragment]:
-        found: list[_Fragment] = []
+    def reachable(self, text: str) -> list[Fragment]:
+        found: list[Fragment] = []
         texts = [text]
         while texts:
             for name in re.findall(r"\.\.\.(\w+)", texts.pop()):
@@ -150,11 +128,11 @@ class _Writer:
 
     # Selections
 
-    def selection_set(self, type_: GraphQLNamedType, scope: _Scope, depth: int) -> str:
+    def selection_set(self, type_: GraphQLNamedType, scope: Scope, depth: int) -> str:
         parts = [self.selection(type_, scope, depth) for _ in range(self.draw(st.integers(1, 4)))]
         return "{" + self.pick((" ", "\n", ", ")).join(parts) + "}"
 
-    def selection(self, type_: GraphQLNamedType, scope: _Scope, depth: int) -> str:
+    def selection(self, type_: GraphQLNamedType, scope: Scope, depth: int) -> str:
         self.budget -= 1
         may_nest = self.budget > 0 and depth > 0
         if self.chance(8) and (reused := self.reused_fragment(type_, scope)):
@@ -165,30 +143,30 @@ class _Writer:
             return self.inline_fragment(type_, scope, depth - 1)
         return self.field(type_, scope, depth)
 
-    def inline_fragment(self, type_: GraphQLNamedType, scope: _Scope, depth: int) -> str:
+    def inline_fragment(self, type_: GraphQLNamedType, scope: Scope, depth: int) -> str:
         condition = self.pick((None, *self.conditions(type_)))
         inside = type_ if condition is None else self.schema.type_map[condition]
         on = "" if condition is None else f" on {condition}"
         return f"...{on}{self.directives()} {self.selection_set(inside, scope, depth)}"
 
-    def new_fragment(self, type_: GraphQLNamedType, scope: _Scope, depth: int) -> str | None:
+    def new_fragment(self, type_: GraphQLNamedType, scope: Scope, depth: int) -> str | None:
         condition = self.pick(self.conditions(type_))
-        own: _Scope = {}
+        own: Scope = {}
         text = self.selection_set(self.schema.type_map[condition], own, depth)
-        if not _agree(scope, own):
+        if not agree(scope, own):
             return None
-        fragment = _Fragment(self.fresh("F"), condition, text, own)
+        fragment = Fragment(self.fresh("F"), condition, text, own)
         self.fragments.append(fragment)
-        _merge(scope, own)
+        merge(scope, own)
         return f"...{fragment.name}{self.directives()}"
 
-    def reused_fragment(self, type_: GraphQLNamedType, scope: _Scope) -> str | None:
+    def reused_fragment(self, type_: GraphQLNamedType, scope: Scope) -> str | None:
         conditions = self.conditions(type_)
-        fitting = [part for part in self.fragments if part.type in conditions and _agree(scope, part.scope)]
+        fitting = [part for part in self.fragments if part.type in conditions and agree(scope, part.scope)]
         if not fitting:
             return None
         fragment = self.pick(fitting)
-        _merge(scope, fragment.scope)
+        merge(scope, fragment.scope)
         return f"...{fragment.name}{self.directives()}"
 
     def conditions(self, type_: GraphQLNamedType) -> list[str]:
@@ -197,7 +175,7 @@ class _Writer:
         assert isinstance(type_, GraphQLObjectType)
         return [type_.name, *(interface.name for interface in type_.interfaces)]
 
-    def field(self, type_: GraphQLNamedType, scope: _Scope, depth: int) -> str:
+    def field(self, type_: GraphQLNamedType, scope: Scope, depth: int) -> str:
         assert isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)
         mine = [key for key, entry in scope.items() if entry.parent == type_.name]
         if mine and self.chance(15):
@@ -215,24 +193,24 @@ class _Writer:
             name = self.pick(objects)
         key = self.pick(ALIASES) if self.chance(15) else name
         if name == "__typename":
-            return self.written(key, _Entry(type_.name, name, "", "String!", is_leaf=True), scope)[0]
+            return self.written(key, Entry(type_.name, name, "", "String!", is_leaf=True), scope)[0]
         definition = fields[name]
         arguments = self.arguments(type_, name, definition)
-        entry = _Entry(type_.name, name, arguments, str(definition.type), name in leaves)
+        entry = Entry(type_.name, name, arguments, str(definition.type), name in leaves)
         text, entry = self.written(key, entry, scope)
         return text + self.below(definition, entry, depth)
 
-    def repeated(self, type_: GraphQLObjectType | GraphQLInterfaceType, key: str, scope: _Scope, depth: int) -> str:
+    def repeated(self, type_: GraphQLObjectType | GraphQLInterfaceType, key: str, scope: Scope, depth: int) -> str:
         entry = scope[key]
         text, entry = self.written(key, entry, scope)
         return text if entry.field == "__typename" else text + self.below(type_.fields[entry.field], entry, depth)
 
-    def below(self, definition: GraphQLField, entry: _Entry, depth: int) -> str:
+    def below(self, definition: GraphQLField, entry: Entry, depth: int) -> str:
         inner = get_named_type(definition.type)
         return "" if is_leaf_type(inner) else " " + self.selection_set(inner, entry.selected, depth - 1)
 
-    def written(self, key: str, entry: _Entry, scope: _Scope) -> tuple[str, _Entry]:
-        if key in scope and not _same(scope[key], entry):
+    def written(self, key: str, entry: Entry, scope: Scope) -> tuple[str, Entry]:
+        if key in scope and not can_share_key(scope[key], entry):
             key = self.fresh("k")
         entry = scope.setdefault(key, entry)
         alias = "" if key == entry.field else f"{key}: "
@@ -354,7 +332,7 @@ class _Writer:
             given = None if self.mistakes and self.chance(30) else self.pick((value, ABSENT))
         elif not is_non_null_type(type_) and value is not None and self.chance(25):
             declared = GraphQLNonNull(type_)
-        elif self.chance(20) and not is_non_null_type(type_) and _can_be_literal(value):
+        elif self.chance(20) and not is_non_null_type(type_) and can_be_literal(value):
             default = self.pick(("null", self.constant(value, type_)))
             given = value if default == "null" else self.pick((value, ABSENT))
         if is_list_type(get_nullable_type(type_)) and isinstance(given, list) and len(given) == 1 and self.chance(30):
@@ -398,7 +376,7 @@ class _Writer:
         if isinstance(value, str) and variables and self.chance(30):
             return self.variable(value, self.schema.type_map["String"])
         if isinstance(value, dict):
-            if not _can_be_literal(value):
+            if not can_be_literal(value):
                 name = self.fresh("v")
                 self.variables.append(_Variable(name, "JSON", value, None, value))
                 return f"${name}"
@@ -414,33 +392,3 @@ class _Writer:
 
 
 _PAGING = frozenset({"first", "last", "after", "before", "orderBy"})
-
-
-def _can_be_literal(value: Any) -> bool:
-    """Whether the names of all members are names in GraphQL."""
-    if isinstance(value, dict):
-        return all(re.fullmatch(r"[_A-Za-z]\w*", name, re.ASCII) for name in value) and all(
-            map(_can_be_literal, value.values())
-        )
-    return all(map(_can_be_literal, value)) if isinstance(value, list) else True
-
-
-def _same(one: _Entry, other: _Entry) -> bool:
-    """Whether two fields can share a response key."""
-    if (one.field, one.arguments, one.type) != (other.field, other.arguments, other.type):
-        return False
-    return one.parent == other.parent or one.is_leaf
-
-
-def _agree(scope: _Scope, other: _Scope) -> bool:
-    return all(
-        _same(scope[key], entry) and _agree(scope[key].selected, entry.selected)
-        for key, entry in other.items()
-        if key in scope
-    )
-
-
-def _merge(scope: _Scope, other: _Scope) -> None:
-    for key, entry in other.items():
-        mine = scope.setdefault(key, replace(entry, selected={}))
-        _merge(mine.selected, entry.selected)

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from db.embedded import EmbeddedPostgres
-from db.read_pool import ReadConnection, ReadPool
+from db.read_connection import ReadConnection
+from db.read_pool import ReadPool
 from db.tables import metadata
 from resolvers.compile.documents import Refused
 from resolvers.compile.statement import Statement

@@ -1,5 +1,6 @@
 """Values to ask for, such that many of them are found."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -129,3 +130,12 @@ def _ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _written(time: datetime) -> list[str]:
     return [time.isoformat(), time.isoformat().replace("+00:00", "Z"), time.astimezone(INDIA).isoformat()]
+
+
+def can_be_literal(value: Any) -> bool:
+    """Whether the names of all members are names in GraphQL."""
+    if isinstance(value, dict):
+        return all(re.fullmatch(r"[_A-Za-z]\w*", name, re.ASCII) for name in value) and all(
+            map(can_be_literal, value.values())
+        )
+    return all(map(can_be_literal, value)) if isinstance(value, list) else True

@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from actions.slo_slices import store
+from actions.slos.slices import store
 from engines.slo.slices import Slices
 from tests.schema.conftest import NOON, Api
 

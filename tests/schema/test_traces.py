@@ -2,30 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from telemetry_clients.instances import DEFAULT, Instances, Telemetry
-from telemetry_clients.tempo import Tempo
-from telemetry_clients.transport import Endpoint, Transport
-from tests.schema.conftest import NOON, Api
-from tests.telemetry_clients.local_server import LocalServer, Request, http_answer, local_server
+from tests.schema.conftest import Api
+from tests.schema.tempo_backend import (
+    HOUR,
+    OF_SERVICES,
+    TempoBackend,
+    by_service,
+    create,
+    numbers,
+    stored,
+    tempo_backend,
+)
+from tests.telemetry_clients.local_server import Request, http_answer
 from tests.telemetry_clients.recorded import recording
-from tests.telemetry_clients.tempo_server import StoredTrace, TempoServer, trace_id
+from tests.telemetry_clients.tempo_server import StoredTrace, trace_id
 
-HOUR = {"range": {"from": (NOON - timedelta(hours=1)).isoformat(), "to": NOON.isoformat()}}
-OF_SERVICES = """
-query($range: TimeRange!, $errorsOnly: Boolean, $min: Float, $first: Int, $orderBy: TraceOrder) {
-  services { nodes {
-    name traces(range: $range, errorsOnly: $errorsOnly, minDurationSeconds: $min, first: $first, orderBy: $orderBy) {
-      traceId durationSeconds
-    }
-  } }
-}
-"""
 BY_ID = """
 query($id: ID!) {
   tempo(traceId: $id) {
@@ -41,49 +36,13 @@ query($id: ID!) {
 """
 
 
-@dataclass
-class Backend:
-    """A Tempo that the API asks."""
-
-    server: LocalServer
-    tempo: TempoServer
-
-
 @pytest.fixture
-async def backend(api: Api) -> AsyncIterator[Backend]:
-    tempo = TempoServer()
-    async with (
-        local_server(tempo) as server,
-        Transport(Endpoint(backend="Tempo", url=server.url)) as transport,
-    ):
-        api.telemetry = Telemetry(tempo=Instances("Tempo", {DEFAULT: Tempo(transport)}))
-        yield Backend(server, tempo)
+async def backend(api: Api) -> AsyncIterator[TempoBackend]:
+    async with tempo_backend(api) as backend:
+        yield backend
 
 
-def stored(
-    number: int, *services: str, duration_ms: int = 100, failed: str = "", ago_seconds: float = 0
-) -> StoredTrace:
-    at = NOON.timestamp() - 60 - ago_seconds - number
-    return StoredTrace(trace_id(number), at, duration_ms, services, frozenset(failed.split()))
-
-
-async def create(api: Api, *names: str) -> None:
-    for name in names:
-        await api.changed("createService", "service { id }", input={"name": name})
-
-
-def numbers(found: list[dict[str, Any]] | None) -> list[int]:
-    assert found is not None
-    return [int(trace["traceId"], 16) for trace in found]
-
-
-async def by_service(api: Api, **asked: Any) -> dict[str, list[int]]:
-    answer = await api(OF_SERVICES, **HOUR, **asked)
-    assert "errors" not in answer, answer["errors"]
-    return {service["name"]: numbers(service["traces"]) for service in answer["data"]["services"]["nodes"]}
-
-
-async def test_a_trace_tells_what_made_it_slow_and_where_its_error_began(api: Api, backend: Backend) -> None:
+async def test_a_trace_tells_what_made_it_slow_and_where_its_error_began(api: Api, backend: TempoBackend) -> None:
     recorded = recording("tempo", "trace_v2_protobuf")
 
     async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -120,11 +79,11 @@ async def test_a_trace_tells_what_made_it_slow_and_where_its_error_began(api: Ap
     assert len(backend.server.requests) == 1, "all of a trace comes from one call"
 
 
-async def test_a_trace_that_tempo_does_not_have_is_null_and_no_error(api: Api, backend: Backend) -> None:
+async def test_a_trace_that_tempo_does_not_have_is_null_and_no_error(api: Api, backend: TempoBackend) -> None:
     assert await api(BY_ID, id="1") == {"data": {"tempo": None}}
 
 
-async def test_a_wrong_trace_id_is_a_bad_query_without_any_call(api: Api, backend: Backend) -> None:
+async def test_a_wrong_trace_id_is_a_bad_query_without_any_call(api: Api, backend: TempoBackend) -> None:
     answer = await api(BY_ID, id="../status")
 
     assert answer["errors"][0]["extensions"]["code"] == "TELEMETRY_BAD_QUERY"
@@ -132,7 +91,7 @@ async def test_a_wrong_trace_id_is_a_bad_query_without_any_call(api: Api, backen
 
 
 async def test_the_failing_traces_of_a_search_come_with_spans_only_when_they_are_asked_for(
-    api: Api, backend: Backend
+    api: Api, backend: TempoBackend
 ) -> None:
     backend.tempo.traces = [stored(1, "shop"), stored(2, "shop", "db", failed="db")]
     document = 'query($range: TimeRange!) { traceSearch(query: "{ }", range: $range) { traceId spanCount %s } }'
@@ -145,7 +104,7 @@ async def test_the_failing_traces_of_a_search_come_with_spans_only_when_they_are
     assert sorted(backend.tempo.fetched) == [trace_id(1), trace_id(2)], "each of them once"
 
 
-async def test_spans_can_be_asked_for_by_self_time(api: Api, backend: Backend) -> None:
+async def test_spans_can_be_asked_for_by_self_time(api: Api, backend: TempoBackend) -> None:
     backend.tempo.traces = [stored(1, "a", "b", "c", duration_ms=1000)]
 
     document = "{ tempo(traceId: 1) { spans(orderBy: SELF_TIME, first: 2) { service selfTimeSeconds } } }"
@@ -154,7 +113,7 @@ async def test_spans_can_be_asked_for_by_self_time(api: Api, backend: Backend) -
     assert second["selfTimeSeconds"] == 0.2
 
 
-async def test_one_trace_that_cannot_be_read_costs_its_own_spans_only(api: Api, backend: Backend) -> None:
+async def test_one_trace_that_cannot_be_read_costs_its_own_spans_only(api: Api, backend: TempoBackend) -> None:
     backend.tempo.traces = [stored(1, "shop"), stored(2, "shop")]
     backend.tempo.broken = frozenset([trace_id(2)])
 
@@ -168,7 +127,7 @@ async def test_one_trace_that_cannot_be_read_costs_its_own_spans_only(api: Api, 
     assert "block is unreadable" in error["message"]
 
 
-async def test_the_traces_of_many_services_come_from_one_search(api: Api, backend: Backend) -> None:
+async def test_the_traces_of_many_services_come_from_one_search(api: Api, backend: TempoBackend) -> None:
     await create(api, "checkout", "payment", "quiet")
     backend.tempo.traces = [
         stored(1, "checkout", "payment"),
@@ -183,7 +142,7 @@ async def test_the_traces_of_many_services_come_from_one_search(api: Api, backen
     assert await by_service(api, first=1) == {"checkout": [1], "payment": [1], "quiet": []}
 
 
-async def test_a_busy_service_does_not_hide_the_traces_of_a_quiet_one(api: Api, backend: Backend) -> None:
+async def test_a_busy_service_does_not_hide_the_traces_of_a_quiet_one(api: Api, backend: TempoBackend) -> None:
     await create(api, "busy", "quiet", "silent")
     backend.tempo.traces = [*(stored(at, "busy") for at in range(100)), stored(500, "quiet", ago_seconds=600)]
 
@@ -192,7 +151,7 @@ async def test_a_busy_service_does_not_hide_the_traces_of_a_quiet_one(api: Api, 
 
 
 async def test_the_slowest_of_many_services_come_from_one_search_while_tempo_can_return_all(
-    api: Api, backend: Backend
+    api: Api, backend: TempoBackend
 ) -> None:
     names = [f"service-{number:02}" for number in range(20)]
     await create(api, *names)
@@ -210,7 +169,7 @@ async def test_the_slowest_of_many_services_come_from_one_search_while_tempo_can
     assert await by_service(api, first=2, orderBy="DURATION") == found
 
 
-async def test_a_tempo_that_does_not_count_spans_tells_services_apart_too(api: Api, backend: Backend) -> None:
+async def test_a_tempo_that_does_not_count_spans_tells_services_apart_too(api: Api, backend: TempoBackend) -> None:
     await create(api, "checkout", "payment")
     backend.tempo.traces = [stored(1, "checkout", "payment"), stored(2, "checkout")]
     backend.tempo.counts_spans = False
@@ -219,7 +178,7 @@ async def test_a_tempo_that_does_not_count_spans_tells_services_apart_too(api: A
 
 
 async def test_a_service_is_found_by_its_selector_and_its_name_cannot_change_a_query(
-    api: Api, backend: Backend
+    api: Api, backend: TempoBackend
 ) -> None:
     hostile = 'a"} || {x="'
     known = {"name": "checkout", "selectors": {"tempo": hostile}}
@@ -231,7 +190,7 @@ async def test_a_service_is_found_by_its_selector_and_its_name_cannot_change_a_q
 
 
 async def test_the_five_slowest_failing_traces_of_an_incident_are_one_question(
-    api: Api, backend: Backend, incident: str
+    api: Api, backend: TempoBackend, incident: str
 ) -> None:
     await api.changed(
         "setServiceImpact", "incident { id }", incidentId=incident, serviceId=await _new_service(api), level="SECONDARY"
@@ -260,7 +219,7 @@ async def _new_service(api: Api) -> str:
 
 
 async def test_the_slowest_of_more_traces_than_tempo_returns_are_found(
-    api: Api, backend: Backend, incident: str
+    api: Api, backend: TempoBackend, incident: str
 ) -> None:
     backend.tempo.traces = [stored(number, "checkout", duration_ms=number * 397 % 1000 + 1) for number in range(1000)]
     document = "query($id: ID!) { incident(id: $id) { traces(first: 3, orderBy: DURATION) { durationSeconds } } }"
@@ -271,7 +230,7 @@ async def test_the_slowest_of_more_traces_than_tempo_returns_are_found(
     assert len(backend.tempo.searches) <= 4
 
 
-async def test_an_incident_that_hurts_nothing_has_no_traces_and_asks_for_none(api: Api, backend: Backend) -> None:
+async def test_an_incident_that_hurts_nothing_has_no_traces_and_asks_for_none(api: Api, backend: TempoBackend) -> None:
     opened = await api.changed("createIncident", "incident { id }", input={"title": "Odd", "severity": "LOW"})
 
     answer = await api("query($id: ID!) { incident(id: $id) { traces { traceId } } }", id=opened["id"])
@@ -280,7 +239,7 @@ async def test_an_incident_that_hurts_nothing_has_no_traces_and_asks_for_none(ap
 
 
 async def test_an_incident_open_for_longer_than_tempo_searches_shows_the_last_of_it(
-    api: Api, backend: Backend, incident: str
+    api: Api, backend: TempoBackend, incident: str
 ) -> None:
     api.wait(days=30)
     backend.tempo.traces = [StoredTrace(trace_id(1), api.now.timestamp() - 60, 10, ["checkout"])]
@@ -301,7 +260,7 @@ async def test_an_incident_open_for_longer_than_tempo_searches_shows_the_last_of
     ],
 )
 async def test_what_makes_no_sense_is_refused_before_any_call(
-    api: Api, backend: Backend, asked: dict[str, Any], code: str
+    api: Api, backend: TempoBackend, asked: dict[str, Any], code: str
 ) -> None:
     await create(api, "checkout")
 
@@ -312,7 +271,7 @@ async def test_what_makes_no_sense_is_refused_before_any_call(
     assert backend.server.requests == []
 
 
-async def test_a_bad_query_is_refused_with_tempos_own_words(api: Api, backend: Backend) -> None:
+async def test_a_bad_query_is_refused_with_tempos_own_words(api: Api, backend: TempoBackend) -> None:
     async def refuse(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(recording("tempo", "search_bad_query").answer())
 
@@ -324,7 +283,7 @@ async def test_a_bad_query_is_refused_with_tempos_own_words(api: Api, backend: B
     assert "parse error at line 1, col 27: syntax error: unexpected $end" in error["message"]
 
 
-async def test_a_tempo_that_hangs_costs_its_own_fields_only(api: Api, backend: Backend, incident: str) -> None:
+async def test_a_tempo_that_hangs_costs_its_own_fields_only(api: Api, backend: TempoBackend, incident: str) -> None:
     async def say_nothing(_: Request, __: asyncio.StreamWriter) -> None:
         pass
 
@@ -343,7 +302,7 @@ async def test_a_tempo_that_hangs_costs_its_own_fields_only(api: Api, backend: B
     assert (error["path"], error["extensions"]["code"]) == (["incident", "traces"], "TELEMETRY_TIMEOUT")
 
 
-async def test_html_instead_of_an_answer_is_a_bad_response(api: Api, backend: Backend, incident: str) -> None:
+async def test_html_instead_of_an_answer_is_a_bad_response(api: Api, backend: TempoBackend, incident: str) -> None:
     async def show_a_page(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(http_answer(b"<html>Sign in</html>", content_type="text/html"))
 
@@ -359,68 +318,3 @@ async def test_without_a_tempo_its_fields_say_so(api: Api, incident: str) -> Non
 
     assert answer["data"] == {"incident": {"title": "Checkout is failing", "traces": None}, "tempo": None}
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"TELEMETRY_NOT_CONFIGURED"}
-
-
-@pytest.fixture
-async def abroad(api: Api, backend: Backend) -> AsyncIterator[TempoServer]:
-    """A second Tempo, called "eu"."""
-    tempo = TempoServer()
-    async with (
-        local_server(tempo) as server,
-        Transport(Endpoint(backend="Tempo", url=server.url)) as transport,
-    ):
-        home = api.telemetry.tempo.get()
-        api.telemetry = Telemetry(tempo=Instances("Tempo", {DEFAULT: home, "eu": Tempo(transport)}))
-        yield tempo
-
-
-async def test_a_service_is_looked_for_in_the_tempo_that_knows_it(
-    api: Api, backend: Backend, abroad: TempoServer
-) -> None:
-    known = {"name": "billing", "telemetryInstances": {"tempo": "eu"}}
-    await api.changed("createService", "service { id }", input=known)
-    await create(api, "checkout")
-    backend.tempo.traces = [stored(1, "billing", "checkout")]
-    abroad.traces = [stored(2, "billing"), stored(3, "billing", "checkout")]
-
-    assert await by_service(api) == {"billing": [2, 3], "checkout": [1]}
-    assert (len(backend.tempo.searches), len(abroad.searches)) == (1, 1)
-
-
-async def test_the_traces_of_an_incident_come_from_every_tempo_that_knows_its_services(
-    api: Api, backend: Backend, abroad: TempoServer, incident: str
-) -> None:
-    known = {"name": "billing", "telemetryInstances": {"tempo": "eu"}}
-    billing = (await api.changed("createService", "service { id }", input=known))["id"]
-    await api.changed("setServiceImpact", "incident { id }", incidentId=incident, serviceId=billing, level="SECONDARY")
-    backend.tempo.traces = [stored(1, "checkout"), stored(3, "checkout"), stored(5, "checkout")]
-    abroad.traces = [stored(2, "billing"), stored(4, "billing")]
-
-    document = "query($id: ID!) { incident(id: $id) { traces(first: 4) { traceId spans { service } } } }"
-    traces = (await api(document, id=incident))["data"]["incident"]["traces"]
-    assert numbers(traces) == [1, 2, 3, 4]
-    assert [trace["spans"][0]["service"] for trace in traces] == ["checkout", "billing", "checkout", "billing"]
-
-
-async def test_a_trace_is_found_by_its_id_in_whichever_tempo_has_it(
-    api: Api, backend: Backend, abroad: TempoServer
-) -> None:
-    abroad.traces = [stored(7, "billing")]
-    backend.tempo.broken = frozenset([trace_id(7), trace_id(8)])
-    by_id = "query($id: ID!) { tempo(traceId: $id) { rootService } }"
-
-    assert await api(by_id, id="7") == {"data": {"tempo": {"rootService": "billing"}}}
-    assert (await api(by_id, id="8"))["errors"][0]["extensions"]["code"] == "TELEMETRY_UNAVAILABLE"
-    assert await api(by_id, id="9") == {"data": {"tempo": None}}
-
-
-async def test_a_search_can_name_its_tempo(api: Api, backend: Backend, abroad: TempoServer) -> None:
-    abroad.traces = [stored(7, "billing")]
-    document = """query($range: TimeRange!, $instance: String) {
-      traceSearch(query: "{ }", range: $range, instance: $instance) { traceId }
-    }"""
-
-    assert numbers((await api(document, **HOUR, instance="eu"))["data"]["traceSearch"]) == [7]
-    assert numbers((await api(document, **HOUR))["data"]["traceSearch"]) == []
-    [error] = (await api(document, **HOUR, instance="mars"))["errors"]
-    assert error["message"] == "No Tempo called 'mars' is configured. Configured are: default, eu."

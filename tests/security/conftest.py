@@ -37,7 +37,7 @@ async def closed_server(closed_database_url: str) -> AsyncIterator[ServerProcess
 @pytest.fixture
 async def closed(closed_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the closed server, without a token."""
-    async with httpx.AsyncClient(base_url=closed_server.url) as client:
+    async with httpx.AsyncClient(base_url=closed_server.url, timeout=30) as client:
         yield client
 
 

@@ -46,7 +46,7 @@ async def test_a_token_acts_as_its_user_until_it_is_revoked(
     assert made["secret"].startswith("rs_")
     assert made["apiToken"]["user"] == {"name": "Ada"}
     viewer = "{ viewer { name role scopes } }"
-    async with httpx.AsyncClient(base_url=closed_server.url, headers=bearer(made["secret"])) as machine:
+    async with httpx.AsyncClient(base_url=closed_server.url, headers=bearer(made["secret"]), timeout=30) as machine:
         assert (await ask(machine, viewer))["data"]["viewer"] == {
             "name": "Ada (ci)",
             "role": "ADMIN",

@@ -72,7 +72,7 @@ async def federated(issuer: LocalServer, closed_database_url: str) -> AsyncItera
 @pytest.fixture
 async def http(federated: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the federated server."""
-    async with httpx.AsyncClient(base_url=federated.url) as client:
+    async with httpx.AsyncClient(base_url=federated.url, timeout=30) as client:
         yield client
 
 

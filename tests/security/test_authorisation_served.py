@@ -60,7 +60,7 @@ async def test_a_subscription_that_is_forbidden_ends_with_the_reason(closed_serv
         assert (said["id"], said["type"]) == ("1", "error")
         [error] = said["payload"]
         assert (error["extensions"], error["path"]) == ({"code": "FORBIDDEN"}, ["events"])
-    async with httpx.AsyncClient(base_url=closed_server.url) as client:
+    async with httpx.AsyncClient(base_url=closed_server.url, timeout=30) as client:
         headers = {**viewer, "accept": EVENT_STREAM}
         answer = await client.post("/graphql", headers=headers, json={"query": ADDRESSES})
         assert '"code":"FORBIDDEN"' in answer.text

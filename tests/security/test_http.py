@@ -27,14 +27,14 @@ OURS = "https://studio.example"
 @pytest.fixture
 async def plain(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client that adds nothing by itself."""
-    async with httpx.AsyncClient(base_url=server_url) as client:
+    async with httpx.AsyncClient(base_url=server_url, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 async def strict_plain(strict_server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """The same, of a server that allows one origin."""
-    async with httpx.AsyncClient(base_url=strict_server.url) as client:
+    async with httpx.AsyncClient(base_url=strict_server.url, timeout=30) as client:
         yield client
 
 
@@ -142,7 +142,7 @@ class TestOrigins:
     ) -> None:
         async with (
             ServerProcess(DATABASE_URL=served_database_url, CORS_ALLOWED_ORIGINS="*") as running,
-            httpx.AsyncClient(base_url=running.url) as open_to_all,
+            httpx.AsyncClient(base_url=running.url, timeout=30) as open_to_all,
         ):
             for client, origin in ((strict_plain, OURS), (open_to_all, FOREIGN)):
                 asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}

@@ -77,7 +77,7 @@ async def logged_client(server: ServerProcess, request_id: str) -> object:
 
 async def test_a_trusted_proxy_speaks_for_its_client(behind_proxy: ServerProcess) -> None:
     forwarded = {"X-Forwarded-For": f"6.6.6.6, {CLIENT}", "X-Forwarded-Proto": "https", "X-Request-Id": "proxied"}
-    async with httpx.AsyncClient(base_url=behind_proxy.url, headers=forwarded) as client:
+    async with httpx.AsyncClient(base_url=behind_proxy.url, headers=forwarded, timeout=30) as client:
         answer = await client.get("/health")
 
     assert await logged_client(behind_proxy, "proxied") == CLIENT
@@ -86,7 +86,7 @@ async def test_a_trusted_proxy_speaks_for_its_client(behind_proxy: ServerProcess
 
 async def test_two_headers_count_as_one_list(behind_proxy: ServerProcess) -> None:
     headers = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", CLIENT), ("X-Request-Id", "two-headers")]
-    async with httpx.AsyncClient(base_url=behind_proxy.url) as client:
+    async with httpx.AsyncClient(base_url=behind_proxy.url, timeout=30) as client:
         await client.get("/health", headers=headers)
 
     assert await logged_client(behind_proxy, "two-headers") == CLIENT
@@ -104,7 +104,7 @@ async def test_a_socket_counts_for_its_client_too(behind_proxy: ServerProcess) -
 
 async def test_without_trusted_proxies_nobody_speaks_for_anybody(server: ServerProcess) -> None:
     forwarded = {"X-Forwarded-For": CLIENT, "X-Forwarded-Proto": "https", "Forwarded": f"for={CLIENT};proto=https"}
-    async with httpx.AsyncClient(base_url=server.url, headers=forwarded) as client:
+    async with httpx.AsyncClient(base_url=server.url, headers=forwarded, timeout=30) as client:
         answer = await client.get("/health", headers={"X-Request-Id": "pretender"})
 
     assert await logged_client(server, "pretender") == "127.0.0.1"

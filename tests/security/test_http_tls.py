@@ -57,7 +57,7 @@ async def test_it_answers_over_tls_and_tells_browsers_to_stay_there(
     encrypted: ServerProcess, authority: trustme.CA
 ) -> None:
     assert encrypted.url.startswith("https://")
-    async with httpx.AsyncClient(base_url=encrypted.url, verify=trusting(authority)) as client:
+    async with httpx.AsyncClient(base_url=encrypted.url, verify=trusting(authority), timeout=30) as client:
         answer = await client.post("/graphql", json={"query": "{ __typename }"})
 
     assert answer.json() == {"data": {"__typename": "Query"}}
@@ -74,7 +74,7 @@ async def test_sockets_are_encrypted_too(encrypted: ServerProcess, authority: tr
 
 
 async def test_who_does_not_encrypt_gets_nothing(encrypted: ServerProcess) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         with pytest.raises(httpx.TransportError):
             await client.get(encrypted.url.replace("https://", "http://") + "/health")
 
@@ -84,7 +84,7 @@ async def test_old_versions_of_tls_are_refused(encrypted: ServerProcess, authori
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with httpx.AsyncClient(verify=context) as client:
+    async with httpx.AsyncClient(verify=context, timeout=30) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"{encrypted.url}/health")
 

@@ -185,7 +185,7 @@ async def test_many_processes_tell_of_many_buckets_at_once(limiter_of: Callable[
 async def test_while_the_database_is_away_each_process_counts_alone_and_loses_nothing(
     limiter_of: Callable[..., RateLimiter], database: Database, database_url: str, clock: Clock
 ) -> None:
-    impatient = await Database.connect(database_url, statement_timeout_seconds=0.1)
+    impatient = await Database.connect(database_url, statement_timeout_seconds=1)
     alone = RateLimiter(impatient, Limits(viewer=HUNDRED), now=lambda: datetime.now(UTC), clock=clock)
     async with database.writing(datetime.now(UTC)) as tx:
         await tx.execute(text("lock table rate_limits"))

@@ -37,7 +37,7 @@ async def pair(postgres: Any) -> AsyncIterator[tuple[ServerProcess, ServerProces
 @pytest.fixture
 async def http(pair: tuple[ServerProcess, ServerProcess]) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the first."""
-    async with httpx.AsyncClient(base_url=pair[0].url) as client:
+    async with httpx.AsyncClient(base_url=pair[0].url, timeout=30) as client:
         yield client
 
 
@@ -61,7 +61,7 @@ async def signed(postgres: Any) -> AsyncIterator[httpx.AsyncClient]:
             INTROSPECTION_ROLE="admin",
             EXPLORER_ROLE="responder",
         ) as running,
-        httpx.AsyncClient(base_url=running.url) as client,
+        httpx.AsyncClient(base_url=running.url, timeout=30) as client,
     ):
         yield client
 
@@ -160,7 +160,7 @@ async def test_two_servers_share_a_bucket_and_say_everywhere_when_it_is_empty(
     pair: tuple[ServerProcess, ServerProcess], http: httpx.AsyncClient
 ) -> None:
     """They may let pass a bucket each at most; having heard of each other, one and a bit."""
-    async with httpx.AsyncClient(base_url=pair[1].url) as other:
+    async with httpx.AsyncClient(base_url=pair[1].url, timeout=30) as other:
         passed = 0
         refused: dict[str, httpx.Response] = {}
         for number in range(60):

@@ -154,7 +154,7 @@ async def _provoke(url: str) -> list[str]:
     telemetry = """{ services { nodes { name metrics { name points { value } } logs { entries { line } }
                     traces { traceId } } } health { components { name message } } alerts { nodes { id } } }"""
     token = PLANTED["token in a URL"]
-    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         answers = [
             await client.post("/graphql", json={"query": telemetry}),
             await client.post("/graphql", json={"query": "{ services { nodes { name metrics { name } } } }"}),
@@ -195,7 +195,7 @@ async def test_nothing_that_the_server_says_holds_a_secret(database_url: str, ec
 async def _plant_and_look(database_url: str, echo: LocalServer, collector: Collector) -> None:
     settings = settings_with_secrets(database_url, echo.url, collector.url)
     async with ServerProcess(**settings) as running:
-        async with httpx.AsyncClient(base_url=running.url) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
             incident = {"title": "Slow", "severity": "low", "service": "checkout"}
             (await client.post("/api/incidents", json=incident)).raise_for_status()
         await run_sql(database_url, "alter table incidents rename to gone")  # Whatever reads it fails unexpectedly.

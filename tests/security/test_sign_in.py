@@ -144,7 +144,7 @@ async def test_who_guesses_has_to_wait_and_keeps_nobody_else_out(database_url: s
     await add_user(settings, ADA, "Ada", Role.VIEWER, PASSWORD)
     await add_user(settings, "eve@example.org", "Eve", Role.VIEWER, PASSWORD)
     closed_settings = {"DATABASE_URL": database_url, "AUTH_ENABLED": "true", "SIGN_IN_ATTEMPTS_PER_ADDRESS": "8"}
-    async with ServerProcess(**closed_settings) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with ServerProcess(**closed_settings) as server, httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         guess = {"email": ADA, "password": "guess"}
         codes = [(await http.post("/api/auth/login", json=guess)).status_code for _ in range(6)]
         assert codes == [401] * 5 + [429]
@@ -223,7 +223,7 @@ async def test_the_first_start_adds_one_admin_whose_password_is_shown_once(datab
     shown = first.complaints.partition("Sign in as admin@localhost with the password ")[2].split()[0]
     assert len(shown) >= 20
     assert all(shown not in str(line) for line in first.log)
-    async with ServerProcess(**settings) as second, httpx.AsyncClient(base_url=second.url) as http:
+    async with ServerProcess(**settings) as second, httpx.AsyncClient(base_url=second.url, timeout=30) as http:
         assert (await sign_in(http, "admin@localhost", shown))["user"]["role"] == "ADMIN"
     assert "password" not in second.complaints
 
@@ -231,10 +231,10 @@ async def test_the_first_start_adds_one_admin_whose_password_is_shown_once(datab
 async def test_a_signing_key_outlives_the_server_that_made_it(database_url: str):
     await add_user(Settings(database_url=database_url), ADA, "Ada", Role.VIEWER, PASSWORD)
     settings = {"DATABASE_URL": database_url, "AUTH_ENABLED": "true"}
-    async with ServerProcess(**settings) as first, httpx.AsyncClient(base_url=first.url) as http:
+    async with ServerProcess(**settings) as first, httpx.AsyncClient(base_url=first.url, timeout=30) as http:
         tokens = await sign_in(http)
         assert await is_refused(http, token())  # nobody's tokens are taken where no secret is shared
-    async with ServerProcess(**settings) as second, httpx.AsyncClient(base_url=second.url) as http:
+    async with ServerProcess(**settings) as second, httpx.AsyncClient(base_url=second.url, timeout=30) as http:
         assert not await is_refused(http, tokens["access_token"])
 
 

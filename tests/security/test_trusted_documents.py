@@ -57,7 +57,7 @@ async def server(postgres: Any, session_folder: Path) -> AsyncIterator[ServerPro
 
 @pytest.fixture
 async def http(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, headers={PREFLIGHT_HEADER: "1"}) as client:
+    async with httpx.AsyncClient(base_url=server.url, headers={PREFLIGHT_HEADER: "1"}, timeout=30) as client:
         yield client
 
 
@@ -140,7 +140,7 @@ async def test_sockets_and_event_streams_execute_nothing_else_either(
 
 
 async def test_subscriptions_by_id_tell_what_their_documents_ask(server: ServerProcess) -> None:
-    async with connect(server.url) as socket, httpx.AsyncClient(base_url=server.url) as http:
+    async with connect(server.url) as socket, httpx.AsyncClient(base_url=server.url, timeout=30) as http:
         await socket.say({"id": "1", "type": "subscribe", "payload": {"documentId": document_id(EVENTS)}})
         created = (await http.post("/api/incidents", json={"title": "Checkout is down", "severity": "high"})).json()
         assert created["title"] == "Checkout is down"

@@ -60,7 +60,7 @@ class PrometheusServer:
         up = promql.selector("up", promql.matcher("job", "=", job), promql.matcher("instance", "=", address))
 
         async def scraped() -> bool:
-            result = await self.client.query(f"{up} == 1", deadline=Deadline.after(5))
+            result = await self.client.query(f"{up} == 1", deadline=Deadline.after(20))
             return bool(result.series)
 
         await eventually(f"Prometheus scrapes {address}{path}", scraped)

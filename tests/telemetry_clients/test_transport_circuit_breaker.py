@@ -70,7 +70,7 @@ async def test_timeouts_open_it_as_well(server):
         began = time.monotonic()
         with pytest.raises(TelemetryUnavailable, match="no answer within"):
             await ask(transport)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
         assert transport.busy_connections() == 0
 
 

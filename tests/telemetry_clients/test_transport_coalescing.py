@@ -107,7 +107,7 @@ async def test_each_leaves_at_its_own_deadline_and_the_longest_counts_for_the_ca
     began = time.monotonic()
     with pytest.raises(TelemetryTimeout):
         await ask(transport, seconds=0.1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     release.set()
     assert await patient_first == b"[1]"
 

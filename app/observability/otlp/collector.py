@@ -33,14 +33,18 @@ _KEPT_HEADERS: Final = frozenset({"content-length", "user-agent"})
 _CONTENT: Final = {"Content-Type": "application/x-protobuf", "Content-Encoding": Compression.Gzip.value}
 
 
-def spans_to(endpoint: str, *, headers: Mapping[str, str], resource: Mapping[str, str]) -> "Collector[Span]":
-    """The way of spans to the collector at `endpoint`."""
-    return Collector(endpoint, OTLPSpanExporter, spans.converter(resource), headers=headers)
+def spans_to(
+    endpoint: str, *, headers: Mapping[str, str], resource: Mapping[str, str], tls: ssl.SSLContext
+) -> "Collector[Span]":
+    """The way of spans to the collector at `endpoint`, whom `tls` has to trust where it is https."""
+    return Collector(endpoint, OTLPSpanExporter, spans.converter(resource), headers=headers, tls=tls)
 
 
-def log_records_to(endpoint: str, *, headers: Mapping[str, str], resource: Mapping[str, str]) -> "Collector[LogRecord]":
-    """The way of log lines to the collector at `endpoint`."""
-    return Collector(endpoint, OTLPLogExporter, log_records.converter(resource), headers=headers)
+def log_records_to(
+    endpoint: str, *, headers: Mapping[str, str], resource: Mapping[str, str], tls: ssl.SSLContext
+) -> "Collector[LogRecord]":
+    """The way of log lines to the collector at `endpoint`, whom `tls` has to trust where it is https."""
+    return Collector(endpoint, OTLPLogExporter, log_records.converter(resource), headers=headers, tls=tls)
 
 
 class Collector(Generic[Item]):
@@ -53,10 +57,11 @@ class Collector(Generic[Item]):
         convert: Callable[[Item], Any],
         *,
         headers: Mapping[str, str],
+        tls: ssl.SSLContext,
     ) -> None:
         """`exporter` makes the SDK's exporter, which gets what `convert` makes of items. Connects to nothing yet."""
         self._convert = convert
-        self._adapter = _Adapter(headers)
+        self._adapter = _Adapter(headers, tls)
         session = requests.Session()
         session.trust_env = False
         for scheme in ("http://", "https://"):
@@ -90,15 +95,16 @@ class Collector(Generic[Item]):
 class _Adapter(HTTPAdapter):
     """Sends what the SDK's exporter gives it with our headers, trust and deadlines, and keeps what was answered."""
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, headers: Mapping[str, str], tls: ssl.SSLContext) -> None:
+        self._tls = tls
         super().__init__(max_retries=0)
         self._headers = headers
         self.ends_at = 0.0
         self.answer = Answer()
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Trust whom the system trusts."""
-        super().init_poolmanager(*arguments, **options, ssl_context=ssl.create_default_context())
+        """Trust whom we were told to trust."""
+        super().init_poolmanager(*arguments, **options, ssl_context=self._tls)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Trust nobody else."""

@@ -1,6 +1,5 @@
 """OpenSLO's SLIs as indicators: ratio metrics and threshold metrics whose source is Prometheus."""
 
-import re
 from decimal import Decimal
 from typing import Final
 
@@ -17,7 +16,6 @@ _PROMETHEUS: Final = frozenset(
 )
 _QUERY_NAMES: Final = ("query", "promql")
 _COUNTING: Final = frozenset(("rate", "irate", "increase"))
-_COUNTER_NAME = re.compile(r".*_(total|count|bucket|sum)")
 
 
 class Sources:

@@ -8,7 +8,7 @@ import pytest
 from domain.correlation import RootCauseKind
 from engines.advice import advise
 from engines.correlation import analyse
-from engines.correlation.evidence import Alert, Call, OpenIncident, Series, Signal
+from engines.correlation.evidence import Alert, Call, Deployment, OpenIncident, Series, Signal
 from tests.engines.correlation.shops import NOTICED_AT, metrics, shop, short, with_database
 
 FAILING = {
@@ -36,6 +36,15 @@ def test_an_alert_whose_name_says_nothing_still_counts_for_its_service():
     assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.UNKNOWN)
     assert analysis.causes[0].score > 0
     assert "Pager fires on stock" in analysis.summary
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(42, "42 s"), (240, "4 min")])
+def test_how_long_before_the_onset_somebody_deployed_is_said_in_words_that_fit(seconds, said):
+    deployed = Deployment("d1", "stock", NOTICED_AT - seconds, "1.4")
+    fired = alert("stock", "HighErrorRate", at=NOTICED_AT - 60)
+    analysis = analyse(replace(shop(), series=(), alerts=(fired,), deployments=(deployed,)))
+    assert analysis.causes[0].kind is RootCauseKind.DEPLOYMENT
+    assert f"version 1.4 was deployed {said} before the onset" in analysis.summary
 
 
 def test_an_incident_that_is_open_on_a_dependency_speaks_for_it():

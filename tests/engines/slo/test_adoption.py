@@ -22,9 +22,10 @@ from domain.objectives import (
 )
 from domain.slos import BurnResponse
 from engines.slo.adoption.adopting import adopted
-from engines.slo.adoption.rules import RunningSeries, running_rules
+from engines.slo.adoption.rules import RunningSeries
 from engines.slo.rules import pyrra, sloth
 from engines.slo.rules.groups import AlertingRule, RecordingRule, RuleGroup
+from tests.engines.slo.prometheus_rules import running_rules
 
 SHOP = ObjectiveDefinition(
     service="shop",

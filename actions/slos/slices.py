@@ -37,12 +37,6 @@ def group_key(names: Sequence[str], group: Group) -> str:
     return orjson.dumps(dict(zip(names, group, strict=True))).decode() if names else ALL
 
 
-def group_labels(key: str) -> dict[str, str]:
-    """The labels of the group that has a key."""
-    labels: dict[str, str] = orjson.loads(key) if key else {}
-    return labels
-
-
 async def read_slices(connection: AsyncConnection, stretches: Iterable[Stretch]) -> dict[Key, Slices]:
     """What is stored of these stretches, one row each, in one statement. An objective always has its key ALL."""
     wanted = {stretch.slo_id: stretch for stretch in stretches}

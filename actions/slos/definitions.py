@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Text, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actions.slo_records import definition_of
+from actions.slos.records import definition_of
 from db.arrays import among
 from db.services import services
 from db.slos import slos

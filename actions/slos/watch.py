@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from actions.slo_records import Kept
-from actions.slo_slices import ALL, Stretch
+from actions.slos.records import Kept
+from actions.slos.slices import ALL, Stretch
 from domain.objectives import Composite
 from domain.slos import AdjustmentKind, BudgetingMethod
 from engines.slo import budgets
@@ -25,6 +25,7 @@ LATE_SECONDS: Final = DAY_SECONDS
 """How long after its time an event may still arrive."""
 LONGEST_PAUSE_SECONDS: Final = 3_600
 _FIRST_PAUSE_SECONDS: Final = 60
+_RECENT_DAYS: Final = 3
 
 
 @dataclass(slots=True)
@@ -59,6 +60,16 @@ class Watch:
     def seconds(self) -> int:
         """The length of its slices."""
         return self.kept.slice_seconds
+
+    @property
+    def recent_days(self) -> int:
+        """How many days of slices its burn rates look back over."""
+        return max(_RECENT_DAYS, -(-self.longest_seconds // DAY_SECONDS))
+
+    @property
+    def whole(self) -> Stretch:
+        """Everything of it that counts, until where it was evaluated."""
+        return self.stretch(self.through or 0)
 
     def question(self, number: int) -> Question:
         """What is asked for it."""

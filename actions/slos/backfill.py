@@ -1,11 +1,8 @@
 """The slices of an objective that is not kept, asked of Prometheus directly."""
 
-from datetime import UTC, datetime
-from typing import Final
-
 import numpy as np
 
-from actions.slo_questions import Moments, ask
+from actions.slos.questions import ask, moments_of
 from domain.errors import ValidationFailed
 from domain.objectives import Composite, ObjectiveDefinition
 from domain.time import Deadline
@@ -13,8 +10,6 @@ from engines.slo.batches import Question, good_events
 from engines.slo.indicators import events
 from engines.slo.slices import Slices, unknown
 from telemetry_clients.prometheus import Prometheus
-
-MOST_POINTS: Final = 10_000
 
 
 async def backfilled(
@@ -28,9 +23,7 @@ async def backfilled(
         raise ValidationFailed("A composite has no query of its own: give the SLO by its id", ("indicator",))
     question = Question(0, events(definition.indicator, seconds, group_by=definition.group_by), definition.group_by)
     slices = unknown(1, start, end, seconds)
-    for first in range(start, end, MOST_POINTS * seconds):
-        last = min(end, first + MOST_POINTS * seconds)
-        moments = Moments(datetime.fromtimestamp(first + seconds, UTC), datetime.fromtimestamp(last, UTC), seconds)
+    for moments in moments_of(start, end, seconds):
         found = await ask(
             prometheus, [question], moments, timeout_seconds=deadline.remaining_seconds(), deadline=deadline
         )

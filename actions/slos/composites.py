@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import Text, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actions.slo_records import Kept, read_all
-from actions.slo_slices import ALL, Stretch, read_slices
+from actions.slos.records import Kept, read_all
+from actions.slos.slices import ALL, Stretch, read_slices
 from db.arrays import among
 from db.services import services
 from db.slos import slos

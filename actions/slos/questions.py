@@ -1,9 +1,9 @@
 """Asking Prometheus for the events of many objectives, so that a bad query among them costs only itself."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from domain.errors import ValidationFailed
@@ -13,6 +13,8 @@ from engines.slo.recorded import Selection, selected_answers, selections
 from telemetry_clients.errors import TelemetryBadQuery, TelemetryError, TelemetryLimited, TelemetryTimeout
 from telemetry_clients.prometheus import Prometheus, QueryResult
 
+MOST_POINTS: Final = 10_000
+"""Of one series in one range query; Prometheus allows 11 000."""
 AT_ONCE: Final = 4
 """Queries under way at the same time: Prometheus serves others too."""
 
@@ -29,6 +31,13 @@ class Moments:
     def is_one(self) -> bool:
         """Whether it is a single time."""
         return self.start == self.end
+
+
+def moments_of(start: int, end: int, seconds: int) -> Iterator[Moments]:
+    """When to ask for all slices of a length from `start` until `end` (seconds since 1970), many at once."""
+    for first in range(start, end, MOST_POINTS * seconds):
+        last = min(end, first + MOST_POINTS * seconds)
+        yield Moments(datetime.fromtimestamp(first + seconds, UTC), datetime.fromtimestamp(last, UTC), seconds)
 
 
 @dataclass(slots=True)

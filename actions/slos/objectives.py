@@ -13,8 +13,8 @@ from actions.discovery import find_or_discover, reference
 from actions.idempotency import first_answer
 from actions.recording import Scope, changes_of, record
 from actions.rows import get, lock, require_version
-from actions.slo_records import columns_of, definition_of
-from actions.slo_slices import Stretch, read_slices, store
+from actions.slos.records import columns_of, definition_of
+from actions.slos.slices import Stretch, read_slices, store
 from db.database import Transaction
 from db.identifiers import new_id
 from db.services import services

@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from actions import services, slos
-from actions.evaluate_slos import SLOEvaluator
+from actions import services
 from actions.services import NewService
+from actions.slos import objectives
+from actions.slos.evaluation import SLOEvaluator
 from db.alerts import alerts
-from db.slos import slo_group_states, slo_states
-from db.slos import slos as slos_table
+from db.slos import slo_group_states, slo_states, slos
 from domain.alerts import AlertStatus
 from domain.objectives import (
     Alerting,
@@ -64,7 +64,7 @@ async def state(studio: Studio, id: UUID) -> dict:
 
 
 async def test_a_new_objective_is_measured_over_all_of_its_history_at_once(studio, shop):
-    id = await studio.do(slos.create, objective("availability", ERRORS))
+    id = await studio.do(objectives.create, objective("availability", ERRORS))
     await evaluated(studio, shop)
     found = await state(studio, id)
     good, bad = 4 * 4 * 360, 4 * 60
@@ -77,8 +77,8 @@ async def test_a_new_objective_is_measured_over_all_of_its_history_at_once(studi
 
 
 async def test_latency_and_availability_are_told_from_buckets_and_gauges(studio, shop):
-    fast = await studio.do(slos.create, objective("fast", LatencyIndicator("shop_seconds", Decimal(1))))
-    up = await studio.do(slos.create, objective("up", AvailabilityIndicator("shop_up")))
+    fast = await studio.do(objectives.create, objective("fast", LatencyIndicator("shop_seconds", Decimal(1))))
+    up = await studio.do(objectives.create, objective("up", AvailabilityIndicator("shop_up")))
     await evaluated(studio, shop)
     assert (await state(studio, fast))["sli"] == pytest.approx(0.9, rel=0.001)
     assert (await state(studio, up))["sli"] == pytest.approx(5 / 6, rel=0.005)
@@ -86,7 +86,7 @@ async def test_latency_and_availability_are_told_from_buckets_and_gauges(studio,
 
 async def test_errors_that_a_series_appears_with_count_in_full(studio, shop):
     burst = RatioIndicator(bad='sum(rate(shop_jobs_total{code="503"}[$window]))', total="shop_jobs_total")
-    id = await studio.do(slos.create, objective("jobs", burst))
+    id = await studio.do(objectives.create, objective("jobs", burst))
     await evaluated(studio, shop)
     found = await state(studio, id)
     assert found["total_events"] - found["good_events"] == 50, "which Prometheus's increase() takes for none"
@@ -94,7 +94,7 @@ async def test_errors_that_a_series_appears_with_count_in_full(studio, shop):
 
 async def test_every_group_has_a_budget_of_its_own_and_the_whole_is_as_bad_as_the_worst(studio, shop):
     by_team = objective("by team", ERRORS, group_by=("team",))
-    id = await studio.do(slos.create, by_team)
+    id = await studio.do(objectives.create, by_team)
     await evaluated(studio, shop)
     groups = {row["labels"]["team"]: row for row in await studio.rows(slo_group_states, slo_id=id)}
     assert groups["batch"]["sli"] == 1
@@ -106,8 +106,10 @@ async def test_every_group_has_a_budget_of_its_own_and_the_whole_is_as_bad_as_th
 async def test_a_query_that_prometheus_refuses_costs_only_its_own_objective(studio, shop):
     wrong = RatioIndicator(bad="sum(increase(shop_requests_total[$window])) by (code)", total="shop_requests_total")
     refused = RatioIndicator(good='label_replace(vector(1), "a", "$1", "b", "(")', total="shop_requests_total")
-    broken = [await studio.do(slos.create, objective(f"broken {n}", one)) for n, one in enumerate((wrong, refused))]
-    fine = [await studio.do(slos.create, objective(f"fine {n}", ERRORS)) for n in range(9)]
+    broken = [
+        await studio.do(objectives.create, objective(f"broken {n}", one)) for n, one in enumerate((wrong, refused))
+    ]
+    fine = [await studio.do(objectives.create, objective(f"fine {n}", ERRORS)) for n in range(9)]
     await evaluated(studio, shop)
     assert [(await state(studio, id))["status"] for id in fine] == [SLOStatus.EXHAUSTED] * 9
     several, invalid = [await state(studio, id) for id in broken]
@@ -116,15 +118,27 @@ async def test_a_query_that_prometheus_refuses_costs_only_its_own_objective(stud
     assert "invalid regular expression" in invalid["last_error"]
 
 
+async def test_a_refused_query_over_more_history_than_one_answer_holds_costs_only_its_own_objective_too(studio, shop):
+    refused = RatioIndicator(good='label_replace(vector(1), "a", "$1", "b", "(")', total="shop_requests_total")
+    quarter = RollingWindow(90 * 86_400)
+    broken = await studio.do(objectives.create, objective("broken", refused, window=quarter))
+    fine = await studio.do(objectives.create, objective("fine", ERRORS, window=quarter))
+    await evaluated(studio, shop)
+    assert (await state(studio, broken))["status"] is SLOStatus.ERROR
+    assert (await state(studio, fine))["status"] is SLOStatus.EXHAUSTED
+
+
 async def test_what_prometheus_knows_nothing_of_has_no_data_and_burns_nothing(studio, shop):
-    id = await studio.do(slos.create, objective("nothing", RatioIndicator(good="nobody_total", total="nobody_total{}")))
+    id = await studio.do(
+        objectives.create, objective("nothing", RatioIndicator(good="nobody_total", total="nobody_total{}"))
+    )
     await evaluated(studio, shop)
     found = await state(studio, id)
     assert (found["status"], found["sli"], found["coverage"]) == (SLOStatus.NO_DATA, None, 0)
 
 
 async def test_each_slice_is_read_once_and_downtime_is_caught_up_with(studio, shop):
-    id = await studio.do(slos.create, objective("availability", ERRORS))
+    id = await studio.do(objectives.create, objective("availability", ERRORS))
     evaluator = await evaluated(studio, shop, NOW - timedelta(minutes=90))
     assert (await state(studio, id))["sli"] == 1
     one_more = await evaluator.cycle(NOW - timedelta(minutes=85), Deadline.after(30))
@@ -134,17 +148,17 @@ async def test_each_slice_is_read_once_and_downtime_is_caught_up_with(studio, sh
     later = await evaluator.cycle(NOW, Deadline.after(30))
     assert (later.evaluated, later.queries) == (1, 1)
     found = await state(studio, id)
-    other = await studio.do(slos.create, objective("all at once", ERRORS))
+    other = await studio.do(objectives.create, objective("all at once", ERRORS))
     await evaluated(studio, shop)
     expected = await state(studio, other)
     assert found["error_budget_consumed"] == pytest.approx(expected["error_budget_consumed"])
 
 
 async def test_a_composite_follows_its_members(studio, shop):
-    await studio.do(slos.create, objective("availability", ERRORS))
-    await studio.do(slos.create, objective("fast", LatencyIndicator("shop_seconds", Decimal(1))))
+    await studio.do(objectives.create, objective("availability", ERRORS))
+    await studio.do(objectives.create, objective("fast", LatencyIndicator("shop_seconds", Decimal(1))))
     members = (Member("shop", "availability", Decimal(3)), Member("shop", "fast", Decimal(1)))
-    id = await studio.do(slos.create, objective("checkout", Composite(CompositeRule.WEIGHTED, members)))
+    id = await studio.do(objectives.create, objective("checkout", Composite(CompositeRule.WEIGHTED, members)))
     await evaluated(studio, shop)
     failing = 0.2 / 6  # one of five requests in the last hour of six
     assert (await state(studio, id))["sli"] == pytest.approx(1 - (3 * failing + 0.1) / 4, rel=0.01)
@@ -154,7 +168,7 @@ async def test_a_status_that_changes_is_told_to_subscribers_incidents_and_the_st
     pair = BurnRateAlert("page-1h", BurnResponse.PAGE, 3600, 600, Decimal("1.5"))
     paged = objective("availability", ERRORS, objective=Decimal("0.9"), alerting=Alerting(burn_rates=(pair,)))
     incident = await studio.open_incident("shop")
-    id = await studio.do(slos.create, paged)
+    id = await studio.do(objectives.create, paged)
     evaluator = await evaluated(studio, shop, NOW - timedelta(minutes=90))
     assert await studio.events(type="SLO_STATUS_CHANGED") == []
     studio.now = NOW
@@ -185,8 +199,8 @@ async def test_a_status_that_changes_is_told_to_subscribers_incidents_and_the_st
 async def test_a_prometheus_that_is_away_costs_only_the_objectives_that_it_sees_and_is_said(studio, shop):
     await studio.do(services.create, NewService(name="shop", telemetry_instances={"prometheus": "near"}))
     await studio.do(services.create, NewService(name="abroad", telemetry_instances={"prometheus": "far"}))
-    near = await studio.do(slos.create, objective("availability", ERRORS))
-    far = await studio.do(slos.create, replace(objective("availability", ERRORS), service="abroad"))
+    near = await studio.do(objectives.create, objective("availability", ERRORS))
+    far = await studio.do(objectives.create, replace(objective("availability", ERRORS), service="abroad"))
     async with Transport(Endpoint(backend="Prometheus", url="http://127.0.0.1:9")) as nowhere:
         instances = Instances("Prometheus", {"near": shop.client, "far": shop.client})
         evaluator = SLOEvaluator(studio.database, instances, scrape_interval_seconds=0)
@@ -204,10 +218,10 @@ async def test_a_prometheus_that_is_away_costs_only_the_objectives_that_it_sees_
 
 
 async def test_an_objective_that_somebody_wrote_by_hand_costs_no_other_its_evaluation(studio, shop):
-    fine = await studio.do(slos.create, objective("availability", ERRORS))
-    broken = await studio.do(slos.create, objective("broken", ERRORS))
+    fine = await studio.do(objectives.create, objective("availability", ERRORS))
+    broken = await studio.do(objectives.create, objective("broken", ERRORS))
     async with studio.database.writing(NOW) as tx:
-        await tx.execute(update(slos_table).where(slos_table.c.id == broken).values(indicator={"of": "whom"}))
+        await tx.execute(update(slos).where(slos.c.id == broken).values(indicator={"of": "whom"}))
     await evaluated(studio, shop)
     assert (await state(studio, fine))["measured_at"] == NOW
     found = await state(studio, broken)

@@ -10,8 +10,8 @@ import orjson
 from sqlalchemy import select, text
 
 from actions.recording import Scope, incident_scopes, record, scopes_of
-from actions.slo_alerts import Alert, settle
-from actions.slo_records import Kept
+from actions.slos.alerts import Alert, settle
+from actions.slos.records import Kept
 from db.arrays import among
 from db.database import Transaction
 from db.incidents import incidents, incidents_services

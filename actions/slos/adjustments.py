@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from actions.recording import Scope, record
 from actions.rows import get, lock
-from actions.slos import touch
+from actions.slos.objectives import touch
 from db.database import Transaction
 from db.identifiers import new_id
 from db.people import users

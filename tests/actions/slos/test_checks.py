@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from actions.slo_checks import check
+from actions.slos.checks import check
 from domain.errors import ValidationFailed
 from domain.objectives import LatencyIndicator, ObjectiveDefinition, RatioIndicator
 from domain.time import Deadline

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Text, func, select
 
-from actions import slos as objectives
 from actions.discovery import find_or_discover, reference
 from actions.services import NewService
 from actions.services import create as create_service
-from actions.slo_records import definition_of
-from actions.slos import SLOChanges
+from actions.slos import objectives
+from actions.slos.objectives import SLOChanges
+from actions.slos.records import definition_of
 from db.arrays import among
 from db.database import Database, Transaction
 from db.services import services
