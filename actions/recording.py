@@ -227,6 +227,7 @@ def _audit_row(tx: Transaction, action: str, subject_id: UUID | None, actor: Act
         "occurred_at": tx.now,
         "actor_id": actor.id,
         "actor_name": clipped(actor.name, NAME_CHARACTERS),
+        "actor_subject": actor.subject,
         "action": action,
         "subject_type": action.partition(".")[0],
         "subject_id": subject_id,

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from app.alert_intake import AlertIntake
 from app.alert_settings import tokens_of
+from app.auth.authenticator import PROOFS
 from app.auth.opening import SignIn, open_sign_in
 from app.backends import Backends, open_backends
 from app.background import in_background
@@ -25,6 +26,7 @@ from app.http.explorer import explorer_assets, explorer_route
 from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint
 from app.http.health import health_routes
+from app.http.hosts import AllowedHosts
 from app.http.open_paths import is_open
 from app.http.outlet import Admission
 from app.http.read_marks import ReadMarks
@@ -48,10 +50,12 @@ from app.service_graph import service_graph_dependency
 from app.settings import GraphQLHTTPProfile, Settings
 from app.version import VERSION
 from app.workers import Running, grouping_rules, has_service_graph, workers
+from db.credentials import RIGHTS_CHANNEL
 from db.database import Database
 from db.observing import Observer
 from domain.access import Actor
 from domain.errors import DomainError
+from domain.references import parse_id
 from domain.time import Deadline
 from domain.tracing import Tracer
 from feed.hub import Hub
@@ -98,7 +102,7 @@ async def application(
         metrics.database.watch(database)
         async with (
             open_backends(settings, metrics.telemetry) as backends,
-            open_sign_in(settings, database) as sign_in,
+            open_sign_in(settings, database, limits.limiter) as sign_in,
         ):
             dependencies = [database_dependency(database), *backends.dependencies]
             if database.replica is not None:
@@ -190,12 +194,16 @@ def create_app(
         )
 
     origins = AllowedOrigins(settings.cors_allowed_origins)
+    answered = settings.answered_hosts()
+    hosts = None if answered is None else AllowedHosts(answered)
 
     async def identify(request: Request) -> Actor:
         return await authenticator.identify(request.scope, dict(request.scope["headers"]))
 
     async def is_known(request: Request) -> bool:
         """Whether a request to a path that is open to everybody has a proof all the same."""
+        if PROOFS.isdisjoint(request.headers.keys()):
+            return False  # Nobody asked for one.
         try:
             await identify(request)
         except DomainError:
@@ -212,9 +220,20 @@ def create_app(
         time_limit=time_limit,
         most_body_bytes=settings.max_body_bytes,
     )
+    subscriptions = Subscriptions(
+        operations.sources, hub, now, authenticator.current, recheck_seconds=settings.rights_kept_seconds / 2
+    )
+
+    def doubt(told: str | None) -> None:
+        """Somebody's rights have changed: whose, the database says, if nothing was missed."""
+        user_id = None if told is None else parse_id(told)
+        authenticator.doubt(user_id)
+        subscriptions.doubt(user_id)
+
+    hub.log.hear(RIGHTS_CHANNEL, doubt)
     runner = Runner(
         operations,
-        Subscriptions(operations.sources, hub, now, authenticator.current),
+        subscriptions,
         make_context,
         marks,
         authenticator.current,
@@ -227,7 +246,7 @@ def create_app(
         most_per_user=settings.max_streams_per_user,
     )
     sockets = WebSocketEndpoint(
-        runner, admission, authenticator.identify, origins, _socket_limits(settings), path=graphql.PATH
+        runner, admission, authenticator.identify, origins, _socket_limits(settings), path=graphql.PATH, hosts=hosts
     )
     streams = EventStreams(
         endpoint,
@@ -285,6 +304,7 @@ def create_app(
         origins=origins,
         marks=marks,
         proxies=TrustedProxies(settings.trusted_proxies),
+        hosts=hosts,
         hsts_seconds=settings.hsts_seconds,
         durations=metrics.request_durations,
         log_request=log_request,

@@ -9,6 +9,7 @@ from app.clock import now
 from app.failures import diagnose
 from app.health import Dependency, Health, database_dependency
 from app.postgres import postgres
+from app.security_settings import ANY
 from app.settings import Settings
 from app.signal_survey import Catalog, SignalFinding, catalog, survey
 from db.embedded import EmbeddedPostgresError
@@ -52,8 +53,8 @@ def _authentication(settings: Settings) -> Finding:
     if not settings.auth_enabled:
         remark = "It is off: whoever can connect may do everything. Unset AUTH_ENABLED"
         return Finding("authentication", False, remark=remark)
-    if settings.jwt_jwks_url is not None and settings.jwt_audience is None:
-        remark = "Tokens for any program of the issuer let in here as well. Set JWT_AUDIENCE"
+    if settings.jwt_jwks_url is not None and ANY in (settings.jwt_issuer, settings.jwt_audience):
+        remark = "Tokens for other programs may let in here as well. Set JWT_ISSUER and JWT_AUDIENCE"
         return Finding("authentication", False, remark=remark)
     return Finding("authentication", True)
 

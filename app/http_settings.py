@@ -1,14 +1,17 @@
 """How clients reach us: encryption, and whose word about them is believed."""
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode
 
-from app.setting import parts, setting
+from app.setting import comma_separated, parts, setting
+
+_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
 def _networks(value: object) -> object:
@@ -22,6 +25,17 @@ def _networks(value: object) -> object:
         except ValueError as error:
             raise ValueError(f"{part!r} is no network ({error})") from None
     return tuple(found)
+
+
+def _host(value: str) -> str:
+    """A name as a client may ask for it, without the port. Raises ValueError."""
+    name = value.lower().removesuffix(".")
+    if value != "*" and not _HOST.fullmatch(name):
+        raise ValueError(f"{value!r} is no host name")
+    return name
+
+
+Host = Annotated[str, AfterValidator(_host)]
 
 
 class HTTPVariables(BaseSettings):
@@ -42,6 +56,13 @@ class HTTPVariables(BaseSettings):
         (),
         "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, separated by commas. None by default.",
         "networks such as `10.0.0.0/8`, or addresses",
+    )
+
+    allowed_hosts: Annotated[tuple[Host, ...], NoDecode, BeforeValidator(comma_separated)] = setting(
+        (),
+        "Names by which clients may ask for this server (the header `Host`), separated by commas; `localhost` always "
+        "may. By default any, but none where `AUTH_ENABLED=false` and only this machine reaches us.",
+        "host names and addresses without a port, `*.example.com`, or `*`",
     )
 
     def http_problems(self) -> Iterable[str]:

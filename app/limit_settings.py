@@ -70,6 +70,11 @@ class LimitVariables(BaseSettings):
     rate_limit_address: float = setting(
         10_000, "What each address (IPv6: each /64) may ask for likewise.", "0 to 1000000000", ge=0, le=1_000_000_000
     )
+    rate_limit_refused: float = setting(
+        10, "How many requests of each address may have no proof of who asks, or a wrong one, per second, over time; 0 "
+        "for any number. Further ones are answered 429; who has a right proof is not kept waiting.",
+        "0 to 1000000", ge=0, le=1_000_000,
+    )  # fmt: skip
     rate_limit_burst_seconds: float = setting(
         60, "How much of that at once: what comes together in so many seconds.", "1 to 3600", ge=1, le=3600
     )

@@ -46,6 +46,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         viewer=rate(settings.rate_limit_viewer),
         address=rate(settings.rate_limit_address),
+        refusals=rate(settings.rate_limit_refused),
         operations=settings.max_concurrent_operations or None,
     )
 

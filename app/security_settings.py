@@ -11,6 +11,7 @@ from app.setting import HTTP_URL, HTTPURL, parts, setting
 from domain.access import Role
 
 LEAST_SECRET_BYTES: Final = 32
+ANY: Final = "*"
 
 # What documentation and templates say, which is what people forget to change.
 _PLACEHOLDERS: Final = (
@@ -80,12 +81,14 @@ class SecurityVariables(BaseSettings):
     jwt_jwks_url: HTTPURL | None = setting(
         None, "Where an identity provider publishes the keys that it signs tokens with (RS256, ES256, EdDSA).", HTTP_URL
     )
-    jwt_issuer: str | None = setting(None, "What `iss` of others' tokens has to be.", "text")
+    jwt_issuer: str | None = setting(
+        None, "What `iss` of others' tokens has to be. `JWT_JWKS_URL` takes one, or `*` for any.", "text, or `*`"
+    )
     jwt_audience: str | None = setting(
         None,
-        "What `aud` of others' tokens has to be, or to have. Without it, a token for any other program of the same "
-        "issuer lets in here as well.",
-        "text",
+        "What `aud` of others' tokens has to be, or to have. `JWT_JWKS_URL` takes one; with `*`, a token for any other "
+        "program of the same issuer lets in here as well.",
+        "text, or `*`",
     )
     jwt_role_claim: str = setting(
         "role",
@@ -121,6 +124,14 @@ class SecurityVariables(BaseSettings):
     refresh_token_days: float = setting(
         14, "How long somebody may be away and still be signed in.", "0.01 to 365", ge=0.01, le=365
     )
+    rights_kept_seconds: float = setting(
+        2,
+        "How long it is believed what was read of a user, a session or an API token. What changes is told to all "
+        "servers at once, so this is for servers that the news does not reach.",
+        "0 to 3600",
+        ge=0,
+        le=3_600,
+    )
     sign_in_attempts_per_address: int = setting(
         30, "How often one address may fail to sign in within five minutes.", "1 to 10000", ge=1, le=10_000
     )
@@ -139,15 +150,31 @@ class SecurityVariables(BaseSettings):
 
     def security_problems(self, host: str) -> Iterable[str]:
         """What does not fit together, where the server listens on `host`."""
-        if not self.auth_enabled and not self.auth_disabled_allow_remote and not _is_loopback(host):
+        if not self.auth_enabled and not self.auth_disabled_allow_remote and not is_loopback(host):
             yield (
                 f"AUTH_ENABLED=false lets whoever can connect do everything, and HOST={host} is reached from other "
                 "machines. Listen on 127.0.0.1, or switch authentication on, or say that this is what you want: "
                 "AUTH_DISABLED_ALLOW_REMOTE=true."
             )
+        if self.jwt_jwks_url is not None and self.jwt_issuer is None:
+            yield (
+                "JWT_JWKS_URL is set, but JWT_ISSUER is not. Set it to what `iss` of the tokens says, which is the "
+                "`issuer` of your identity provider's /.well-known/openid-configuration, or to * where any is right."
+            )
+        if self.jwt_jwks_url is not None and self.jwt_audience is None:
+            yield (
+                "JWT_JWKS_URL is set, but JWT_AUDIENCE is not: tokens for any other program of your identity provider "
+                "would let in here. Set it to what `aud` of the tokens for this one says, often the client's id, or to "
+                "* where all of them shall let in."
+            )
+
+    def expected_of_others(self) -> tuple[str | None, str | None]:
+        """What `iss` and `aud` of others' tokens have to be; None where that is not looked at."""
+        issuer, audience = (None if value == ANY else value for value in (self.jwt_issuer, self.jwt_audience))
+        return issuer, audience
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address. Other names than localhost may come to mean anything."""
     try:
         return ip_address(host.strip("[]")).is_loopback

@@ -31,7 +31,7 @@ from app.http_settings import HTTPVariables
 from app.limit_settings import LimitVariables
 from app.observability_settings import ObservabilityVariables
 from app.secret_settings import read_secret_files, secret_files, secrets_of
-from app.security_settings import SecurityVariables
+from app.security_settings import SecurityVariables, is_loopback
 from app.setting import HTTP_URL, HTTPURL, SettingsError, allowed_values, comma_separated, lower, problem, setting
 from app.stream_settings import StreamVariables
 
@@ -218,6 +218,13 @@ class Settings(
     def backends(self, backend: Backend) -> Mapping[str, BackendSettings]:
         """The instances of a backend, by their names."""
         return self._backends.get(backend, {})
+
+    def answered_hosts(self) -> tuple[str, ...] | None:
+        """The names by which clients may ask, beside those that mean the client's own machine; None for any."""
+        if "*" in self.allowed_hosts:
+            return None
+        is_open_to_this_machine = not self.auth_enabled and is_loopback(self.host)
+        return self.allowed_hosts if self.allowed_hosts or is_open_to_this_machine else None
 
     def secrets(self) -> Iterator[str]:
         """Every secret that is known, for whoever has to keep them out of what people read."""

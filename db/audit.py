@@ -22,6 +22,8 @@ audit_log = Table(
     timestamp("occurred_at"),
     Column("actor_id", Uuid),
     *name("actor_name"),
+    # Whom an issuer vouched for, and who was no user here: by their name alone, people cannot be told apart.
+    Column("actor_subject", Text),
     *name("action"),
     *name("subject_type"),
     Column("subject_id", Uuid),
@@ -37,9 +39,11 @@ audit_log = Table(
 )
 
 WRITE_AUDITS_SQL = """
-insert into audit_log (id, occurred_at, actor_id, actor_name, action, subject_type, subject_id, before, after,
-  request_id, address)
-select id, occurred_at, actor_id, actor_name, action, subject_type, subject_id, before, after, request_id, address
+insert into audit_log (id, occurred_at, actor_id, actor_name, actor_subject, action, subject_type, subject_id, before,
+  after, request_id, address)
+select id, occurred_at, actor_id, actor_name, actor_subject, action, subject_type, subject_id, before,
+  after, request_id, address
 from jsonb_to_recordset(cast(:rows as jsonb)) as told(id uuid, occurred_at timestamptz, actor_id uuid, actor_name text,
-  action text, subject_type text, subject_id uuid, before jsonb, after jsonb, request_id text, address text)
+  actor_subject text, action text, subject_type text, subject_id uuid, before jsonb, after jsonb, request_id text,
+  address text)
 """

@@ -37,6 +37,9 @@ refresh_tokens = Table(
     Index(None, "expires_at"),
 )
 
+RIGHTS_CHANNEL = "rights"
+"""Where triggers tell the ids of users whose rights have changed, when the transaction ends that changed them."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,

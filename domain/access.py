@@ -37,6 +37,7 @@ class Actor:
     `id` is that of a user, or None when no user stands behind it; `name` is what people read. `scopes` narrow what the
     role allows, None where nothing is narrowed. After `expires_at` the proof of who it is no longer holds.
     `credential_id` is that of the API token or of the session that was the proof, None for proofs of others' making.
+    `subject` is who they are for an issuer that vouches for them, and that issuer, where they are no user here.
     `request_id` and `address` say where the request came from, for the audit log.
     """
 
@@ -48,6 +49,12 @@ class Actor:
     scopes: frozenset[TokenScope] | None = None
     expires_at: datetime | None = None
     credential_id: UUID | None = None
+    subject: str | None = None
+
+    @property
+    def viewer(self) -> UUID | str | None:
+        """Who asks, as one to whom limits apply; None for whoever has not signed in."""
+        return self.id or self.credential_id or self.subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,8 @@ class TooManyRequests(DomainError):
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+        self.requested: int | None = None
+        """What was asked for would cost so much, where that is known."""
 
 
 class DocumentNotTrusted(DomainError):

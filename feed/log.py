@@ -29,6 +29,8 @@ _REFUSAL = REFUSAL_SQL.format(epoch="$1::uuid", position="$2::bigint", last="$3:
 REQUIRE_SQL = f"select epoch, {_REFUSAL} from event_log_head"  # noqa: S608 # of constants
 
 Listener = Callable[[Sequence[LoggedEvent]], None]
+Hearer = Callable[[str | None], None]
+"""Is told what was said on a channel, and None where some of it may have been missed."""
 Succession = Callable[[bool], None]
 """Is told when another log has taken the place of the one that was followed, and whether that has all that was told."""
 
@@ -44,6 +46,7 @@ class EventLog:
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self.listeners: list[Listener] = []
         self.successions: list[Succession] = []
+        self._hearers: dict[str, Hearer] = {}
         self.reach: Reach | None = None
         """What listeners have been told of."""
 
@@ -65,6 +68,13 @@ class EventLog:
             except (DatabaseUnavailable, *DRIVER_ERRORS) as error:
                 log.warning("the log's reader lost the database, trying again", reason=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def hear(self, channel: str, hearer: Hearer) -> None:
+        """Listen to a channel of the database as well, from the start of `run` on.
+
+        What is said there is heard before listeners are told of any event that was written later.
+        """
+        self._hearers[channel] = hearer
 
     async def started(self) -> UUID:
         """The log's identity, once it is being followed."""
@@ -116,6 +126,9 @@ class EventLog:
         async with session(self._url, EVENT_LOG, settings=_SETTINGS, observer=self._database.observer) as connection:
             connection.add_termination_listener(self._wake)
             await connection.add_listener(CHANNEL, self._wake)
+            for channel, hearer in self._hearers.items():
+                await connection.add_listener(channel, self._hear)
+                hearer(None)
             await self._open(connection)
             tail = await connection.repeated(TAIL_SQL)
             while True:
@@ -157,6 +170,10 @@ class EventLog:
 
     def _wake(self, *_: object) -> None:
         self._grown.set()
+
+    def _hear(self, *said: object) -> None:
+        _, _, channel, payload = said
+        self._hearers[str(channel)](str(payload))
 
     def _tell(self, events: Sequence[LoggedEvent]) -> None:
         self.reach = events[-1].reach

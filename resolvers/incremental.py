@@ -50,7 +50,10 @@ class IncrementalAnswer:
         form: IncrementalForm,
         operation: str,
         resources: AsyncExitStack,
+        *,
+        cost: Mapping[str, Any] | None = None,
     ) -> None:
+        """`cost` is told with the first part."""
         self.operation = operation
         self.outcome = Outcome.OK
         """How it began: what becomes of later parts, they say themselves."""
@@ -58,6 +61,7 @@ class IncrementalAnswer:
         self._results = results
         self._context = context
         self._resources = resources
+        self._cost = cost
         self._pending: dict[str, PendingResult] = {}
 
     async def __aenter__(self) -> Self:
@@ -93,6 +97,8 @@ class IncrementalAnswer:
         if initial.errors:
             part = {"errors": self._entries(initial.errors), **part}
         self._announce(initial.pending, part)
+        if self._cost is not None:
+            part["extensions"] = {"cost": self._cost}
         return _part(part, has_next=initial.has_next)
 
     def _later(self, result: SubsequentIncrementalExecutionResult) -> Part:

@@ -184,8 +184,13 @@ class Operations:
             context = replace(context, running=admitted.running)
             results = await self._result(document, request, context, root)
             if isinstance(results, ExecutionResult):
-                return _completed(results, prepared, context)
-            return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all())
+                answer = _completed(results, prepared, context)
+                return self._with_cost(answer, admitted, request, context.actor)
+            cost = None
+            if request.asks_for_cost or self.guard.always_tells_cost:
+                # What it has cost is not known before the last part, and what is asked for is.
+                cost = self.guard.cost_extension(admitted.passed.cost, None, context.actor)
+            return IncrementalAnswer(results, context, form, prepared.kind, resources.pop_all(), cost=cost)
 
     def _admit(
         self, request: OperationRequest, context: RequestContext, allowed: Set[str]
@@ -222,8 +227,9 @@ class Operations:
     def _limited(self, error: DomainError, actor: Actor, operation: str | None) -> OperationAnswer:
         """The answer to an operation that its limits keep from being executed."""
         body: dict[str, Any] = {"errors": [refusal(error)]}
-        requested = getattr(error, "requested", None) if getattr(error, "limit", "") == "cost" else None
-        if isinstance(error, TooManyRequests) or requested is not None:
+        is_about_cost = isinstance(error, TooManyRequests) or getattr(error, "limit", "") == "cost"
+        requested = getattr(error, "requested", None) if is_about_cost else None
+        if is_about_cost:
             body["extensions"] = {"cost": self.guard.cost_extension(requested, None, actor)}
         retry_after = error.retry_after_seconds if isinstance(error, TooManyRequests) else None
         return OperationAnswer(orjson.dumps(body), False, True, operation, True, retry_after)

@@ -1,6 +1,6 @@
 """Subscriptions to events: what is asked for, checked, and each event rendered once for all who ask the same."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -90,14 +90,14 @@ class Subscriptions:
         recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
         """`current` says which rights somebody has now. It is asked while events are told, about each subscriber once
-        in `recheck_seconds`.
+        in `recheck_seconds`, and whenever their rights are in doubt.
         """
         self._sources = sources
         self._hub = hub
         self._clock = clock
         self._current = current
         self._recheck_seconds = recheck_seconds
-        self._standings: WeakValueDictionary[Hashable, Standing] = WeakValueDictionary()
+        self._standings: WeakValueDictionary[tuple[str, str | None, Actor], Standing] = WeakValueDictionary()
 
     async def open(
         self,
@@ -140,6 +140,12 @@ class Subscriptions:
         key = (prepared.text, prepared.name, _without_after(asked, given), filter_, rights)
         frames = self._hub.subscribe(key, filter_, renderer, start, after, sink, standing)
         return Subscription(after or encode(start), frames)
+
+    def doubt(self, user_id: UUID | None) -> None:
+        """Find out again before the next event whether a user, or anybody where none is named, may still be told."""
+        for (*_, actor), standing in list(self._standings.items()):
+            if user_id is None or actor.id == user_id:
+                standing.doubt()
 
     def _standing(self, prepared: PreparedOperation, actor: Actor) -> Standing:
         """Whether an actor may still be told, the same for all of their subscriptions to the same."""

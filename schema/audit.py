@@ -22,6 +22,10 @@ class AuditEntry(Node):
     actor: User | None = sql.one(
         "The user that it was, if they still exist.", "users {it}", "{it}.id = {parent}.actor_id"
     )
+    actor_subject: str | None = sql.column(
+        "Who it was for the issuer that vouched for them: the issuer, and its `sub` for them. Null for users of this "
+        "server, and for its own parts."
+    )
     action: str = sql.column("What they did, as in `incident.resolve`.")
     subject_type: str = sql.column("The kind of what they did it to, as in `incident`.")
     subject_id: strawberry.ID | None = sql.column("The id of what they did it to.")

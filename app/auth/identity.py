@@ -20,6 +20,7 @@ class Identity:
     scopes: frozenset[TokenScope] | None = None
     expires_at: datetime | None = None
     credential_id: UUID | None = None
+    subject: str | None = None
 
     def actor(self, scope: Scope) -> Actor:
         """Whoever makes this request."""
@@ -33,4 +34,5 @@ class Identity:
             self.scopes,
             self.expires_at,
             self.credential_id,
+            self.subject,
         )

@@ -29,6 +29,7 @@ from app.clock import now
 from app.security_settings import SecurityVariables
 from db.database import Database, Transaction
 from domain.access import Actor, Role
+from resolvers.limits.rates import RateLimiter
 from telemetry_clients.transport import Endpoint, Transport
 
 _KEY_NAME: Final = "access tokens"
@@ -48,14 +49,17 @@ class SignIn:
 
 
 @asynccontextmanager
-async def open_sign_in(settings: SecurityVariables, database: Database) -> AsyncGenerator[SignIn]:
-    """Signing in as the settings have it. Raises DatabaseUnavailable, TelemetryNotConfigured."""
+async def open_sign_in(
+    settings: SecurityVariables, database: Database, limiter: RateLimiter | None
+) -> AsyncGenerator[SignIn]:
+    """Signing in as the settings have it; the limiter counts what is refused.
+
+    Raises DatabaseUnavailable, TelemetryNotConfigured.
+    """
     if not settings.auth_enabled:
         log.warning("authentication is off: whoever can connect may do everything (AUTH_ENABLED=false)")
         yield SignIn(Everybody(), None)
         return
-    if settings.jwt_jwks_url is not None and settings.jwt_audience is None:
-        log.warning("tokens for any program of the issuer let in here: set JWT_AUDIENCE")
     own = Key(HS256, await _own_secret(settings, database))
     async with AsyncExitStack() as stack:
         proofs = Proofs(
@@ -73,7 +77,8 @@ async def open_sign_in(settings: SecurityVariables, database: Database) -> Async
         )
         limits = Limits(settings.sign_in_attempts_per_address, settings.sign_in_attempts_per_user)
         sessions = Sessions(database, own, passwords, lifetimes, limits, now=now)
-        yield SignIn(TokenAuthenticator(proofs, now=now), sessions)
+        authenticator = TokenAuthenticator(proofs, now=now, kept_seconds=settings.rights_kept_seconds, limiter=limiter)
+        yield SignIn(authenticator, sessions)
 
 
 async def first_admin(settings: SecurityVariables, database: Database) -> tuple[str, str] | None:
@@ -119,7 +124,7 @@ async def _own_secret(settings: SecurityVariables, database: Database) -> bytes:
 async def _others(settings: SecurityVariables, stack: AsyncExitStack) -> Issuer:
     secret = None if settings.jwt_secret is None else settings.jwt_secret.get_secret_value().encode()
     return Issuer(
-        Expectations(settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds),
+        Expectations(*settings.expected_of_others(), settings.jwt_leeway_seconds),
         RoleClaim(settings.jwt_role_claim, settings.jwt_roles, settings.jwt_default_role),
         secret=None if secret is None else Key(HS256, secret),
         keys=await _key_set("the identity provider's keys", settings.jwt_jwks_url, stack),

@@ -1,7 +1,7 @@
 """What counts as a proof of who somebody is: our own access tokens, API tokens, tokens of others, and Grafana's."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -23,6 +23,7 @@ from domain.errors import Conflict, DomainError, Unauthenticated, ValidationFail
 from domain.references import parse_id
 
 _REMEMBERED: Final = timedelta(minutes=1)  # how exactly it is known when a token was used last
+_MOST_ISSUER_CHARACTERS: Final = 500
 _NOBODY: Final = "The proof is of somebody who may not come in any more"
 _SIGN_IN: Final = Actor(None, "sign-in", Role.ADMIN)
 
@@ -100,16 +101,7 @@ class Proofs:
             return actor  # The role is what their token says, for as long as it holds.
         if (actor.role, actor.scopes) == (person.role, person.scopes):
             return actor
-        return Actor(
-            actor.id,
-            actor.name,
-            person.role,
-            actor.request_id,
-            actor.address,
-            person.scopes,
-            actor.expires_at,
-            actor.credential_id,
-        )
+        return replace(actor, role=person.role, scopes=person.scopes)
 
     async def _machine(self, secret: str) -> Identity:
         found = await self._people.token(digest(secret))
@@ -153,7 +145,7 @@ class Proofs:
         if role is None:
             raise Unauthenticated("The token says no role that is known here")
         if person is None:
-            return Identity(None, name[:200], role, None, claims.expires_at)
+            return Identity(None, name[:200], role, None, claims.expires_at, subject=_subject(claims))
         return Identity(person.id, person.name, role, None, claims.expires_at)
 
     async def _create(self, email: str, name: str, role: Role) -> Person | None:
@@ -164,6 +156,12 @@ class Proofs:
         except (Conflict, ValidationFailed) as error:
             log.warning("a user could not be added", reason=error.message)
         return await self._people.with_email(email)
+
+
+def _subject(claims: Claims) -> str:
+    """Issuer and subject: the name that people go by is none of theirs alone, and their issuers let them choose it."""
+    issuer = claims.text("iss")
+    return claims.subject if issuer is None else f"{issuer[:_MOST_ISSUER_CHARACTERS]} {claims.subject}"
 
 
 def _email(claims: Claims) -> str | None:

@@ -23,6 +23,7 @@ from app.http.cors import AllowedOrigins
 from app.http.errors import refusal
 from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint, Identify
+from app.http.hosts import AllowedHosts, misdirected
 from app.http.multipart import send_whole_or_in_parts
 from app.http.negotiation import takes_events, wants_page
 from app.http.read_marks import ReadMarks
@@ -67,6 +68,7 @@ class Edge:
         origins: AllowedOrigins,
         marks: ReadMarks,
         proxies: TrustedProxies,
+        hosts: AllowedHosts | None,
         hsts_seconds: int,
         durations: RequestDurations,
         log_request: RequestLog | None,
@@ -82,6 +84,7 @@ class Edge:
         self._origins = origins
         self._marks = marks
         self._proxies = proxies
+        self._hosts = hosts
         self._over_https = SECURITY_HEADERS + transport_security(hsts_seconds)
         self._durations = durations
         self._tracer = tracer
@@ -108,7 +111,11 @@ class Edge:
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)
 
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+        if self._hosts is not None and not self._hosts.allow(scope["path"], headers.get(b"host")):
+            answer = misdirected(headers.get(b"host"))
+            await send_answer(send, answer, *ours, *always)
+            self._record(scope, "", answer.status, perf_counter() - started, None)
+        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await send_answer(send, self._origins.preflight(), *ours, *always)
         elif scope["path"] == graphql.PATH and not _navigates(scope, headers):
             ours += always

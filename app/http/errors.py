@@ -63,16 +63,20 @@ async def answer_domain_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, Unauthenticated):
         answer = refusal(error)
         return Response(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
-    return JSONResponse({"error": error.message}, status_of(error), _retry_after(error))
+    headers = {name.decode(): value.decode() for name, value in headers_of(error)}
+    return JSONResponse({"error": error.message}, status_of(error), headers)
 
 
-def _retry_after(error: DomainError) -> dict[str, str] | None:
+def headers_of(error: DomainError) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that belong to an error's status: how to prove who one is, or when to come back."""
     match error:
+        case Unauthenticated():
+            return (challenge(error),)
         case DatabaseUnavailable() | IssuerUnavailable():
-            return {"Retry-After": "1"}
+            return ((b"retry-after", b"1"),)
         case TooManyRequests():
-            return {"Retry-After": str(whole_seconds(error.retry_after_seconds))}
-    return None
+            return ((b"retry-after", b"%d" % whole_seconds(error.retry_after_seconds)),)
+    return ()
 
 
 def whole_seconds(seconds: float) -> int:
@@ -91,8 +95,7 @@ def challenge(error: Unauthenticated) -> tuple[bytes, bytes]:
 def refusal(error: DomainError) -> Answer:
     """The answer outside GraphQL to a request that went no further than to the question who asks."""
     body: dict[str, str] = {"error": error.message, "code": error.code}
-    headers = (challenge(error),) if isinstance(error, Unauthenticated) else ()
-    return Answer(status_of(error), (JSON_TYPE, *headers), orjson.dumps(body))
+    return Answer(status_of(error), (JSON_TYPE, *headers_of(error)), orjson.dumps(body))
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:

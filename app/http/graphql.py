@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope
 from app.http.answer import CLOSE, GRAPHQL_RESPONSE_TYPE, Answer
 from app.http.body import BodyTooLarge, ClientGone, read_body
 from app.http.cors import PREFLIGHT_HEADER, AllowedOrigins
-from app.http.errors import challenge, status_of, whole_seconds
+from app.http.errors import headers_of, status_of, whole_seconds
 from app.http.negotiation import GRAPHQL_RESPONSE, incremental_form, is_json, response_type
 from app.http.security_headers import UNCACHED
 from app.http.time_limit import TimeLimit
@@ -136,6 +136,21 @@ class GraphQLEndpoint:
         status = refused.draft_status if self._is_draft else refused.status
         return self._refusal(status, wanted, refused.code, refused.message, *refused.headers)
 
+    def completed(self, result: OperationAnswer, wanted: str) -> Answer:
+        """What came of an operation, with the status and in the media type that the client is to get."""
+        content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
+        if result.retry_after_seconds is not None:
+            retry_after = (b"retry-after", b"%d" % whole_seconds(result.retry_after_seconds))
+            return Answer(429, (content_type, retry_after, UNCACHED), result.body)
+        if result.executed:
+            status = 294 if result.has_errors and self._is_draft else 200
+        elif self._is_draft:
+            # Only a 2xx may be called plain JSON there: a client could not tell it from the answer of a proxy.
+            status, content_type = 400 if _is_unreadable(result.body) else 422, GRAPHQL_RESPONSE_TYPE
+        else:
+            status = 400 if wanted is GRAPHQL_RESPONSE else 200
+        return Answer(status, (content_type, UNCACHED), result.body)
+
     async def _execute(
         self,
         scope: Scope,
@@ -172,7 +187,7 @@ class GraphQLEndpoint:
             self._time_limit.end(watch)
         if isinstance(result, IncrementalAnswer):
             return result, result.operation
-        return self._completed(result, wanted), result.operation
+        return self.completed(result, wanted), result.operation
 
     async def _posted(self, headers: Mapping[bytes, bytes], receive: Receive) -> OperationRequest:
         content_type = headers.get(b"content-type")
@@ -197,20 +212,6 @@ class GraphQLEndpoint:
             ) from error
         return parse_body(body)
 
-    def _completed(self, result: OperationAnswer, wanted: str) -> Answer:
-        content_type = GRAPHQL_RESPONSE_TYPE if wanted is GRAPHQL_RESPONSE else _JSON_TYPE
-        if result.retry_after_seconds is not None:
-            retry_after = (b"retry-after", b"%d" % whole_seconds(result.retry_after_seconds))
-            return Answer(429, (content_type, retry_after, UNCACHED), result.body)
-        if result.executed:
-            status = 294 if result.has_errors and self._is_draft else 200
-        elif self._is_draft:
-            # Only a 2xx may be called plain JSON there: a client could not tell it from the answer of a proxy.
-            status, content_type = 400 if _is_unreadable(result.body) else 422, GRAPHQL_RESPONSE_TYPE
-        else:
-            status = 400 if wanted is GRAPHQL_RESPONSE else 200
-        return Answer(status, (content_type, UNCACHED), result.body)
-
     def _failed(self, error: BaseException, method: str, request_id: str, wanted: str) -> Answer:
         """The answer to what came out of the execution instead of one. Raises Refused, or a cancellation again."""
         match error:
@@ -221,7 +222,7 @@ class GraphQLEndpoint:
             case Unauthenticated():
                 raise unauthenticated(error) from error
             case DomainError():
-                return self._refusal(status_of(error), wanted, error.code, error.message)
+                return self._refusal(status_of(error), wanted, error.code, error.message, *headers_of(error))
             case Exception():
                 log.exception("an operation failed unexpectedly", exc_info=error)
                 message = f"Something went wrong here. Mention {request_id} when you report it."
@@ -246,7 +247,7 @@ class GraphQLEndpoint:
 
 def unauthenticated(error: Unauthenticated) -> Refused:
     """The refusal of a request of which nobody knows who sends it."""
-    return Refused(status_of(error), error.code, error.message, challenge(error))
+    return Refused(status_of(error), error.code, error.message, *headers_of(error))
 
 
 def too_slow(timeout_seconds: float) -> Refused:

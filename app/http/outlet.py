@@ -111,11 +111,11 @@ class Admitted:
 
         Raises TooManyStreams.
         """
-        if actor.id is None or self.user is not None:
+        if actor.viewer is None or self.user is not None:
             return
         try:
-            self._admission._add(actor.id)
+            self._admission._add(actor.viewer)
         except TooManyStreams:
             self._counts.refused += 1
             raise
-        self.user = actor.id
+        self.user = actor.viewer

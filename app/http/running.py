@@ -189,6 +189,7 @@ class Runner:
                     if not isinstance(error.original_error, DatabaseUnavailable) or give_up.expired:
                         raise
                 await asyncio.sleep(_RETRY_SECONDS)
+                actor = await self._still(actor)
 
 
 def failure(error: Exception, request_id: str) -> dict[str, object]:

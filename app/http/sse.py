@@ -5,6 +5,7 @@ A stream ends, without being complete, when the proof of who asks expires: the c
 Every event of a subscription has its cursor as `id`, so that a browser's EventSource resumes by itself; the stream
 begins with one that stands for its start. What is wrong with a document, its variables or its cursor is told by the
 events `next` and `complete`, as the protocol wants it; what is wrong with the request itself is an ordinary answer.
+So is 429 to who has asked for too much in a short time: a stream begins when its operation has.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from app.http.answer import Answer
-from app.http.errors import status_of
+from app.http.errors import headers_of, status_of
 from app.http.graphql import GraphQLEndpoint, Identify, Refused, not_allowed, too_slow, unauthenticated
 from app.http.multipart import send_whole_or_in_parts
-from app.http.negotiation import prefers_events
+from app.http.negotiation import JSON, prefers_events, response_type
 from app.http.outlet import Admission, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
 from app.observability.live import ConnectionCounts
@@ -29,7 +30,7 @@ from domain import tracing
 from domain.access import Actor
 from domain.errors import DomainError, Unauthenticated
 from resolvers.incremental import IncrementalAnswer, IncrementalForm
-from resolvers.operations import OperationRequest
+from resolvers.operations import OperationAnswer, OperationRequest
 from resolvers.subscriptions import Subscription
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -110,14 +111,16 @@ class EventStreams:
                     raise not_allowed(kind, scope["method"])
                 with self._admission.admit(actor.address, self.counts) as admitted:
                     admitted.belong_to(actor)
-                    await self._stream(scope, headers, receive, send, request_id, request, actor, ours)
-                return 200, kind
-        except Refused as refused:
-            answer = self._endpoint.refusal(refused, None)
+                    refused = await self._stream(scope, headers, receive, send, request_id, request, actor, ours)
+                if refused is None:
+                    return 200, kind
+                answer = self._endpoint.completed(refused, response_type(accept) or JSON)
+        except Refused as error:
+            answer = self._endpoint.refusal(error, None)
         except TooManyStreams as error:
             status, code = (503, "UNAVAILABLE") if isinstance(error, Full) else (429, "TOO_MANY_REQUESTS")
-            refusal = Refused(status, code, str(error), (b"retry-after", b"5"))
-            answer = self._endpoint.refusal(refusal, None)
+            wrong = Refused(status, code, str(error), (b"retry-after", b"5"))
+            answer = self._endpoint.refusal(wrong, None)
         return await send_whole_or_in_parts(scope, receive, send, answer, *ours), kind
 
     async def _read(
@@ -133,7 +136,7 @@ class EventStreams:
         except Unauthenticated as error:
             raise unauthenticated(error) from error
         except DomainError as error:
-            raise Refused(status_of(error), error.code, error.message) from error
+            raise Refused(status_of(error), error.code, error.message, *headers_of(error)) from error
 
     async def _stream(
         self,
@@ -145,11 +148,11 @@ class EventStreams:
         request: OperationRequest,
         actor: Actor,
         ours: Headers,
-    ) -> None:
-        stream = EventStream(scope, receive, send, self._runner, actor, self.counts)
+    ) -> OperationAnswer | None:
+        stream = EventStream(scope, receive, send, self._runner, actor, self.counts, ours)
         self._streams.add(stream)
         try:
-            await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"), ours)
+            return await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"))
         finally:
             self._streams.discard(stream)
 
@@ -158,9 +161,17 @@ class EventStream:
     """One stream: what it says, for as long as its client is there."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, runner: Runner, actor: Actor, counts: ConnectionCounts
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        runner: Runner,
+        actor: Actor,
+        counts: ConnectionCounts,
+        headers: Headers,
     ) -> None:
         self._scope = scope
+        self._headers = headers
         self._actor = actor
         self._expires_at = None if actor.expires_at is None else actor.expires_at.timestamp()
         self._counts = counts
@@ -170,12 +181,14 @@ class EventStream:
         self._outlet = Outlet(send)
         self._telling: asyncio.Task[None] | None = None
         self._comment: asyncio.Task[None] | None = None
+        self._has_begun = False
+        self._refused: OperationAnswer | None = None
 
-    async def serve(self, request: OperationRequest, request_id: str, last_event_id: str, ours: Headers) -> None:
-        """Tell everything that the client asks for, until it goes, or `end` is called."""
-        await self._outlet.send(
-            {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *ours]},
-        )
+    async def serve(self, request: OperationRequest, request_id: str, last_event_id: str) -> OperationAnswer | None:
+        """Tell everything that the client asks for, until it goes, or `end` is called.
+
+        Nothing is sent to who asks for too much in a short time: the answer to that is returned.
+        """
         telling = self._telling = self._loop.create_task(self._tell(request, request_id, last_event_id or None))
         leaving = self._loop.create_task(self._leaving())
         try:
@@ -188,8 +201,11 @@ class EventStream:
             await asyncio.wait(tasks)
         if not telling.cancelled():
             telling.result()
-        if not is_gone:
+        if self._refused is None and not is_gone:
+            if not self._has_begun:
+                await self._begin()
             await self._finish()
+        return self._refused
 
     def end(self) -> None:
         """End the stream without saying that it is complete."""
@@ -205,14 +221,17 @@ class EventStream:
         if stuck_seconds >= send_timeout_seconds:
             self._counts.dropped += 1
             self._abort()
-        elif not stuck_seconds and now - self._outlet.sent_at >= keep_alive_seconds:
+        elif self._has_begun and not stuck_seconds and now - self._outlet.sent_at >= keep_alive_seconds:
             self._comment = self._loop.create_task(self._write(_COMMENT))
 
     async def _tell(self, request: OperationRequest, request_id: str, last_event_id: str | None) -> None:
-        await self._write(_BEGINNING)
         started = await self._runner.start(
             request, self._actor, request_id=request_id, resume_after=last_event_id, form=IncrementalForm.IDS
         )
+        if isinstance(started, OperationAnswer) and started.retry_after_seconds is not None:
+            self._refused = started
+            return
+        await self._begin()
         if isinstance(started, Subscription):
             await self._tell_events(started, request_id)
         elif isinstance(started, IncrementalAnswer):
@@ -222,6 +241,12 @@ class EventStream:
         else:
             await self._write(b"event: next\ndata: %b\n\n" % started.body)
         await self._write(_COMPLETE)
+
+    async def _begin(self) -> None:
+        headers = [*_EVENT_STREAM, *self._headers]
+        await self._outlet.send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._has_begun = True
+        await self._write(_BEGINNING)
 
     async def _tell_events(self, subscription: Subscription, request_id: str) -> None:
         if subscription.start is not None:

@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.http.answer import error_answer
 from app.http.cors import AllowedOrigins
 from app.http.graphql import Identify
+from app.http.hosts import AllowedHosts, refuse_host
 from app.http.outlet import Admission, Admitted, Full, Outlet, TooManyStreams
 from app.http.running import Runner, failure
 from app.http.security_headers import SECURITY_HEADERS
@@ -41,7 +42,7 @@ from app.observability import logs
 from app.observability.live import ConnectionCounts
 from app.protocols import WRITE
 from domain.access import Actor
-from domain.errors import DomainError, Unauthenticated
+from domain.errors import DomainError, TooManyRequests, Unauthenticated
 from feed.stream import Frame
 from resolvers.operations import OperationRequest
 from resolvers.subscriptions import Subscription
@@ -107,6 +108,7 @@ class WebSocketEndpoint:
         limits: SocketLimits,
         *,
         path: str,
+        hosts: AllowedHosts | None = None,
     ) -> None:
         self.counts = ConnectionCounts()
         self._runner = runner
@@ -115,6 +117,7 @@ class WebSocketEndpoint:
         self._origins = origins
         self._limits = limits
         self._path = path
+        self._hosts = hosts
         self._sockets: set[Socket] = set()
 
     async def run(self) -> None:
@@ -155,9 +158,11 @@ class WebSocketEndpoint:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """The status and the words to refuse a handshake with, if that has to be."""
+        headers = dict(scope["headers"])
+        if self._hosts is not None and not self._hosts.allow(scope["path"], headers.get(b"host")):
+            return refuse_host(headers.get(b"host"))
         if scope["path"] != self._path:
             return 404, f"There is nothing at {scope['path']}"
-        headers = dict(scope["headers"])
         origin = headers.get(b"origin")
         if origin is not None and not self._origins.allow_socket(origin, host=headers.get(b"host", b"")):
             return 403, "Pages of this origin may not connect (CORS_ALLOWED_ORIGINS)"
@@ -301,6 +306,8 @@ class Socket:
             raise Closed(TOO_MANY, str(error)) from error
         except Unauthenticated as error:
             raise Closed(FORBIDDEN, error.message) from error
+        except TooManyRequests as error:
+            raise Closed(TRY_AGAIN_LATER, error.message) from error
         except (TimeoutError, DomainError) as error:
             raise Closed(TRY_AGAIN_LATER, "It cannot be said at the moment who you are: try again") from error
         self._expires_at = None if actor.expires_at is None else actor.expires_at.timestamp()

@@ -121,7 +121,7 @@ def _open_incident(incident: OpenIncident, service: str, evidence: Evidence) -> 
         service=service,
         cause=RootCauseKind.UNKNOWN,
         name="INCIDENT",
-        summary=f'The incident "{incident.title}" is open on {service}',
+        summary=f'The incident "{incident.title}" was open on {service} at that time',
         strength=INCIDENT_STRENGTH * 2 ** (-apart / INCIDENT_HALF_LIFE_SECONDS),
         onset=incident.started_at,
         lag_seconds=incident.started_at - evidence.noticed_at,

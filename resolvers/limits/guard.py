@@ -7,7 +7,7 @@ from typing import Any, Final
 from graphql import get_variable_values
 
 from domain.access import Actor, Permission, Role, permits
-from domain.errors import Forbidden
+from domain.errors import Forbidden, TooManyRequests
 from resolvers.compile.documents import PreparedOperation
 from resolvers.limits.cost import reading_cost, too_expensive
 from resolvers.limits.rates import RateLimiter
@@ -66,12 +66,16 @@ class Guard:
         if limiter is None:
             return Pass(cost)
         counts = prepared.kind != "subscription"
-        viewer = limiter.begin(actor) if counts else None
+        viewer: Hashable = None
+        has_begun = False
         try:
-            limiter.take(actor, cost + prepared.reading_cost)
-        except BaseException:
             if counts:
+                viewer, has_begun = limiter.begin(actor), True
+            limiter.take(actor, cost + prepared.reading_cost)
+        except TooManyRequests as error:
+            if has_begun:
                 limiter.end(viewer)
+            error.requested = cost
             raise
         prepared.reading_cost = 0
         return Pass(cost, counts, viewer)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Final, TypeVar
@@ -43,6 +44,8 @@ class Limits:
 
     viewer: Rate | None = None
     address: Rate | None = None
+    refusals: Rate | None = None
+    """How many requests of an address may have no proof of who asks, or a wrong one."""
     operations: int | None = None
     """How many operations of a viewer run at the same time, in one process."""
 
@@ -80,6 +83,7 @@ class RateLimiter:
         self._viewers: dict[Hashable, Bucket] = {}
         self._addresses: dict[str, Bucket] = {}
         self._networks: dict[str, Bucket] = {}
+        self._refusals: dict[str, Bucket] = {}
         self._running: dict[Hashable, int] = {}
         self._untold: dict[str, Bucket] = {}
         self._wake = asyncio.Event()
@@ -90,7 +94,7 @@ class RateLimiter:
         now = self._clock()
         limits = self.limits
         viewer = address = None
-        if (rate := limits.viewer) is not None and (key := _viewer(actor)) is not None:
+        if (rate := limits.viewer) is not None and (key := actor.viewer) is not None:
             viewer = self._viewers.get(key) or self._new_viewer(key)
             if viewer.full_at > now and (wait := rate.wait_seconds(viewer.full_at, cost, now)) > 0:
                 raise _too_many("viewer", "Your operations", "RATE_LIMIT_VIEWER", rate, wait)
@@ -102,9 +106,37 @@ class RateLimiter:
         if viewer is not None and limits.viewer is not None:
             self._count(viewer, limits.viewer, cost, now)
 
+    def require_patience(self, address: str | None) -> None:
+        """Raise TooManyRequests for an address of which too many proofs were refused, until it may try another one."""
+        if (rate := self.limits.refusals) is None or address is None:
+            return
+        bucket = self._refusals.get(_network(address))
+        if bucket is not None and (wait := rate.wait_seconds(bucket.full_at, 1, self._clock())) > 0:
+            raise TooManyRequests(
+                "Too many requests of your address had no proof of who asks, or a wrong one (RATE_LIMIT_REFUSED): "
+                f"come back in {max(wait, 0.1):.1f} s",
+                limit="refusals",
+                retry_after_seconds=wait,
+            )
+
+    def count_refusal(self, address: str | None) -> None:
+        """Count a proof that was refused. It costs nobody anything who has a right one, at the same address or not.
+
+        Raises TooManyRequests as above, where this is one too many, and counts nothing then.
+        """
+        self.require_patience(address)
+        if (rate := self.limits.refusals) is None or address is None:
+            return
+        network = _network(address)
+        bucket = self._refusals.get(network)
+        if bucket is None:
+            _make_room(self._refusals)
+            bucket = self._refusals[network] = Bucket(f"refused:{network}")
+        self._count(bucket, rate, 1, self._clock())
+
     def begin(self, actor: Actor) -> Hashable:
         """An operation begins to run; hand what is returned to `end`. Raises TooManyRequests."""
-        viewer = _viewer(actor)
+        viewer: Hashable = actor.viewer
         if viewer is None:
             viewer = actor.address
         running = self._running.get(viewer, 0)
@@ -130,7 +162,7 @@ class RateLimiter:
         """What is left to somebody. None where nothing is limited."""
         now = self._clock()
         found = []
-        if (rate := self.limits.viewer) is not None and (key := _viewer(actor)) is not None:
+        if (rate := self.limits.viewer) is not None and (key := actor.viewer) is not None:
             found.append((rate, self._viewers.get(key)))
         if (rate := self.limits.address) is not None and actor.address is not None:
             found.append((rate, self._addresses.get(actor.address)))
@@ -203,7 +235,9 @@ class RateLimiter:
 
     def _new_viewer(self, key: Hashable) -> Bucket:
         _make_room(self._viewers)
-        bucket = self._viewers[key] = Bucket(f"viewer:{key}")
+        # Issuers may give long names, in whatever characters.
+        told = f"viewer:{sha256(key.encode()).hexdigest() if isinstance(key, str) else key}"
+        bucket = self._viewers[key] = Bucket(told)
         return bucket
 
     def _new_address(self, address: str) -> Bucket:
@@ -222,14 +256,7 @@ class RateLimiter:
         _forget_full(self._viewers, now)
         _forget_full(self._addresses, now)
         _forget_full(self._networks, now)
-
-
-def _viewer(actor: Actor) -> Hashable | None:
-    """Who asks: a user, or a token that stands for none; None for whoever has not signed in."""
-    if actor.id is not None:
-        return actor.id
-    is_known = actor.scopes is not None or actor.expires_at is not None
-    return actor.credential_id or (actor.name if is_known else None)
+        _forget_full(self._refusals, now)
 
 
 def _network(address: str) -> str:

@@ -160,6 +160,23 @@ async def test_what_postgres_knows_comes_before_the_slow_backend_answers(
     assert [part["hasNext"] for part in rest] == [True] * (len(rest) - 1) + [False]
 
 
+@pytest.mark.parametrize("accept", [IDS, PATHS])
+async def test_the_first_part_tells_what_was_asked_for_costs(
+    slow_http: httpx.AsyncClient, prometheus: SlowPrometheus, accept: str
+) -> None:
+    prometheus.may_answer.set()
+    body = {"query": QUERY, "extensions": {"cost": True}}
+    async with slow_http.stream("POST", "/graphql", json=body, headers={"Accept": accept}) as response:
+        first, *rest = [part async for part in _parts(response)]
+    whole = (await slow_http.post("/graphql", json=body)).json()
+
+    told = first["extensions"]["cost"]
+    assert told["requested"] == whole["extensions"]["cost"]["requested"] > 1
+    assert told["actual"] is None  # It is known when all of it is there.
+    assert 0 < told["remaining"] <= told["capacity"]
+    assert not any("cost" in part.get("extensions", {}) for part in rest)
+
+
 async def test_clients_of_apollo_get_the_form_that_they_ask_for(
     slow_http: httpx.AsyncClient, prometheus: SlowPrometheus
 ) -> None:

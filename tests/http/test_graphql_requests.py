@@ -178,7 +178,7 @@ async def test_a_url_that_is_no_request_is_told_what_is_wrong(
 
 
 async def test_a_url_that_is_too_long_is_refused(server_url: str) -> None:
-    head = b" HTTP/1.0\r\nHost: x\r\nGraphQL-Require-Preflight: 1\r\n\r\n"
+    head = b" HTTP/1.0\r\nHost: localhost\r\nGraphQL-Require-Preflight: 1\r\n\r\n"
     answer = await exchange(server_url, b"GET /graphql?query=" + b"a" * 40_000 + head)
 
     assert answer.startswith(b"HTTP/1.1 414 ")
@@ -244,7 +244,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_answered_and_the_connectio
 ) -> None:
     answer = await exchange(
         strict_server.url,
-        b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     )
 
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -256,7 +256,8 @@ async def test_a_content_length_that_lies_is_no_fault_of_the_server(
     strict_server: ServerProcess, declared: str
 ) -> None:
     body = b'{"query": "{ __typename }"}'
-    head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {declared}\r\n\r\n"
+    head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {declared}\r\n\r\n"
     answer = await exchange(strict_server.url, head.encode() + body)
 
     assert b"HTTP/1.1 4" in answer

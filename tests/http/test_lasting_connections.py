@@ -114,7 +114,7 @@ async def test_an_event_stream_that_takes_nothing_is_dropped_delays_nobody_and_r
     variables = {"incident": incident, "after": start}
     body = orjson.dumps({"query": LARGE, "variables": variables})
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(own_server.url).port)
-    head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nAccept: {EVENT_STREAM}\r\nContent-Type: application/json\r\n"
+    head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nAccept: {EVENT_STREAM}\r\nContent-Type: application/json\r\n"
     writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     async with listen(own_http, LARGE, variables=variables) as quick:
         for number in range(FRAMES):

@@ -53,12 +53,14 @@ async def conversation(hasty_server: ServerProcess) -> AsyncIterator[Conversatio
 
 
 def head(*, length: int, padding: int = 0) -> bytes:
-    lines = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+    lines = (
+        f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+    )
     return lines.encode() + (b"X-Padding: " + b"x" * padding + b"\r\n" if padding else b"") + b"\r\n"
 
 
 async def test_headers_that_do_not_arrive_are_not_waited_for(conversation: Conversation) -> None:
-    await conversation.say(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    await conversation.say(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 
     status, body = await conversation.answer()
     assert status == 408
@@ -110,7 +112,7 @@ async def test_large_headers_before_a_large_body_are_read(conversation: Conversa
 
 
 async def test_a_handshake_that_cannot_be_read_is_refused(conversation: Conversation) -> None:
-    handshake = "GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    handshake = "GET /graphql HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     await conversation.say(handshake.encode() + b"Cookie: " + b"x" * 20_000 + b"\r\n\r\n")
 
     assert (await conversation.answer())[0] == 431

@@ -165,12 +165,13 @@ async def test_the_database_says_which_programs_it_needs_after_each_migration(em
 
 async def test_a_migration_that_has_to_wait_lets_others_pass_and_tries_again(empty_database_url: str) -> None:
     await upgrade(empty_database_url, SINCE)
-    [brought] = [script for script in scripts() if script.revision == SINCE]
+    (before,) = [script.down_revision for script in scripts() if script.revision == SINCE]
+    assert isinstance(before, str)
     async with connected(empty_database_url) as reader:
         await reader.execute("begin; select from schema_compatibility")
         await reader.execute("set local idle_in_transaction_session_timeout = '3500ms'")
         # The reader leaves after the first attempt has given up.
-        assert await downgrade(empty_database_url, str(brought.down_revision)) != []
+        assert await downgrade(empty_database_url, before) != []
 
 
 async def _migrate_further(url: str, *, needs: str) -> None:

@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from app.settings import Settings
 from tests.security.signing import SECRET, bearer, claims, forged, token
 from tests.servers import ServerProcess, run_command
 
@@ -110,6 +111,19 @@ async def test_two_tokens_are_none(closed: httpx.AsyncClient):
     assert answer.status_code == 401
 
 
+async def test_two_people_of_one_name_are_told_apart_in_the_audit_log(closed: httpx.AsyncClient):
+    said = {"name": "Sam Same", "role": "responder"}
+    for proof in (token(sub="sam-1", **said), token(sub="sam-1", iss="https://idp.example", **said)):
+        opened = await closed.post("/api/incidents", json={"title": "x", "severity": "low"}, headers=bearer(proof))
+        assert opened.status_code == 201
+    query = '{ auditLog(filter: {actorName: ["Sam Same"]}) { nodes { action actorSubject actor { id } } } }'
+    answer = await closed.post("/graphql", json={"query": query}, headers=bearer(token()))
+    assert answer.json()["data"]["auditLog"]["nodes"] == [
+        {"action": "incident.create", "actorSubject": subject, "actor": None}
+        for subject in ("https://idp.example sam-1", "sam-1")
+    ]
+
+
 async def test_webhooks_are_closed_where_no_token_is_configured(closed: httpx.AsyncClient):
     said = {"name": "Backup failed", "service": "orders", "status": "firing"}
     for path in ("alertmanager", "grafana", "cloudevents", "generic"):
@@ -126,13 +140,26 @@ async def test_webhooks_are_closed_where_no_token_is_configured(closed: httpx.As
         ({"JWT_SECRET": "dev-secret-change-this-to-something-else"}, "it is a placeholder that everybody knows"),
         ({"AUTH_ENABLED": "false", "HOST": "::"}, "AUTH_DISABLED_ALLOW_REMOTE=true"),
         ({"AUTH_ENABLED": "false", "HOST": "studio.example"}, "AUTH_DISABLED_ALLOW_REMOTE=true"),
+        ({"JWT_JWKS_URL": "https://idp.example/jwks", "JWT_ISSUER": "*"}, "JWT_AUDIENCE is not: tokens for any other"),
+        ({"JWT_JWKS_URL": "https://idp.example/jwks", "JWT_AUDIENCE": "studio"}, "JWT_ISSUER is not. Set it to what"),
     ],
 )
 async def test_a_server_that_would_be_open_does_not_start(settings: dict[str, str], complaint: str):
     code, _, err = await run_command("serve", settings={"PORT": "0", **settings})
     assert code == 2
     assert complaint in err
-    assert settings.get("JWT_SECRET", "-") not in err
+    assert settings.get("JWT_SECRET", "\0") not in err
+
+
+@pytest.mark.parametrize(
+    ("issuer", "audience", "expected"),
+    [("https://idp.example", "studio", ("https://idp.example", "studio")), ("*", "*", (None, None))],
+)
+def test_any_issuer_and_any_audience_has_to_be_asked_for(
+    issuer: str, audience: str, expected: tuple[str | None, str | None]
+):
+    settings = Settings(jwt_jwks_url="https://idp.example/jwks", jwt_issuer=issuer, jwt_audience=audience)
+    assert settings.expected_of_others() == expected
 
 
 async def test_a_server_without_authentication_says_so_loudly(server: ServerProcess):

@@ -257,7 +257,9 @@ async def test_a_request_id_puts_nothing_into_an_answer_or_the_log_that_is_no_id
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
     try:
-        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: " + id_ + b"\r\n\r\n")
+        writer.write(
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: " + id_ + b"\r\n\r\n"
+        )
         answer = await asyncio.wait_for(reader.read(), 20)
     finally:
         writer.close()
@@ -284,7 +286,7 @@ async def test_a_request_id_puts_nothing_into_an_answer_or_the_log_that_is_no_id
 async def test_no_path_leads_out_of_what_is_served(server_url: str, path: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server_url).port)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = await asyncio.wait_for(reader.read(), 20)
     finally:
         writer.close()

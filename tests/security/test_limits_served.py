@@ -41,8 +41,10 @@ async def http(pair: tuple[ServerProcess, ServerProcess]) -> AsyncIterator[httpx
         yield client
 
 
-async def post(client: httpx.AsyncClient, query: str, **more: Any) -> httpx.Response:
-    return await client.post("/graphql", json={"query": query, **more})
+async def post(
+    client: httpx.AsyncClient, query: str, headers: dict[str, str] | None = None, **more: Any
+) -> httpx.Response:
+    return await client.post("/graphql", json={"query": query, **more}, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,24 @@ async def test_viewers_behind_one_address_do_not_take_from_each_other(signed: ht
     assert over_rest.status_code == 429
 
 
+async def test_people_of_the_same_name_whom_others_vouch_for_do_not_take_from_each_other(
+    signed: httpx.AsyncClient,
+) -> None:
+    query = {"query": "{ incidents(first: 40) { nodes { id } } }"}
+    eager, namesake, elsewhere = (
+        bearer(token(name="Sam", role="viewer", **said))
+        for said in ({"sub": "sam-1"}, {"sub": "sam-2"}, {"sub": "sam-1", "iss": "https://elsewhere.example"})
+    )
+
+    eagerly = [(await signed.post("/graphql", json=query, headers=eager)).status_code for _ in range(3)]
+
+    assert eagerly == [200, 200, 429]
+    for other in (namesake, elsewhere):
+        assert (await signed.post("/graphql", json=query, headers=other)).status_code == 200
+    renamed = bearer(token(name="Samantha", role="viewer", sub="sam-1"))
+    assert (await signed.post("/graphql", json=query, headers=renamed)).status_code == 429
+
+
 async def test_a_schema_that_nobody_may_ask_about_says_nothing(http: httpx.AsyncClient) -> None:
     refused = (await post(http, INTROSPECTION)).json()["errors"][0]
     misspelt = (await post(http, "{ incidnts { nodes { id } } }")).json()["errors"][0]
@@ -124,6 +144,18 @@ async def test_what_costs_too_much_is_a_wrong_request(http: httpx.AsyncClient, m
     assert refused.json()["extensions"]["cost"]["maximum"] == 400
 
 
+async def test_what_costs_too_much_is_told_by_an_event_stream_as_whatever_is_wrong_with_a_document(
+    http: httpx.AsyncClient,
+) -> None:
+    query = "{ a: incidents(first: 200) { nodes { id } } b: slos(first: 200) { nodes { id } } }"
+
+    async with listen(http, query) as stream:
+        told = (await stream.hear_event()).data
+
+    assert told["errors"][0]["extensions"]["limit"] == "cost"
+    assert told["extensions"]["cost"]["maximum"] == 400
+
+
 async def test_two_servers_share_a_bucket_and_say_everywhere_when_it_is_empty(
     pair: tuple[ServerProcess, ServerProcess], http: httpx.AsyncClient
 ) -> None:
@@ -151,6 +183,7 @@ async def test_two_servers_share_a_bucket_and_say_everywhere_when_it_is_empty(
             assert error["extensions"]["limit"] == "address"
             assert int(answer.headers["retry-after"]) == pytest.approx(error["extensions"]["retryAfterSeconds"], abs=1)
             assert body["extensions"]["cost"]["refillPerSecond"] == 0.5
+            assert body["extensions"]["cost"]["requested"] > 100
 
         await empty(http)
         rest = await http.get("/api/incidents")
@@ -166,9 +199,12 @@ async def test_two_servers_share_a_bucket_and_say_everywhere_when_it_is_empty(
                 assert (error["id"], error["type"]) == (id, "error")
                 assert error["payload"][0]["extensions"]["code"] == "TOO_MANY_REQUESTS"
                 assert error["payload"][0]["extensions"]["retryAfterSeconds"] > 0
-        async with listen(http, "subscription { events { type } }") as stream:
-            told = await stream.hear_event()
-            assert told.data["errors"][0]["extensions"]["code"] == "TOO_MANY_REQUESTS"
+        for query in ("subscription { events { type } }", COSTS_102):
+            streamed = await post(http, query, headers={"Accept": "text/event-stream"})
+            assert streamed.status_code == 429
+            assert int(streamed.headers["retry-after"]) > 0
+            assert streamed.json()["errors"][0]["extensions"]["code"] == "TOO_MANY_REQUESTS"
+            assert streamed.json()["extensions"]["cost"]["refillPerSecond"] == 0.5
 
 
 async def empty(client: httpx.AsyncClient) -> None:

@@ -23,10 +23,12 @@ SOCKETS = int(os.environ.get("SECURITY_TEST_SOCKETS", "1500"))
 ROOM = 200
 """For streams that last, in the server that is overrun."""
 
-POST = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 HANDSHAKE = (
-    b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + SUBPROTOCOL.encode() + b"\r\n\r\n"
+    b"GET /graphql HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "
+    + SUBPROTOCOL.encode()
+    + b"\r\n\r\n"
 )
 
 
@@ -104,23 +106,25 @@ class TestBodies:
 class TestHeads:
     async def test_many_small_headers_are_too_many(self, server: ServerProcess) -> None:
         headers = b"".join(b"X-%d: 1\r\n" % number for number in range(200))
-        said = await converse(server, b"GET /health HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n")
+        said = await converse(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
 
         assert statuses(said) == [431]
         assert b"128 headers" in said
 
     async def test_as_many_as_anybody_needs_are_read(self, server: ServerProcess) -> None:
         headers = b"".join(b"X-%d: 1\r\n" % number for number in range(100))
-        said = await converse(server, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n")
+        said = await converse(
+            server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + b"\r\n"
+        )
 
         assert statuses(said) == [200]
 
     @pytest.mark.parametrize(
         "head",
         [
-            b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X" * 70_000 + b": 1\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\nCookie: " + b"a" * 70_000 + b"\r\n\r\n",
+            b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X" * 70_000 + b": 1\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"a" * 70_000 + b"\r\n\r\n",
         ],
         ids=["URL", "name", "value"],
     )
@@ -155,7 +159,7 @@ class TestSmuggling:
     async def test_a_length_that_can_be_read_in_two_ways_gets_one_refusal(
         self, server: ServerProcess, headers: bytes
     ) -> None:
-        hidden = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+        hidden = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
         said = await converse(server, POST + headers + b"\r\n0\r\n\r\n" + hidden)
 
         assert statuses(said) in ([400], [501])
@@ -175,8 +179,8 @@ class TestSmuggling:
         self, server: ServerProcess
     ) -> None:
         one = POST + b"Content-Length: %d\r\n\r\n" % len(QUERY) + QUERY
-        last = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        said = await converse(server, one * 50 + b"GET /api/nothing HTTP/1.1\r\nHost: x\r\n\r\n" + last)
+        last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        said = await converse(server, one * 50 + b"GET /api/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + last)
 
         assert statuses(said) == [200] * 50 + [404, 200]
 
@@ -185,7 +189,7 @@ class TestSmuggling:
     ) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
         try:
-            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000)  # And its answers are not taken.
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000)  # And its answers are not taken.
             answer = await http.get("/health", timeout=20)
         finally:
             writer.transport.abort()
@@ -240,7 +244,7 @@ async def test_thousands_of_connections_that_ask_nothing_keep_nobody_from_an_ans
     overrun_server: ServerProcess,
 ) -> None:
     with ExitStack() as stack:
-        connections = await many(overrun_server, b"POST /graphql HTTP/1.1\r\nHost: x\r\nX-Slow: ", stack)
+        connections = await many(overrun_server, b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", stack)
 
         assert len(connections) > ROOM
         assert await is_answered(overrun_server)

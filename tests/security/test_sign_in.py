@@ -44,7 +44,8 @@ async def refresh(http: httpx.AsyncClient, refresh_token: str) -> httpx.Response
 
 
 async def audited(database: asyncpg.Connection, *, since: datetime) -> Counter[str]:
-    rows = await database.fetch("select action from audit_log where occurred_at >= $1", since)
+    wanted = "select action from audit_log where occurred_at >= $1 and subject_type = 'user'"
+    rows = await database.fetch(wanted, since)
     return Counter(row["action"] for row in rows)
 
 

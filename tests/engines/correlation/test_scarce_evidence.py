@@ -51,7 +51,7 @@ def test_an_incident_that_is_open_on_a_dependency_speaks_for_it():
     other = OpenIncident("00000000-0000-0000-0000-000000000001", "Stock is odd", NOTICED_AT - 300, ("stock",))
     analysis = analyse(replace(shop(), series=(), incidents=(other,), alerts=(alert("web", "HighErrorRate"),)))
     assert "stock" in analysis.ranking
-    assert any('"Stock is odd" is open on stock' in finding.summary for finding in analysis.findings)
+    assert any('"Stock is odd" was open on stock' in finding.summary for finding in analysis.findings)
 
 
 @pytest.mark.parametrize("seconds", [150.0, 240.0, 360.0])
