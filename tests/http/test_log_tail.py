@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from db.embedded import EmbeddedPostgres
 from tests.http.event_stream import EventStream, listen
 from tests.http.graphql_socket import GraphQLSocket, connect
+from tests.postgres import TEMPLATE, run_sql
 from tests.servers import ServerProcess
 from tests.telemetry_clients.loki_server import LocalLoki, local_loki
 from tests.waiting import until
@@ -25,11 +27,14 @@ async def loki() -> AsyncIterator[LocalLoki]:
 
 
 @pytest.fixture(scope="module")
-async def server(served_database_url: str, loki: LocalLoki) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(DATABASE_URL=served_database_url, LOKI_URL=loki.url) as server:
+async def server(postgres: EmbeddedPostgres, loki: LocalLoki) -> AsyncIterator[ServerProcess]:
+    """A server without incidents, in a database of its own: analyses would ask Loki as well."""
+    await run_sql(postgres.url, f"create database log_tail template {TEMPLATE} strategy file_copy")
+    async with ServerProcess(DATABASE_URL=postgres.url_of("log_tail"), LOKI_URL=loki.url) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-            known = {"title": "Checkout answers slowly", "severity": "high", "service": "checkout"}
-            (await client.post("/api/incidents", json=known)).raise_for_status()
+            declaration = 'mutation { createService(input: { name: "checkout" }) { errors { message } } }'
+            answer = (await client.post("/graphql", json={"query": declaration})).json()
+            assert answer == {"data": {"createService": {"errors": []}}}
         yield server
 
 
