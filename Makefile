@@ -6,7 +6,7 @@ RUN_ARGS ?=
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause chaos soak demo stack dashboards schema migration lock clean
+.PHONY: help setup run explorer test check audit bench bench-subscriptions bench-root-cause bench-security chaos soak demo stack dashboards schema migration lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: $(VENV)/.development ## Measure reads beside other servers (BENCH_ARGS="-
 
 bench-root-cause: $(VENV)/.development ## Measure root causes on recorded incidents (CASES=folder, BENCH_ARGS="--robustness", "--help")
 	@$(BIN)/python -m bench.root_cause $(CASES) $(BENCH_ARGS)
+
+bench-security: $(VENV)/.development ## Measure what authentication, rights and rates cost a read (BENCH_ARGS="--rounds 4")
+	@$(BIN)/python -m bench.security $(BENCH_ARGS)
 
 bench-subscriptions: $(VENV)/.development ## Measure subscriptions beside stock Strawberry (BENCH_ARGS="--quick", "--help")
 	@$(BIN)/python -m bench.subscriptions $(BENCH_ARGS)

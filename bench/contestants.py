@@ -37,15 +37,15 @@ class Contestant:
     environment: Callable[[str], Mapping[str, str]] = lambda _: {}
     body: Callable[[Document, Variables], bytes] = lambda document, variables: request_body(document.query, variables)
     contract_shape: Callable[[Document, Any], Any] = lambda _, data: data
+    token: str | None = None
 
 
 def contestants(*, with_postgraphile: bool) -> list[Contestant]:
     """Ours first."""
-    binary = str(Path(sys.executable).with_name("reliability-studio"))
     chosen = [
         Contestant(
             OURS,
-            lambda port, _: [binary, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            own_command,
             # Rates are counted as ever, and high enough for a machine that asks as fast as it can.
             environment=lambda url: {"DATABASE_URL": url, "RATE_LIMIT_ADDRESS": "1000000000"},
         ),
@@ -59,6 +59,12 @@ def contestants(*, with_postgraphile: bool) -> list[Contestant]:
             )
         )
     return chosen
+
+
+def own_command(port: int, _database_url: str) -> list[str]:
+    """How our server is started."""
+    binary = str(Path(sys.executable).with_name("reliability-studio"))
+    return [binary, "serve", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _baseline(module: str) -> Callable[[int, str], Sequence[str]]:
@@ -84,7 +90,7 @@ class Server:
 
     def answer(self, document: Document, variables: Variables) -> bytes:
         """The body of the answer. Raises UnexpectedAnswer with what the server said where it is no success."""
-        body = ask(self.port, self.path, self.contestant.body(document, variables))
+        body = ask(self.port, self.path, self.contestant.body(document, variables), self.contestant.token)
         if "errors" in orjson.loads(body):
             raise UnexpectedAnswer(f"{self.contestant.name} answers {document.name!r} with {body[:1000].decode()}")
         return body

@@ -27,10 +27,11 @@ class Request:
     answer_bytes: int
 
 
-def http_post(port: int, path: str, body: bytes) -> bytes:
-    """A POST of JSON as it goes over the wire."""
+def http_post(port: int, path: str, body: bytes, token: str | None = None) -> bytes:
+    """A POST of JSON as it goes over the wire, by who has this bearer token."""
+    proof = "" if token is None else f"Authorization: Bearer {token}\r\n"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{proof}Content-Type: application/json\r\n"
         f"Accept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -97,10 +98,10 @@ def _content_length(head: bytes) -> int:
     return int(lower[start:] if end < 0 else lower[start:end])
 
 
-def ask(port: int, path: str, body: bytes) -> bytes:
+def ask(port: int, path: str, body: bytes, token: str | None = None) -> bytes:
     """Send one request on a connection of its own and return the body of the answer, whatever its length."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(http_post(port, path, body))
+        connection.sendall(http_post(port, path, body, token))
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += _some(connection)

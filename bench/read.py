@@ -59,7 +59,7 @@ async def run(console: Console, *, rounds: int, seconds: float, with_postgraphil
     async with EmbeddedPostgres(CACHE / "postgres") as postgres:
         url = await prepare(postgres.url, console.print)
         asked = documents(await incident_ids(url))
-        postmaster = await _postmaster(url)
+        postmaster = await find_postmaster(url)
         server_cpus, load_cpus = processes.divide_cpus()
         processes.pin([os.getpid()], load_cpus)
         with _servers(console, url, server_cpus, with_postgraphile=with_postgraphile) as servers:
@@ -73,7 +73,8 @@ async def run(console: Console, *, rounds: int, seconds: float, with_postgraphil
     return OURS in names
 
 
-async def _postmaster(url: str) -> int:
+async def find_postmaster(url: str) -> int:
+    """The process id of the Postgres behind a URL."""
     connection = await asyncpg.connect(url)
     try:
         return processes.parent(await connection.fetchval("select pg_backend_pid()"))
@@ -125,7 +126,7 @@ def _measure(
     columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
         task = progress.add_task("", total=2 * len(turns))
-        for measure in (_saturate, _pace):
+        for measure in (saturate, _pace):
             for document, server in turns:
                 name = server.contestant.name
                 progress.update(task, description=f"{document.name}: {name}")
@@ -134,9 +135,10 @@ def _measure(
     return measured
 
 
-def _saturate(
+def saturate(
     server: Server, requests: Sequence[Request], measurement: Measurement, postmaster: int, seconds: float
 ) -> None:
+    """Keep a server busy for a while, and add what that took to a measurement."""
     load = Saturation(server.port, requests, CONNECTIONS)
     load.run(seconds / 4)
     before = processes.cpu_seconds(server.pids), processes.cpu_seconds(processes.tree(postmaster))

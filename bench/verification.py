@@ -31,8 +31,9 @@ def verify(document: Document, servers: Sequence[Server]) -> dict[str, list[Requ
                 raise AnswersDiffer(
                     f"{document.name}: {servers[0].contestant.name} and {server.contestant.name} differ at {difference}"
                 )
-            payload = http_post(server.port, server.path, server.contestant.body(document, variables))
-            requests[server.contestant.name].append(Request(payload, len(answer)))
+            contestant = server.contestant
+            payload = http_post(server.port, server.path, contestant.body(document, variables), contestant.token)
+            requests[contestant.name].append(Request(payload, len(answer)))
     return requests
 
 
