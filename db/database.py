@@ -27,6 +27,8 @@ from domain.time import Deadline
 
 Result = TypeVar("Result")
 
+_PREPARED_STATEMENTS = 300
+"""How many a connection for writes keeps: all that there are, or each would be prepared over and over in turn."""
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.005
 _REPEATABLE = frozenset({"40001", "40P01"})  # Serialization failure and deadlock: Postgres asks to try again.
@@ -160,9 +162,16 @@ class Database:
                 connection.add_query_logger(partial(tell_of, observer, WRITES))
             return connection
 
+        def open_adapted() -> Any:
+            # As `async_creator` does it, which leaves SQLAlchemy's limit as it is: fewer than there are.
+            dialect: Any = engine.dialect
+            return dialect.dbapi.connect(
+                async_creator_fn=open_for_writes, prepared_statement_cache_size=_PREPARED_STATEMENTS
+            )
+
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=open_for_writes,
+            creator=open_adapted,
             pool_size=min(pool_size, pool_max),
             max_overflow=max(0, pool_max - pool_size),
             pool_recycle=round(connection_lifetime_seconds),
