@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import RowMapping, text
+from sqlalchemy import Row, RowMapping, text
 
 from actions.alerts.dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
 from db.alert_statements import ALERTS_LOCK, COUNT_ATTEMPT_SQL, MARK_PROCESSED_SQL, WAITING_DELIVERIES_SQL
@@ -20,9 +20,10 @@ from db.alerts import alert_deliveries
 from db.database import Transaction
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
-from domain.alerts import WebhookKind
+from domain.alerts import AlertStatus, WebhookKind
 from domain.errors import ValidationFailed
 from domain.grouping import GroupingRules
+from domain.incidents import Severity
 from domain.tracing import origin
 from domain.webhooks import alertmanager, cloud_events, generic, pagerduty
 from domain.webhooks.bodies import json_body
@@ -103,6 +104,22 @@ def require_good(delivery: Delivery) -> None:
         raise ValidationFailed(
             f"None of the {len(rejected)} alerts can be taken. The first: {rejected[0]}", ("alerts",)
         )
+
+
+def kept_alert(row: Row[Any], status: AlertStatus) -> IncomingAlert:
+    """An alert as its row has it, to be told of again."""
+    return IncomingAlert(
+        name=row.name,
+        fingerprint=row.fingerprint,
+        status=status,
+        severity=Severity(row.severity),
+        labels=row.labels,
+        annotations=row.annotations,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        generator_url=row.generator_url,
+        group_key=row.group_key,
+    )
 
 
 async def tell_internal(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from actions.alerts.deliveries import tell_internal
+from actions.alerts.deliveries import kept_alert, tell_internal
 from db.alert_grouping import WRITE_SUPPRESSIONS_SQL
 from db.alert_reconciliation import FIRING_SQL, FORGET_SILENCES_SQL, IS_WAITING_SQL, TOLD_SQL, WRITE_SILENCES_SQL
 from db.alert_suppressions import END_UNSEEN_SQL, FOLLOW_SILENCES_SQL
@@ -16,7 +16,6 @@ from db.database import Transaction
 from db.identifiers import new_id
 from db.recordsets import as_rows
 from domain.alerts import AlertStatus, WebhookKind
-from domain.incidents import Severity
 from domain.limits import KEY_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from domain.reconciliation import KnownFiring
 from domain.suppressions import LabelMatcher, SuppressionKind
@@ -59,19 +58,7 @@ async def firing_here(tx: Transaction) -> tuple[list[KnownFiring], dict[tuple[st
     known = []
     ids = {}
     for row in await tx.execute(text(FIRING_SQL)):
-        alert = IncomingAlert(
-            name=row.name,
-            fingerprint=row.fingerprint,
-            status=AlertStatus.FIRING,
-            severity=Severity(row.severity),
-            labels=row.labels,
-            annotations=row.annotations,
-            starts_at=row.starts_at,
-            ends_at=row.ends_at,
-            generator_url=row.generator_url,
-            group_key=row.group_key,
-        )
-        known.append(KnownFiring(row.source, alert, row.updated_at))
+        known.append(KnownFiring(row.source, kept_alert(row, AlertStatus.FIRING), row.updated_at))
         ids[row.source, row.fingerprint] = row.id
     return known, ids
 

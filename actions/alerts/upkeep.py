@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from actions import incidents
-from actions.alerts.deliveries import tell_internal
+from actions.alerts.deliveries import kept_alert, tell_internal
 from actions.alerts.grouping import group_loose
 from actions.alerts.scenes import Told
 from db.alert_grouping import EXPIRED_SQL, FALL_QUIET_SQL, LOOSE_SQL, QUIET_GROUPS_SQL
@@ -39,19 +39,7 @@ async def settle(tx: Transaction, rules: GroupingRules) -> None:
 async def _expire(tx: Transaction) -> None:
     ended: dict[str, list[IncomingAlert]] = defaultdict(list)
     for row in await tx.execute(text(EXPIRED_SQL), {"now": tx.now, "most": BATCH_ROWS}):
-        alert = IncomingAlert(
-            name=row.name,
-            fingerprint=row.fingerprint,
-            status=AlertStatus.RESOLVED,
-            severity=Severity(row.severity),
-            labels=row.labels,
-            annotations=row.annotations,
-            starts_at=row.starts_at,
-            ends_at=row.ends_at,
-            generator_url=row.generator_url,
-            group_key=row.group_key,
-        )
-        ended[row.source].append(alert)
+        ended[row.source].append(kept_alert(row, AlertStatus.RESOLVED))
     for source, alerts in ended.items():
         await tell_internal(tx, source=source, alerts=alerts, kind=WebhookKind.RECONCILIATION)
 
