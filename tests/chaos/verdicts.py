@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import asyncpg
 import orjson
 
 from db.connecting import driver_url
-from feed.cursor import decode
+from feed.cursor import Cursor, decode
 from tests.chaos.fleet import RECOVERY_SECONDS
 from tests.chaos.subscribers import Subscriber, position_of
 from tests.waiting import until
@@ -60,17 +61,26 @@ async def caught_up(
 
 def _expected(subscriber: Subscriber, events: Sequence[Event]) -> list[Event]:
     """The part of the log that is meant for a subscriber, from where it began."""
+    start = _began_at(subscriber)
+    return [
+        event
+        for event in events
+        if start is not None
+        and start.lacks(event["position"], event["seq"], event["xid"])
+        and subscriber.wish.means(event)
+    ]
+
+
+def _began_at(subscriber: Subscriber) -> Cursor | None:
     if subscriber.began_after is not None:
-        start = decode(subscriber.began_after)
-        mine = [event for event in events if start.lacks(event["position"], event["seq"], event["xid"])]
-    elif subscriber.received:
-        # It began at a moment that only the server knows, before what it was told first: an event, or a place.
-        first = subscriber.received[0]
-        before = position_of(first["cursor"]) - (first["type"] != "CHECKPOINT")
-        mine = [event for event in events if event["position"] > before]
-    else:
-        mine = []
-    return [event for event in mine if subscriber.wish.means(event)]
+        return decode(subscriber.began_after)
+    if not subscriber.received:
+        return None
+    # It began at a moment that only the server knows, before what it was told first: an event, or a place. The cursor
+    # of that still names what had been written before that moment, and gets a later place.
+    first = subscriber.received[0]
+    told = decode(first["cursor"])
+    return told if first["type"] == "CHECKPOINT" else replace(told, position=told.position - 1)
 
 
 def judge(subscriber: Subscriber, events: Sequence[Event]) -> dict[str, int]:
