@@ -29,7 +29,7 @@ from bench.cause_baselines import BASELINES
 from bench.large_incident import large_incident, with_traces
 from bench.recorded_cases import Case, read_cases
 from engines.correlation import Analysis, analyse
-from engines.correlation.evidence import EventKind, Evidence, Series, Signal, TraceSet
+from engines.correlation.evidence import Call, EventKind, Evidence, Series, Signal, TraceSet
 
 Ranking = Callable[[Evidence], Sequence[str]]
 SIGNALS = ("metrics", "logs", "traces")
@@ -96,7 +96,8 @@ def with_noise(evidence: Evidence, services: int, seed: int) -> Evidence:
                 random.normal(0, 0.3, len(model.times)) + np.cumsum(random.normal(0, 0.02, len(model.times)))
             )
             added.append(Series(name, model.signal, model.times, values))
-    return replace(evidence, series=(*evidence.series, *added))
+    called = [Call(service, series.service) for service in evidence.services for series in added]
+    return replace(evidence, series=(*evidence.series, *added), calls=(*evidence.calls, *dict.fromkeys(called)))
 
 
 def _without_lines(traces: TraceSet | None) -> TraceSet | None:
@@ -248,10 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--misses", action="store_true", help="what was named instead, and why")
     parser.add_argument("--large", action="store_true", help="CPU seconds of fifty services and a thousand traces")
     options = parser.parse_args(arguments)
+    if options.cases is None and not options.large:
+        parser.error("say which folder has the cases, as in ../shared/rca (make bench-root-cause CASES=../shared/rca)")
     if options.large:
         print_large()
     if options.cases is None:
-        return 0 if options.large else 2
+        return 0
     try:
         cases = list(read_cases(options.cases, options.only))
     except FileNotFoundError as error:

@@ -85,11 +85,11 @@ def preceding_deployment(cause: RootCause, evidence: Evidence) -> Deployment | N
 
 
 def steps_for(cause: RootCause, analysis: Analysis, evidence: Evidence) -> tuple[Step, ...]:
-    """What to look at to confirm or reject a cause: its strongest evidence first, each with its query."""
+    """What to look at to confirm or reject a cause, each with its query: what speaks for its kind, the strongest first."""
     own = [
         it for it in analysis.findings if it.id in cause.findings and it.service == cause.service and it.source.query
     ]
-    own.sort(key=lambda it: (-it.strength, it.id))
+    own.sort(key=lambda it: (it.cause is not cause.kind, -it.strength, it.id))
     steps: list[Step] = []
     for kind in (CorrelationKind.METRIC, CorrelationKind.LOG, CorrelationKind.TRACE):
         strongest = next((finding for finding in own if finding.kind is kind), None)

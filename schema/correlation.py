@@ -56,7 +56,7 @@ class Correlation(Node):
     started_at: DateTime | None = sql.column("When it began.")
     ended_at: DateTime | None = sql.column("When it was over.")
     lag_seconds: float | None = sql.column(
-        "Seconds from its beginning to that of the incident; negative: it came later."
+        "Seconds from the beginning of the incident to its own; negative: it came first."
     )
     backend: TelemetryBackend | None = sql.column("Where it was asked for.")
     query: str | None = sql.column("The query that shows it.")

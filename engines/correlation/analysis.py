@@ -20,7 +20,7 @@ from engines.correlation.trace_shapes import change_findings
 from engines.correlation.trace_times import time_findings
 from engines.correlation.visits import Visits
 
-ENGINE_VERSION: Final = "1.1.1"
+ENGINE_VERSION: Final = "1.1.2"
 """Which engine answered: changes whenever the same evidence may get another answer."""
 
 _LACKS: Final = {
@@ -140,7 +140,8 @@ def _rounded(component: ScoreComponent) -> ScoreComponent:
 
 
 def _explanation(candidate: Candidate, own: Sequence[Finding]) -> str:
-    strongest = sorted(own, key=lambda finding: (-finding.strength, finding.id))[:2]
+    """The strongest findings at the service, those that speak for this kind of cause before others."""
+    strongest = sorted(own, key=lambda it: (it.cause is not candidate.kind, -it.strength, it.id))[:2]
     return ". ".join(finding.summary for finding in strongest) or f"Services that call {candidate.service} suffer"
 
 
@@ -165,7 +166,7 @@ def _why_not(causes: Sequence[RootCause]) -> str:
     )
     origin = next((part.explanation for part in second.components if part.name == "origin"), "")
     lacks = _LACKS.get(lead.name, "it explains less of what its callers show" if "callers" in lead.name else "")
-    lacks = lacks or f"its {lead.name} show less"
+    lacks = lacks or f"less is out of the ordinary in its {lead.name}"
     return (
         f"{second.service} ({second.kind.lower()}) scores {second.score:.2f} against {first.score:.2f}. {origin}."
         f" Above all, {lacks}: {theirs.get(lead.name, 0.0):.2f} of its score against {lead.contribution:.2f}."

@@ -168,7 +168,7 @@ def _candidate(
             family,
             SYMPTOMS_WEIGHT * FAMILY_WEIGHTS[family],
             either([finding.strength for finding in found]),
-            f"What its {family} show",
+            f"What is out of the ordinary in its {family}",
             tuple(finding.id for finding in sorted(found, key=lambda finding: (-finding.strength, finding.id))),
         )
         for family, found in sorted(symptoms.findings[service][kind].items())
