@@ -100,6 +100,10 @@ def with_noise(evidence: Evidence, services: int, seed: int) -> Evidence:
     return replace(evidence, series=(*evidence.series, *added), calls=(*evidence.calls, *dict.fromkeys(called)))
 
 
+def _has_signals(evidence: Evidence) -> bool:
+    return bool(evidence.series or evidence.patterns or evidence.traces)
+
+
 def _without_lines(traces: TraceSet | None) -> TraceSet | None:
     if traces is None:
         return None
@@ -175,7 +179,8 @@ def print_robustness(cases: Sequence[Case]) -> None:
     for signal in ("", *SIGNALS):
         changed = [replace(case, evidence=without(case.evidence, signal)) for case in cases]
         for family, group in _groups(measure_engine(changed), _family).items():
-            print(_line(f"{family}, {'without ' + signal if signal else 'everything'}", group))
+            left = "" if any(_has_signals(result.case.evidence) for result in group) else ", which is all there was"
+            print(_line(f"{family}, {'without ' + signal if signal else 'everything'}{left}", group))
     _head("with services that only make noise")
     for services in NOISE:
         changed = [replace(case, evidence=with_noise(case.evidence, services, seed)) for seed, case in enumerate(cases)]

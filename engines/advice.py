@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.correlation import CorrelationKind, RecommendationKind, RootCauseKind
+from engines.correlation.changes import deployment_id_of, most_suspicious
 from engines.correlation.evidence import Deployment, Evidence, Signal
-from engines.correlation.findings import Analysis, Finding, RootCause
+from engines.correlation.findings import Analysis, RootCause
 
 MOST_ADVICE: Final = 8
 MOST_STEPS: Final = 4
 
-_BEFORE_ONSET_SECONDS: Final = 3_600.0
-_AFTER_ONSET_SECONDS: Final = 120.0
 _WORTH_ADVICE: Final = 0.5
 
 
@@ -62,10 +61,9 @@ def advise(
     if not analysis.causes:
         return ()
     likely = [it for it in analysis.causes if it.score >= _WORTH_ADVICE * analysis.causes[0].score][:2]
-    by_id = {finding.id: finding for finding in analysis.findings}
     found: dict[tuple[RecommendationKind, str], Advice] = {}
     for cause in likely:
-        for advice in (*_acts(cause, evidence, by_id), *_people(cause, facts)):
+        for advice in (*_acts(cause, analysis, evidence), *_people(cause, facts)):
             found.setdefault((advice.kind, cause.service), advice)
     advices = [*found.values(), *_past(past, analysis.causes[0])]
     order = [*RecommendationKind]
@@ -73,19 +71,17 @@ def advise(
     return tuple(advices[:MOST_ADVICE])
 
 
-def preceding_deployment(cause: RootCause, evidence: Evidence) -> Deployment | None:
-    """The last deployment of the service before the fault showed in it."""
-    onset = evidence.noticed_at if cause.onset is None else cause.onset
-    near = [
-        it
-        for it in evidence.deployments
-        if it.service == cause.service and onset - _BEFORE_ONSET_SECONDS <= it.at <= onset + _AFTER_ONSET_SECONDS
-    ]
-    return max(near, key=lambda it: it.at, default=None)
+def preceding_deployment(cause: RootCause, analysis: Analysis, evidence: Evidence) -> Deployment | None:
+    """The deployment of the service that the analysis has found before the fault; of several, the most suspicious."""
+    found = [it for it in analysis.findings if it.kind is CorrelationKind.DEPLOYMENT and it.service == cause.service]
+    if not found:
+        return None
+    id = deployment_id_of(most_suspicious(found))
+    return next((it for it in evidence.deployments if it.id == id), None)
 
 
 def steps_for(cause: RootCause, analysis: Analysis, evidence: Evidence) -> tuple[Step, ...]:
-    """What to look at to confirm or reject a cause, each with its query: what speaks for its kind, the strongest first."""
+    """What to look at to confirm or reject a cause, what speaks for its kind first, each with its query."""
     own = [
         it for it in analysis.findings if it.id in cause.findings and it.service == cause.service and it.source.query
     ]
@@ -96,7 +92,7 @@ def steps_for(cause: RootCause, analysis: Analysis, evidence: Evidence) -> tuple
         if strongest is not None:
             title = _LOOKS[kind].format(service=cause.service, name=strongest.name)
             steps.append(Step(title, strongest.summary, strongest.source.query))
-    deployment = preceding_deployment(cause, evidence)
+    deployment = preceding_deployment(cause, analysis, evidence)
     if deployment is not None:
         versions = _versions(deployment)
         steps.insert(
@@ -149,8 +145,8 @@ _QUESTIONS: Final[Mapping[RootCauseKind, tuple[str, str]]] = {
 }
 
 
-def _acts(cause: RootCause, evidence: Evidence, by_id: Mapping[str, Finding]) -> Iterable[Advice]:
-    deployment = preceding_deployment(cause, evidence)
+def _acts(cause: RootCause, analysis: Analysis, evidence: Evidence) -> Iterable[Advice]:
+    deployment = preceding_deployment(cause, analysis, evidence)
     if deployment is not None:
         back = f" to {deployment.previous_version}" if deployment.previous_version else ""
         yield Advice(
@@ -162,7 +158,7 @@ def _acts(cause: RootCause, evidence: Evidence, by_id: Mapping[str, Finding]) ->
         )
     for kind in _REMEDIES[cause.kind]:
         yield _REMEDY[kind](cause, evidence)
-    if cause.kind is RootCauseKind.RESOURCE and _leaks(cause, by_id):
+    if cause.kind is RootCauseKind.RESOURCE and _leaks(cause, analysis):
         yield _restart(cause, evidence)
 
 
@@ -263,10 +259,10 @@ _REMEDIES: Final[Mapping[RootCauseKind, tuple[RecommendationKind, ...]]] = {
 }
 
 
-def _leaks(cause: RootCause, by_id: Mapping[str, Finding]) -> bool:
+def _leaks(cause: RootCause, analysis: Analysis) -> bool:
     """Whether it runs out of memory, or starts anew by itself."""
     signs = {Signal.MEMORY.value, Signal.RESTARTS.value}
-    return any(by_id[id].name in signs for id in cause.findings if id in by_id)
+    return any(finding.name in signs for finding in analysis.findings if finding.id in cause.findings)
 
 
 def _versions(deployment: Deployment) -> str:

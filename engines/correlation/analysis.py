@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from domain.correlation import RootCauseKind
+from domain.correlation import CorrelationKind, RootCauseKind
 from engines.correlation.absence import absence_findings
 from engines.correlation.changes import alert_findings, deployment_findings, incident_findings
 from engines.correlation.confidence import confidences
@@ -30,6 +30,7 @@ _LACKS: Final = {
     "deployment": "nothing was deployed there just before",
 }
 """What the runner-up lacks, by the name of the component in which it loses most."""
+_TOLD: Final = (CorrelationKind.ALERT, CorrelationKind.INCIDENT)
 MOST_CAUSES: Final = 20
 UNCONFIRMED: Final = 0.25
 DIGITS: Final = 6
@@ -105,7 +106,6 @@ def _causes(evidence: Evidence, ranked: Sequence[Candidate], found: Sequence[Fin
         components = tuple(_rounded(component) for component in candidate.components)
         ids = tuple(dict.fromkeys(id for component in components for id in component.findings))
         own = [by_id[id] for id in ids if by_id[id].service == candidate.service]
-        onsets = [finding.onset for finding in own if finding.onset is not None]
         causes.append(
             RootCause(
                 rank=rank,
@@ -113,7 +113,7 @@ def _causes(evidence: Evidence, ranked: Sequence[Candidate], found: Sequence[Fin
                 kind=candidate.kind,
                 score=round(sum(component.contribution for component in components), DIGITS),
                 confidence=round(sure[rank - 1], DIGITS),
-                onset=min(onsets, default=None),
+                onset=_onset(candidate, own),
                 explanation=_explanation(candidate, own),
                 components=components,
                 findings=ids,
@@ -137,6 +137,17 @@ def _rounded(component: ScoreComponent) -> ScoreComponent:
         component.explanation,
         component.findings,
     )
+
+
+def _onset(candidate: Candidate, own: Sequence[Finding]) -> float | None:
+    """When it began: by what speaks for its kind, and by alerts and incidents only where nothing else tells.
+
+    Those may be of earlier trouble.
+    """
+    known = [finding for finding in own if finding.onset is not None]
+    seen = [finding for finding in known if finding.kind not in _TOLD] or known
+    speaking = [finding for finding in seen if finding.cause is candidate.kind] or seen
+    return min((finding.onset for finding in speaking if finding.onset is not None), default=None)
 
 
 def _explanation(candidate: Candidate, own: Sequence[Finding]) -> str:

@@ -1,7 +1,8 @@
 """What people and their machines say: deployments shortly before, alerts, and other incidents."""
 
 import re
-from collections.abc import Set
+from collections import defaultdict
+from collections.abc import Sequence, Set
 from typing import Final
 
 from domain.correlation import CorrelationKind, RootCauseKind
@@ -17,6 +18,7 @@ OUTAGE_STRENGTH: Final = 0.8
 INCIDENT_STRENGTH: Final = 0.4
 INCIDENT_HALF_LIFE_SECONDS: Final = 1_800.0
 
+_DEPLOYMENT: Final = "deployment/"
 _SECONDS_SAID: Final = 120.0  # Less is not said in minutes.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+\w*")
 _OUTAGE: Final = frozenset({"down", "absent", "unavailable", "unreachable", "dead", "outage", "missing"})
@@ -44,20 +46,27 @@ _KINDS: Final = {
 
 
 def deployment_findings(evidence: Evidence, onsets: dict[str, float]) -> list[Finding]:
-    """The deployments before the onset in their service, or before the incident was noticed where it has none."""
-    found = []
+    """The deployments before the onset in their service, or before the incident was noticed where it has none.
+
+    What was deployed after it was noticed may be what was done about it: it counts only where nothing was before.
+    """
+    near: dict[str, list[tuple[Deployment, float]]] = defaultdict(list)
     for deployment in evidence.deployments:
-        onset = onsets.get(deployment.service, evidence.noticed_at)
-        before = onset - deployment.at
+        before = onsets.get(deployment.service, evidence.noticed_at) - deployment.at
         if -TOLERANCE_SECONDS <= before <= 8 * HALF_LIFE_SECONDS:
-            found.append(_deployment(deployment, max(0.0, before), evidence))
+            near[deployment.service].append((deployment, max(0.0, before)))
+    found = [
+        _deployment(deployment, before, evidence)
+        for some in near.values()
+        for deployment, before in [it for it in some if it[0].at <= evidence.noticed_at] or some
+    ]
     return sorted(found, key=lambda finding: finding.id)
 
 
 def _deployment(deployment: Deployment, before: float, evidence: Evidence) -> Finding:
     version = f"version {deployment.version} " if deployment.version else ""
     return Finding(
-        id=f"deployment/{deployment.id}",
+        id=f"{_DEPLOYMENT}{deployment.id}",
         kind=CorrelationKind.DEPLOYMENT,
         service=deployment.service,
         cause=RootCauseKind.DEPLOYMENT,
@@ -68,6 +77,16 @@ def _deployment(deployment: Deployment, before: float, evidence: Evidence) -> Fi
         lag_seconds=deployment.at - evidence.noticed_at,
         sample={"version": deployment.version, "previousVersion": deployment.previous_version},
     )
+
+
+def most_suspicious(found: Sequence[Finding]) -> Finding:
+    """Of deployments of one service, the one that was nearest before the onset."""
+    return max(found, key=lambda finding: (finding.strength, finding.id))
+
+
+def deployment_id_of(finding: Finding) -> str:
+    """The id of the deployment that a finding is about."""
+    return finding.id.removeprefix(_DEPLOYMENT)
 
 
 def _said(seconds: float) -> str:

@@ -19,7 +19,7 @@ LEAST_LOSS: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EventChange:
-    """An event that became more or less frequent in the visits of a place: per visit, before and after `onset`.
+    """An event that became more or less frequent in the visits of a place: per visit, before and after `split`.
 
     `lasts` is how much of the change is still there in the last moments before somebody noticed. Where it is about a
     line after another one, which it `follows`, numbers are for each of those instead.
@@ -28,7 +28,7 @@ class EventChange:
     group: Group
     event: Event
     deviations: float
-    onset: float
+    split: float
     before: float
     after: float
     visits_before: int

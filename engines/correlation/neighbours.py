@@ -28,6 +28,7 @@ def _link(incident: OpenIncident, evidence: Evidence, findings: Sequence[Finding
     lines = {finding.id.rpartition("/")[2] for finding in findings if finding.kind is CorrelationKind.LOG}
     same_lines = sorted(lines & set(incident.pattern_ids))
     apart = abs(incident.started_at - evidence.noticed_at)
+    minutes = _counted(round(apart / 60), "minute")
     parts = (
         ScoreComponent(
             "same cause", 0.5, 1.0 if same_kind else 0.5 if same_cause else 0.0, f"{cause.service} is to blame"
@@ -36,13 +37,20 @@ def _link(incident: OpenIncident, evidence: Evidence, findings: Sequence[Finding
             "shared services", 0.25, len(shared) / max(1, len(affected)), f"Both affect {', '.join(shared) or 'none'}"
         ),
         ScoreComponent(
-            "same lines", 0.15, 1.0 if same_lines else 0.0, f"{len(same_lines)} patterns of lines are the same"
+            "same lines", 0.15, 1.0 if same_lines else 0.0, f"{_counted(len(same_lines), 'pattern')} of lines in common"
         ),
         ScoreComponent(
-            "same time", 0.1, max(0.0, 1 - apart / SAME_TIME_SECONDS), f"They began {apart / 60:.0f} minutes apart"
+            "same time",
+            0.1,
+            max(0.0, 1 - apart / SAME_TIME_SECONDS),
+            f"They began {minutes} apart",
         ),
     )
     components = tuple(part for part in parts if part.value > 0)
     score = round(sum(part.contribution for part in components), 6)
     reasons = "; ".join(part.explanation for part in components) or "Nothing in common"
     return IncidentLink(incident.id, score, same_cause, reasons, components)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.correlation import CorrelationKind, RootCauseKind
+from engines.correlation.changes import most_suspicious
 from engines.correlation.evidence import Evidence
 from engines.correlation.findings import Finding, ScoreComponent
 from engines.correlation.propagation import Graph
@@ -253,7 +254,7 @@ def _deployed(best: Candidate, findings: Sequence[Finding]) -> list[Candidate]:
     ]
     if not found:
         return []
-    latest = max(found, key=lambda finding: (finding.strength, finding.id))
+    latest = most_suspicious(found)
     component = ScoreComponent(
         "deployment",
         DEPLOYMENT_WEIGHT,

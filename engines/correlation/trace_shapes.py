@@ -9,7 +9,7 @@ import numpy as np
 
 from domain.correlation import CorrelationKind, RootCauseKind
 from engines.correlation.event_changes import EventChange, event_changes
-from engines.correlation.evidence import NO_SOURCE, EventKind, Evidence, Floats
+from engines.correlation.evidence import EventKind, Floats
 from engines.correlation.findings import Finding
 from engines.correlation.missing_lines import missing_lines
 from engines.correlation.sequences import broken_sequences
@@ -24,19 +24,19 @@ def change_findings(visits: Visits) -> list[Finding]:
     found: dict[str, Finding] = {}
     for change in event_changes(visits, visits.groups):
         if change.is_error and change.deviations > 0:
-            _keep(found, _finding(change, visits.evidence, 1.0))
+            _keep(found, _finding(visits, change, 1.0))
     steps, lines = _totals(visits)
     for change in event_changes(visits, visits.callers):
         if change.event.kind is not EventKind.LOG and change.is_lost:
-            _keep(found, _finding(change, visits.evidence, _net_loss(visits, change, steps)))
+            _keep(found, _finding(visits, change, _net_loss(visits, change, steps)))
     for change in (*missing_lines(visits, lines), *broken_sequences(visits)):
-        _keep(found, _finding(change, visits.evidence, change.net_loss * change.completeness))
+        _keep(found, _finding(visits, change, change.net_loss * change.completeness))
     return [found[id] for id in sorted(found) if found[id].strength > 0]
 
 
 def _net_loss(visits: Visits, change: EventChange, totals: Floats) -> float:
     """How much of what became less frequent was not replaced by something else, 0 to 1."""
-    is_after = visits.traces.visit_start[change.group.visits] >= change.onset
+    is_after = visits.traces.visit_start[change.group.visits] >= change.split
     of = totals[change.group.visits]
     lost = float(of[~is_after].mean() - of[is_after].mean())
     return min(1.0, max(0.0, lost / (change.before - change.after)))
@@ -58,8 +58,9 @@ def _keep(found: dict[str, Finding], finding: Finding) -> None:
         found[finding.id] = finding
 
 
-def _finding(change: EventChange, evidence: Evidence, share: float) -> Finding:
+def _finding(visits: Visits, change: EventChange, share: float) -> Finding:
     place, event, pattern = change.group.place, change.event, change.pattern
+    onset = visits.onset(change.group, change.split)
     match event.kind:
         case EventKind.LOG:
             what = f'"{pattern.template}"' if pattern is not None else f"line {event.name}"
@@ -67,9 +68,7 @@ def _finding(change: EventChange, evidence: Evidence, share: float) -> Finding:
             what = f"call of {event.name}"
         case EventKind.OPERATION:
             what = event.name
-    source = NO_SOURCE if evidence.traces is None else evidence.traces.source
-    if pattern is not None:
-        source = pattern.source
+    source = visits.traces.source if pattern is None else pattern.source
     went = "began" if change.deviations > 0 else "is left out"
     per = "a visit"
     if change.follows is not None:
@@ -84,8 +83,8 @@ def _finding(change: EventChange, evidence: Evidence, share: float) -> Finding:
         f" {change.after:.2f} after",
         strength=share * visit_strength(change.deviations, change.lasts, change.ordinary),
         severity=abs(change.deviations),
-        onset=change.onset,
-        lag_seconds=change.onset - evidence.noticed_at,
+        onset=onset,
+        lag_seconds=onset - visits.evidence.noticed_at,
         source=source,
         sample={
             "operation": place.operation,

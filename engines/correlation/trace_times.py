@@ -41,8 +41,8 @@ def _slower(visits: Visits, group: Group, name: str, seconds: Floats) -> list[Fi
             best = deviations, float(split), was, now
     if best is None or best[0] <= VISITS_ORDINARY:
         return []
-    deviations, onset, was, now = best
-    share = _share_of_time(visits, group, now - was, onset)
+    deviations, split, was, now = best
+    share = _share_of_time(visits, group, now - was, split)
     service, operation = group.place.service, group.place.operation
     what = "its own time" if name == "SELF_TIME" else "the time lost on the way to it"
     return [
@@ -52,7 +52,7 @@ def _slower(visits: Visits, group: Group, name: str, seconds: Floats) -> list[Fi
             name,
             RootCauseKind.LATENCY,
             deviations,
-            onset,
+            split,
             f"{operation} of {service}: {what} rose from {was * 1000:.3g} ms to {now * 1000:.3g} ms",
             was,
             now,
@@ -61,11 +61,11 @@ def _slower(visits: Visits, group: Group, name: str, seconds: Floats) -> list[Fi
     ]
 
 
-def _share_of_time(visits: Visits, group: Group, more_seconds: float, onset: float) -> float:
+def _share_of_time(visits: Visits, group: Group, more_seconds: float, split: float) -> float:
     """How much of what requests take from their beginning to their end is lost here, against RELEVANT_SHARE of it."""
     traces = visits.traces
-    lost = more_seconds * float((traces.visit_start[group.visits] >= onset).sum())
-    taken = float(traces.durations[traces.starts >= onset].sum())
+    lost = more_seconds * float((traces.visit_start[group.visits] >= split).sum())
+    taken = float(traces.durations[traces.starts >= split].sum())
     return min(1.0, lost / (RELEVANT_SHARE * taken)) if taken > 0 else 0.0
 
 
@@ -81,7 +81,7 @@ def _failing(visits: Visits, group: Group, is_origin: Integers) -> list[Finding]
             best = deviations, float(split), float(before.mean()), float(after.mean())
     if best is None or best[0] <= VISITS_ORDINARY:
         return []
-    deviations, onset, was, now = best
+    deviations, split, was, now = best
     service, operation = group.place.service, group.place.operation
     return [
         _visit_finding(
@@ -90,7 +90,7 @@ def _failing(visits: Visits, group: Group, is_origin: Integers) -> list[Finding]
             "ERROR_ORIGIN",
             RootCauseKind.ERRORS,
             deviations,
-            onset,
+            split,
             f"Failures begin in {operation} of {service}: {was:.1%} of its visits before, {now:.1%} after",
             was,
             now,
@@ -104,13 +104,13 @@ def _visit_finding(
     name: str,
     cause: RootCauseKind,
     deviations: float,
-    onset: float,
+    split: float,
     summary: str,
     before: float,
     after: float,
     share: float = 1.0,
 ) -> Finding:
-    where = group.place
+    where, onset = group.place, visits.onset(group, split)
     return Finding(
         id=f"{name.lower()}/{where.service}/{where.operation}",
         kind=CorrelationKind.TRACE,

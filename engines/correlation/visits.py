@@ -59,6 +59,16 @@ class Visits:
         self.callers = self._by_caller()
         self.paths = self._paths()
 
+    def onset(self, group: Group, split: float) -> float:
+        """When what changed at a split began, as far as visits tell: with the first of the group's that came after it.
+
+        Traces are a sample: between the last one before and the first one after, every split fits as well. What was
+        noticed had begun.
+        """
+        starts = self.traces.visit_start[group.visits]
+        first = starts[starts >= split].min(initial=np.inf)
+        return float(max(split, min(first, self.evidence.noticed_at)))
+
     def is_error(self, event: Event) -> bool:
         """Whether an event is a line about an error."""
         pattern = self.patterns.get((event.service, event.name)) if event.kind is EventKind.LOG else None

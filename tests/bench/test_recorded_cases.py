@@ -10,6 +10,7 @@ from bench.cause_baselines import BASELINES
 from bench.recorded_cases import Case, read_case, read_cases
 from bench.root_cause import main, measure, measure_engine, top, with_noise, without
 from engines.correlation import analyse
+from engines.correlation.propagation import graph_of
 
 CASES = Path(__file__).parents[2].parent / "shared" / "rca"
 CHOSEN = (
@@ -52,6 +53,13 @@ def test_services_that_only_make_noise_are_not_named(cases):
         assert not analyse(with_noise(case.evidence, 20, seed=1)).ranking[0].startswith("noise-")
 
 
+def test_services_that_only_make_noise_could_be_to_blame_as_far_as_the_graph_goes(cases):
+    for case in cases[:2]:
+        noisy = with_noise(case.evidence, 5, seed=1)
+        graph = graph_of(noisy)
+        assert {f"noise-{number}" for number in range(5)} <= graph.reached_from(noisy.services[0]).keys()
+
+
 def test_the_answer_is_not_in_the_evidence(cases):
     for case in cases:
         assert "truth" not in {field.name for field in fields(case.evidence)}
@@ -64,3 +72,10 @@ def test_a_folder_without_cases_is_said_to_be_one(tmp_path, capsys):
     assert "holds no case" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError):
         list(read_cases(tmp_path))
+
+
+def test_a_run_without_cases_says_what_it_lacks(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "which folder has the cases" in capsys.readouterr().err

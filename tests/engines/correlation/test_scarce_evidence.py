@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from domain.correlation import RootCauseKind
-from engines.advice import advise
+from domain.correlation import CorrelationKind, RecommendationKind, RootCauseKind
+from engines.advice import advise, steps_for
 from engines.correlation import analyse
 from engines.correlation.evidence import Alert, Call, Deployment, OpenIncident, Series, Signal
-from tests.engines.correlation.shops import NOTICED_AT, metrics, shop, short, with_database
+from tests.engines.correlation.shops import NOTICED_AT, metrics, shop, short, with_database, with_traces
 
 FAILING = {
     ("stock", Signal.ERROR_RATIO): 0.4,
@@ -45,6 +45,47 @@ def test_how_long_before_the_onset_somebody_deployed_is_said_in_words_that_fit(s
     analysis = analyse(replace(shop(), series=(), alerts=(fired,), deployments=(deployed,)))
     assert analysis.causes[0].kind is RootCauseKind.DEPLOYMENT
     assert f"version 1.4 was deployed {said} before the onset" in analysis.summary
+
+
+def test_a_deployment_during_which_no_traces_were_sampled_is_still_before_what_they_show():
+    # The sample has none from twenty minutes before until two minutes before.
+    evidence = with_traces(shop(), failing="stock")
+    deployed = Deployment("d1", "stock", NOTICED_AT - 150, "1.4", "1.3")
+    analysis = analyse(replace(evidence, series=(), deployments=(deployed,)))
+    assert (analysis.causes[0].service, analysis.causes[0].kind) == ("stock", RootCauseKind.DEPLOYMENT)
+    traced = [finding.onset for finding in analysis.findings if finding.kind is not CorrelationKind.DEPLOYMENT]
+    assert traced
+    assert all(onset is not None and NOTICED_AT - 120 <= onset <= NOTICED_AT for onset in traced)
+
+
+def test_going_back_to_the_version_before_is_not_what_broke_it():
+    broke = Deployment("d1", "stock", NOTICED_AT - 240, "1.4", "1.3")
+    mended = Deployment("d2", "stock", NOTICED_AT + 50, "1.3", "1.4")
+    evidence = replace(shop(), series=(), alerts=(alert("stock", "HighErrorRate"),), deployments=(broke, mended))
+    analysis = analyse(evidence)
+    assert "version 1.4 was deployed" in analysis.summary
+    assert advise(analysis, evidence, {})[0].title == "Roll back stock from 1.4 to 1.3"
+
+
+def test_a_deployment_amid_earlier_trouble_is_rolled_back_all_the_same():
+    fired = (alert("stock", "HighErrorRate", at=NOTICED_AT - 900), alert("stock", "ServiceErrors", at=NOTICED_AT))
+    deployed = Deployment("d1", "stock", NOTICED_AT - 150, "1.4", "1.3")
+    evidence = replace(with_traces(shop(), failing="stock"), series=(), alerts=fired, deployments=(deployed,))
+    analysis = analyse(evidence)
+    first, second = analysis.causes[:2]
+    assert (first.kind, first.onset) == (RootCauseKind.DEPLOYMENT, deployed.at)
+    assert (second.kind, second.service) == (RootCauseKind.ERRORS, "stock")
+    assert second.onset is not None
+    assert second.onset >= NOTICED_AT - 120
+    assert advise(analysis, evidence, {})[0].kind is RecommendationKind.ROLL_BACK
+
+
+def test_each_cause_is_explained_by_what_speaks_for_its_kind():
+    evidence = shop({("stock", Signal.ERROR_RATIO): 0.5, ("stock", Signal.LATENCY_P95): 0.08})
+    analysis = analyse(evidence)
+    [slow] = [cause for cause in analysis.causes if (cause.service, cause.kind) == ("stock", RootCauseKind.LATENCY)]
+    assert slow.explanation.startswith("LATENCY_P95 of stock rose")
+    assert steps_for(slow, analysis, evidence)[-1].description == slow.explanation
 
 
 def test_an_incident_that_is_open_on_a_dependency_speaks_for_it():
