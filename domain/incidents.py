@@ -50,6 +50,9 @@ STAMPS: Final = {
     IncidentStatus.MITIGATED: "mitigated_at",
     IncidentStatus.RESOLVED: "resolved_at",
 }
+MERGED_INTO: Final = "Merged into"
+"""How the resolution of an incident begins that was found to be the trouble of another."""
+
 _ORDER: Final = tuple(IncidentStatus)
 _IN_WORDS: Final = {
     IncidentStatus.OPEN: "open",
@@ -84,6 +87,12 @@ class Lifecycle:
     acknowledged_at: datetime | None = None
     mitigated_at: datetime | None = None
     resolved_at: datetime | None = None
+
+
+def is_remedy(resolution: str) -> bool:
+    """Whether a resolution says what helped, rather than nothing, or which other incident it was."""
+    said = resolution.strip()
+    return bool(said) and not said.startswith(MERGED_INTO)
 
 
 def opened(*, started_at: datetime | None, detected_at: datetime | None, now: datetime) -> Lifecycle:

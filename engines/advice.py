@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.correlation import CorrelationKind, RecommendationKind, RootCauseKind
+from domain.incidents import is_remedy
 from engines.correlation.changes import deployment_id_of, most_suspicious
 from engines.correlation.evidence import Deployment, Evidence, Signal
 from engines.correlation.findings import Analysis, RootCause
@@ -13,6 +14,8 @@ MOST_ADVICE: Final = 8
 MOST_STEPS: Final = 4
 
 _WORTH_ADVICE: Final = 0.5
+_LIKE_ENOUGH: Final = 0.4
+"""As alike as an incident is by the same cause alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def _people(cause: RootCause, facts: Mapping[str, ServiceFacts]) -> Iterable[Adv
 
 def _past(past: Sequence[PastIncident], cause: RootCause) -> Iterable[Advice]:
     for incident in past:
-        if incident.resolution.strip():
+        if incident.score >= _LIKE_ENOUGH and is_remedy(incident.resolution):
             yield Advice(
                 RecommendationKind.REPEAT_RESOLUTION,
                 f"Try what ended INC-{incident.number}",

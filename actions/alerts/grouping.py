@@ -35,7 +35,7 @@ from domain.alert_history import AlertChange
 from domain.changes import Change
 from domain.feed import EventType
 from domain.grouping import GroupingRules
-from domain.incidents import IncidentSource, IncidentStatus
+from domain.incidents import MERGED_INTO, IncidentSource, IncidentStatus
 from domain.suppressions import Quiet
 
 
@@ -125,7 +125,7 @@ async def _write(tx: Transaction, placement: Placement, story: Story) -> None:
     await hurt_by_alerts(tx, placement.hurt, source=IncidentSource.ALERT, actor=actor)
     for it in placement.siblings:
         if it.is_merged:
-            resolution = f"Merged into {it.into.name}, because {it.because}."
+            resolution = f"{MERGED_INTO} {it.into.name}, because {it.because}."
             await incidents.resolve(tx, it.incident.id, resolution=resolution, actor=actor)
     await request_after_change(tx, *(it.id for it in joined))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from domain.correlation import CorrelationKind, RecommendationKind, RootCauseKind
-from engines.advice import advise, steps_for
+from engines.advice import PastIncident, advise, steps_for
 from engines.correlation import analyse
 from engines.correlation.evidence import Alert, Call, Deployment, OpenIncident, Series, Signal
 from tests.engines.correlation.shops import NOTICED_AT, metrics, shop, short, with_database, with_traces
@@ -78,6 +78,17 @@ def test_a_deployment_amid_earlier_trouble_is_rolled_back_all_the_same():
     assert second.onset is not None
     assert second.onset >= NOTICED_AT - 120
     assert advise(analysis, evidence, {})[0].kind is RecommendationKind.ROLL_BACK
+
+
+def test_what_ended_a_past_incident_is_advised_where_that_was_alike_and_says_what_helped():
+    evidence = replace(shop(), series=(), alerts=(alert("stock", "HighErrorRate"),))
+    merged = PastIncident(3, "Stock fails", "Merged into INC-2, because web depends on stock.", 0.9)
+    other = PastIncident(2, "Web is slow", "Fewer banners", 0.2)
+    alike = PastIncident(1, "Stock failed", "Restarted stock", 0.5)
+    advices = advise(analyse(evidence), evidence, {}, [merged, alike, other])
+    assert [it.action for it in advices if it.kind is RecommendationKind.REPEAT_RESOLUTION] == ["Restarted stock"]
+    advices = advise(analyse(evidence), evidence, {}, [merged, other])
+    assert all(it.kind is not RecommendationKind.REPEAT_RESOLUTION for it in advices)
 
 
 def test_each_cause_is_explained_by_what_speaks_for_its_kind():
