@@ -1,6 +1,6 @@
 """Lines that are new, burst or vanished, by their counts alone: where they are not known to belong to visits."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,7 @@ from domain.correlation import CorrelationKind, RootCauseKind
 from engines.correlation.evidence import EventKind, Evidence, LogPattern
 from engines.correlation.findings import Finding
 from engines.correlation.statistics import ORDINARY, count_change, strength
-from engines.correlation.visits import COMPLAINING_LEVELS, ERROR_LEVELS
+from engines.correlation.visits import COMPLAINING_LEVELS, ERROR_LEVELS, LEAST_VISITS
 
 LEAST_LINES: Final = 3
 LEFT_OVER: Final = 0.25
@@ -21,17 +21,31 @@ CLUMPING: Final = 2.0
 def log_findings(evidence: Evidence) -> list[Finding]:
     """New and bursting lines about errors, and others that vanished, per line of their service that is not an error.
 
-    Services whose lines are known to belong to visits are left to `trace_shapes`, which knows what to expect.
+    Services whose lines are known to belong to visits are left to `trace_shapes`, which knows what to expect, if there
+    are enough visits to compare.
     """
-    linked = set()
-    if evidence.traces is not None:
-        linked = {event.service for event in evidence.traces.events if event.kind is EventKind.LOG}
+    judged = _judged_by_visits(evidence)
     by_service: dict[str, list[LogPattern]] = defaultdict(list)
     for pattern in evidence.patterns:
-        if pattern.service not in linked and len(pattern.counts) == len(evidence.log_times) > 0:
+        if pattern.service not in judged and len(pattern.counts) == len(evidence.log_times) > 0:
             by_service[pattern.service].append(pattern)
     found = [finding for service in sorted(by_service) for finding in _findings(by_service[service], evidence)]
     return sorted(found, key=lambda finding: finding.id)
+
+
+def _judged_by_visits(evidence: Evidence) -> set[str]:
+    """The services with lines in visits that began before as well as after it may have begun."""
+    if evidence.traces is None:
+        return set()
+    traces = evidence.traces
+    is_line = np.array([event.kind is EventKind.LOG for event in traces.events], dtype=np.bool_)
+    of_lines = np.unique(traces.event_visit[is_line[traces.event_event]]) if len(is_line) else traces.event_visit
+    is_before = traces.visit_start[of_lines] < evidence.noticed_at - evidence.lead_seconds
+    counts = [
+        Counter(traces.entries[entry].service for entry in traces.visit_entry[side].tolist())
+        for side in (of_lines[is_before], of_lines[~is_before])
+    ]
+    return {service for service, number in counts[0].items() if min(number, counts[1][service]) >= LEAST_VISITS}
 
 
 def _findings(patterns: list[LogPattern], evidence: Evidence) -> list[Finding]:

@@ -47,14 +47,17 @@ def shop(faults: dict[tuple[str, Signal], float] | None = None) -> Evidence:
     )
 
 
-def with_traces(evidence: Evidence, *, failing: str = "", slow: str = "", traces: int = 120) -> Evidence:
+def with_traces(
+    evidence: Evidence, *, failing: str = "", slow: str = "", traces: int = 120, has_baseline: bool = True
+) -> Evidence:
     """With traces from half an hour before until now, of which those of the last two minutes show a fault.
 
-    A failing service writes a line about an error, calls nobody any more, and its callers fail with it.
+    A failing service writes a line about an error, calls nobody any more, and its callers fail with it. Without a
+    baseline there are only traces of the fault.
     """
     spans: list[tuple[str, Sequence[Span]]] = []
     lines: dict[str, list[LinkedLine]] = {}
-    for number in range(traces):
+    for number in range(0 if has_baseline else traces // 2, traces):
         id = f"{number:032x}"
         begins = NOTICED_AT - (1800 - 10 * number if number < traces // 2 else 2 * (traces - number))
         is_faulty = begins >= NOTICED_AT - 120

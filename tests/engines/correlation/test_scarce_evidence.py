@@ -58,6 +58,19 @@ def test_a_deployment_during_which_no_traces_were_sampled_is_still_before_what_t
     assert all(onset is not None and NOTICED_AT - 120 <= onset <= NOTICED_AT for onset in traced)
 
 
+@pytest.mark.parametrize(("has_baseline", "said"), [(True, "In /stock of stock"), (False, "A line of stock is new")])
+def test_a_new_line_counts_also_where_its_traces_have_nothing_to_be_compared_with(has_baseline, said):
+    traced = with_traces(replace(shop(), series=()), failing="stock", has_baseline=has_baseline)
+    times = NOTICED_AT + np.arange(-3600.0, 61.0, 60.0)
+    written = {"stock-failed": 30 * (times >= NOTICED_AT - 120), "stock-handled": np.full(len(times), 30)}
+    quiet = np.zeros(len(times), dtype=np.int64)
+    patterns = tuple(replace(one, counts=written.get(one.id, quiet)) for one in traced.patterns)
+    analysis = analyse(replace(traced, patterns=patterns, log_times=times))
+    assert analysis.causes[0].service == "stock"
+    lines = [finding for finding in analysis.findings if finding.name == "LOG_NEW"]
+    assert [finding.summary.startswith(said) for finding in lines] == [True]
+
+
 def test_going_back_to_the_version_before_is_not_what_broke_it():
     broke = Deployment("d1", "stock", NOTICED_AT - 240, "1.4", "1.3")
     mended = Deployment("d2", "stock", NOTICED_AT + 50, "1.3", "1.4")
