@@ -10,6 +10,8 @@ from engines.correlation.findings import Finding, IncidentLink, RootCause, Score
 LEAST_SCORE: Final = 0.3
 SAME_TIME_SECONDS: Final = 1_800.0
 
+_MINUTE_SECONDS: Final = 60.0
+
 
 def incident_links(
     evidence: Evidence, findings: Sequence[Finding], causes: Sequence[RootCause]
@@ -28,7 +30,7 @@ def _link(incident: OpenIncident, evidence: Evidence, findings: Sequence[Finding
     lines = {finding.id.rpartition("/")[2] for finding in findings if finding.kind is CorrelationKind.LOG}
     same_lines = sorted(lines & set(incident.pattern_ids))
     apart = abs(incident.started_at - evidence.noticed_at)
-    minutes = _counted(round(apart / 60), "minute")
+    how_far = f"{_counted(round(apart / 60), 'minute')} apart" if apart >= _MINUTE_SECONDS else "within a minute"
     parts = (
         ScoreComponent(
             "same cause", 0.5, 1.0 if same_kind else 0.5 if same_cause else 0.0, f"{cause.service} is to blame"
@@ -43,7 +45,7 @@ def _link(incident: OpenIncident, evidence: Evidence, findings: Sequence[Finding
             "same time",
             0.1,
             max(0.0, 1 - apart / SAME_TIME_SECONDS),
-            f"They began {minutes} apart",
+            f"They began {how_far}",
         ),
     )
     components = tuple(part for part in parts if part.value > 0)
