@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
@@ -35,7 +34,7 @@ def refusal(transport: Transport, answer: Answer) -> TelemetryError:
     return transport.refusal(answer, reason)
 
 
-def stated_error(transport: Transport, answer: Answer, body: Mapping[str, Any]) -> TelemetryError:
+def stated_error(transport: Transport, answer: Answer, body: Mapping[object, object]) -> TelemetryError:
     """The error for a success whose `body` says that it is one: of the query, unless it says of what else."""
     reason = spoken_reason("application/json", answer.body) or "it does not say why"
     match body.get("errorType", "bad_data"):

@@ -25,6 +25,9 @@ FIELDS = {
     "loki": f'loki(query: "{{app=\\"a\\"}}", {RANGE}) {{ streams {{ labels }} }}',
     "tempo": 'tempo(traceId: "abc") { traceId }',
     "traceSearch": f'traceSearch(query: "{{}}", {RANGE}) {{ traceId }}',
+    "traceTags": f"traceTags({RANGE}) {{ scope }}",
+    "traceTagValues": f'traceTagValues(tag: "name", {RANGE}) {{ value }}',
+    "traceMetrics": f'traceMetrics(query: "{{}} | rate()", {RANGE}) {{ stepSeconds }}',
 }
 CLIENTS: dict[str, Callable[[Transport], Any]] = {"Prometheus": Prometheus, "Loki": Loki, "Tempo": Tempo}
 BAD_DAYS = {
