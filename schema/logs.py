@@ -9,6 +9,7 @@ import strawberry
 
 from domain.errors import NotFound
 from domain.telemetry import LogLevel
+from resolvers.compile import parameters
 from resolvers.context import RequestContext
 from resolvers.limits.weights import Weight
 from resolvers.live import Told
@@ -151,7 +152,7 @@ async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) ->
             " 'instance', telemetry_instances->'loki') from services"
             " where lower(name) = lower($1) or id::text = $1 order by lower(name) = lower($1) desc limit 1),"
             " 'null')::text",
-            [arguments["service"]],
+            [parameters.text(arguments["service"])],
         )
         or b"null"
     )
