@@ -12,8 +12,9 @@ from uuid import UUID
 import orjson
 import structlog
 
-from actions.alerts.deliveries import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from actions.alerts.deliveries import BATCH_DELIVERIES, Accepted, Received, count_attempt, process, read, require_good
 from actions.alerts.reconciliation import keep_muted
+from app.group_commit import GroupCommit
 from db.alert_statements import WAITING_TRACES_SQL
 from db.database import Database, may_pass
 from db.identifiers import new_id
@@ -68,6 +69,7 @@ class AlertIntake:
         self._most_at_once = most_at_once
         self._poll_seconds = poll_seconds
         self._storing = 0
+        self._arrivals = GroupCommit(database)
         self._arrived = asyncio.Event()
         self._was_read: dict[UUID, Delivery] = {}
 
@@ -86,7 +88,7 @@ class AlertIntake:
         try:
             delivery = await read(received)
             require_good(delivery)
-            await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
+            await self._arrivals.store(Accepted(received, delivery))
         finally:
             self._storing -= 1
         self._keep(received, delivery)

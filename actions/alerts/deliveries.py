@@ -6,7 +6,7 @@ transaction of the fleet at a time, and gives every alert in them exactly one di
 
 import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,9 +15,15 @@ import orjson
 from sqlalchemy import Row, RowMapping, text
 
 from actions.alerts.dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
-from db.alert_statements import ALERTS_LOCK, COUNT_ATTEMPT_SQL, MARK_PROCESSED_SQL, WAITING_DELIVERIES_SQL
+from db.alert_statements import (
+    ACCEPT_DELIVERIES_SQL,
+    ALERTS_LOCK,
+    COUNT_ATTEMPT_SQL,
+    MARK_PROCESSED_SQL,
+    WAITING_DELIVERIES_SQL,
+)
 from db.alerts import alert_deliveries
-from db.database import Transaction
+from db.database import Database, Transaction
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
 from domain.alerts import AlertStatus, WebhookKind
@@ -35,6 +41,7 @@ BATCH_ALERTS: Final = 1_000
 _LARGE_BYTES: Final = 100_000
 MOST_ATTEMPTS: Final = 3
 _USUAL_RULES: Final = GroupingRules()
+_ACCEPT: Final = text(ACCEPT_DELIVERIES_SQL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A delivery that can be taken, as it came in and as it was read, and the span that has brought it."""
+
+    received: Received
+    delivery: Delivery
+    traceparent: str | None = field(default_factory=origin)
+
+
+@dataclass(frozen=True, slots=True)
 class Processed:
     """What changed about alerts, and those that were rejected because our code breaks on them."""
 
@@ -78,21 +94,21 @@ async def read(received: Received) -> Delivery:
     return await asyncio.to_thread(received.read)
 
 
-async def accept(tx: Transaction, received: Received, delivery: Delivery) -> None:
-    """Store a delivery, which was read, so that nothing of it can be lost once this transaction has committed."""
-    await tx.execute(
-        alert_deliveries.insert().values(
-            id=received.id,
-            source=received.source,
-            kind=received.kind,
-            received_at=received.at,
-            body=received.body,
-            headers=dict(received.headers),
-            alert_count=len(delivery.alerts),
-            left_out=delivery.left_out,
-            traceparent=origin(),
-        )
-    )
+async def accept(database: Database, deliveries: Sequence[Accepted]) -> None:
+    """Store deliveries, all or none: nothing of them can be lost once this returns. Raises as `Database.writing` does."""
+    received = [each.received for each in deliveries]
+    values = {
+        "ids": [each.id for each in received],
+        "sources": [each.source for each in received],
+        "kinds": [each.kind for each in received],
+        "times": [each.at for each in received],
+        "bodies": [each.body for each in received],
+        "headers": [orjson.dumps({**each.headers}).decode() for each in received],
+        "alert_counts": [len(each.delivery.alerts) for each in deliveries],
+        "left_out": [each.delivery.left_out for each in deliveries],
+        "traceparents": [each.traceparent for each in deliveries],
+    }
+    await database.write_at_once(_ACCEPT, values)
 
 
 def require_good(delivery: Delivery) -> None:
