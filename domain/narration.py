@@ -243,7 +243,7 @@ def silence_created(silence_id: UUID, conditions: Sequence[str], *, ends_at: dat
         type=TimelineEventType.ALERT,
         title=f"Silenced until {ends_at:%Y-%m-%d %H:%M} UTC: {', '.join(conditions)}",
         description=comment,
-        metadata={"silence_id": silence_id, "matchers": [*conditions], "ends_at": ends_at},
+        metadata={"silenceId": silence_id, "matchers": [*conditions], "endsAt": ends_at},
     )
 
 
@@ -252,7 +252,7 @@ def silence_expired(silence_id: UUID, conditions: Sequence[str]) -> Entry:
     return Entry(
         type=TimelineEventType.ALERT,
         title=f"No longer silenced: {', '.join(conditions)}",
-        metadata={"silence_id": silence_id, "matchers": [*conditions]},
+        metadata={"silenceId": silence_id, "matchers": [*conditions]},
     )
 
 
