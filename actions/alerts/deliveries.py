@@ -98,7 +98,7 @@ async def read(received: Received) -> Delivery:
 
 
 async def accept(database: Database, deliveries: Sequence[Accepted]) -> None:
-    """Store deliveries, all or none: nothing of them can be lost once this returns. Raises as `Database.writing` does."""
+    """Store deliveries, all or none: nothing of them can be lost once this returns. Raises as `writing` does."""
     received = [each.received for each in deliveries]
     values = {
         "ids": [each.id for each in received],
