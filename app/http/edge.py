@@ -105,8 +105,7 @@ class Edge:
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
         always = self._over_https if scope["scheme"] == "https" else SECURITY_HEADERS
-        if self._tracer is not None:
-            begin_request(self._tracer, scope, headers)
+        begin_request(self._tracer, headers)
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)

@@ -25,10 +25,17 @@ FIELDS = {
     "loki": f'loki(query: "{{app=\\"a\\"}}", {RANGE}) {{ streams {{ labels }} }}',
     "tempo": 'tempo(traceId: "abc") { traceId }',
     "traceSearch": f'traceSearch(query: "{{}}", {RANGE}) {{ traceId }}',
+    "traceTags": f"traceTags({RANGE}) {{ scope }}",
+    "traceTagValues": f'traceTagValues(tag: "name", {RANGE}) {{ value }}',
+    "traceMetrics": f'traceMetrics(query: "{{}} | rate()", {RANGE}) {{ stepSeconds }}',
 }
 CLIENTS: dict[str, Callable[[Transport], Any]] = {"Prometheus": Prometheus, "Loki": Loki, "Tempo": Tempo}
 BAD_DAYS = {
     "HTML": (answering(http_answer(b"<html>", content_type="text/html")), "TELEMETRY_BAD_RESPONSE"),
+    "a success that says it broke": (
+        answering(http_answer(b'{"status":"error","errorType":"internal","error":"it broke"}')),
+        "TELEMETRY_BAD_RESPONSE",
+    ),
     "JSON cut short": (answering(http_answer(b'{"status":"succ')), "TELEMETRY_BAD_RESPONSE"),
     "a body cut short": (break_off, "TELEMETRY_BAD_RESPONSE"),
     "10 GB": (never_end, "TELEMETRY_LIMITED"),
