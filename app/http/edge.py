@@ -20,7 +20,7 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
-from app.http.errors import refusal
+from app.http.errors import refusal, unexpected
 from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.hosts import AllowedHosts, misdirected
@@ -210,8 +210,9 @@ class Edge:
             if not watch.is_over:
                 raise
         except Exception:
-            # Starlette has sent the masked answer before it lets go of the error.
             log.exception("a request failed unexpectedly", method=scope["method"], path=path)
+            if status == 0:  # Starlette sends the masked answer before it lets go of an error, but others do not.
+                await send_answer(send_with_headers, error_answer(500, unexpected()))
         finally:
             self._time_limit.end(watch)
         status = status or _CLIENT_CLOSED_REQUEST
