@@ -13,9 +13,9 @@ from db.credentials import api_tokens
 from db.database import Transaction
 from db.people import users
 from domain import text
-from domain.access import Actor, TokenScope, permits
+from domain.access import Actor, Permission, Role, TokenScope, permits
 from domain.credentials import MOST_TOKEN_DAYS, require_may_hand_on, token_scopes
-from domain.errors import Conflict, NotFound, ValidationFailed
+from domain.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from domain.permissions import ADMINISTRATION
 
 MOST_TOKENS: Final = 100
@@ -36,17 +36,23 @@ async def create_api_token(
     if user_id is None:
         raise ValidationFailed("A token belongs to a user, and you are none here: ask an admin to add you")
     chosen = token_scopes(scopes, "scopes")
-    require_may_hand_on(actor, chosen)
     if expires_in_days is not None and not 1 <= expires_in_days <= MOST_TOKEN_DAYS:
         raise ValidationFailed(f"A token expires in 1 to {MOST_TOKEN_DAYS} days, or never", ("expiresInDays",))
-    await lock(tx, users, user_id)
+    expires_at = None if expires_in_days is None else tx.now + timedelta(days=expires_in_days)
+    require_may_hand_on(actor, chosen, expires_at)
+    owner = await lock(tx, users, user_id)
+    if not permits(actor.role, None, Permission(Role(owner["role"]), None)):
+        raise Forbidden(
+            f"The token would act with the role {owner['role']}, and whoever vouches for you says that yours is "
+            f"{actor.role}: ask an admin"
+        )
     held = select(func.count()).where(api_tokens.c.user_id == user_id, api_tokens.c.revoked_at.is_(None))
     if (await tx.execute(held)).scalar_one() >= MOST_TOKENS:
         raise Conflict(f"A user has {MOST_TOKENS} tokens at most: revoke one that is not needed")
     values = {
         "name": text.name(name, "Name", "name"),
         "scopes": [scope.value for scope in chosen],
-        "expires_at": None if expires_in_days is None else tx.now + timedelta(days=expires_in_days),
+        "expires_at": expires_at,
     }
     row = await tx.insert(api_tokens, user_id=user_id, token_hash=token_hash, **values)
     id: UUID = row["id"]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -97,6 +97,7 @@ class Investigation:
     deadline_seconds: float = DEADLINE_SECONDS
     watch_seconds: float = _WATCH_SECONDS
     observer: Observer = _NOBODY
+    _engine: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
     async def run(self, job: Job) -> None:
         """Analyse the incident that a job is about, unless a newer request takes its place meanwhile.
@@ -163,10 +164,14 @@ class Investigation:
         return outcome
 
     async def _by_engine(self, work: Callable[[], Answer]) -> Answer:
-        """What takes all of a CPU, beside everything else."""
-        began_seconds = monotonic()
-        with span("correlation engine"):
-            answered = await asyncio.to_thread(work)
+        """What takes all of a CPU, beside everything else.
+
+        One at a time: no two threads compute at once (the interpreter's lock), and the event loop would wait for each.
+        """
+        async with self._engine:
+            began_seconds = monotonic()
+            with span("correlation engine"):
+                answered = await asyncio.to_thread(work)
         self.observer.engine_answered(monotonic() - began_seconds)
         return answered
 

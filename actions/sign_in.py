@@ -20,6 +20,8 @@ from db.database import Transaction
 from db.identifiers import new_id
 from db.people import users
 from domain.access import Actor, Role
+from domain.errors import NotFound
+from domain.people import could_be_an_address, is_same_address
 
 WINDOW: Final = timedelta(minutes=5)
 """How long attempts to sign in are counted together."""
@@ -79,9 +81,13 @@ async def forget_attempts(tx: Transaction, keys: list[bytes]) -> None:
 
 async def find_user(tx: Transaction, email: str) -> SignInUser | None:
     """The user with an address, in any case."""
-    wanted = select(users.c.id, users.c.name, users.c.role, users.c.password_hash, users.c.is_active)
+    if not could_be_an_address(email):
+        return None
+    wanted = select(users.c.id, users.c.name, users.c.role, users.c.password_hash, users.c.is_active, users.c.email)
     row = (await tx.execute(wanted.where(func.lower(users.c.email) == func.lower(email)))).one_or_none()
-    return None if row is None else SignInUser(row.id, row.name, row.role, row.password_hash, row.is_active)
+    if row is None or not is_same_address(row.email, email):
+        return None
+    return SignInUser(row.id, row.name, row.role, row.password_hash, row.is_active)
 
 
 async def fail(tx: Transaction, user_id: UUID | None, *, actor: Actor) -> None:
@@ -89,17 +95,34 @@ async def fail(tx: Transaction, user_id: UUID | None, *, actor: Actor) -> None:
     await audit(tx, actor=actor, action="user.sign_in_failed", subject_id=user_id)
 
 
+async def fail_to_change_password(tx: Transaction, user_id: UUID, *, actor: Actor) -> None:
+    """Write down that somebody did not know the password that they wanted to change."""
+    await audit(tx, actor=actor, action="user.set_password_failed", subject_id=user_id)
+
+
 async def start_session(
-    tx: Transaction, user_id: UUID, token_hash: bytes, *, expires_at: datetime, new_hash: str | None, actor: Actor
-) -> Session:
-    """Begin a session. `new_hash` replaces a hash of the password that was made with other parameters."""
-    user = await lock(tx, users, user_id)
+    tx: Transaction,
+    user: SignInUser,
+    token_hash: bytes,
+    *,
+    expires_at: datetime,
+    new_hash: str | None,
+    actor: Actor,
+) -> Session | None:
+    """Begin a session for whoever has shown the password of `user`; None where that holds no more.
+
+    It takes a while to compare passwords, and meanwhile somebody may have changed this one, or disabled the user.
+    `new_hash` replaces a hash of the password that was made with other parameters.
+    """
+    user_id, found = user.id, await _alone(tx, user.id)
+    if found is None or not found["is_active"] or found["password_hash"] != user.password_hash:
+        return None
     if new_hash is not None:
         await tx.execute(update(users).where(users.c.id == user_id).values(password_hash=new_hash))
     family_id = new_id()
     await _add_token(tx, user_id, family_id, token_hash, expires_at)
     await audit(tx, actor=actor, action="user.sign_in", subject_id=user_id)
-    return Session(family_id, user_id, user["name"], user["role"], expires_at)
+    return Session(family_id, user_id, found["name"], found["role"], expires_at)
 
 
 async def continue_session(
@@ -109,7 +132,9 @@ async def continue_session(
 
     One that was exchanged before ends its session.
     """
-    wanted = select(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash).with_for_update()
+    family = await session_of(tx, token_hash)
+    user = None if family is None else await _alone(tx, family["user_id"])
+    wanted = select(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash)
     token = (await tx.execute(wanted)).mappings().one_or_none()
     if token is None or token["revoked_at"] is not None or token["expires_at"] <= tx.now:
         return None
@@ -117,7 +142,6 @@ async def continue_session(
         await _end(tx, token["family_id"])
         await audit(tx, actor=actor, action="user.refresh_token_reused", subject_id=token["user_id"])
         return None
-    user = await tx.get(users, token["user_id"])
     if user is None or not user["is_active"]:
         return None
     await tx.execute(update(refresh_tokens).where(refresh_tokens.c.id == token["id"]).values(used_at=tx.now))
@@ -127,6 +151,9 @@ async def continue_session(
 
 async def end_session(tx: Transaction, session_id: UUID, *, actor: Actor) -> None:
     """Sign out: neither the session's refresh tokens nor its access tokens are good for anything any more."""
+    whose = select(refresh_tokens.c.user_id).where(refresh_tokens.c.family_id == session_id).limit(1)
+    if (owner := (await tx.execute(whose)).scalar_one_or_none()) is not None:
+        await _alone(tx, owner)
     if (user_id := await _end(tx, session_id)) is not None:
         await audit(tx, actor=actor, action="user.sign_out", subject_id=user_id)
 
@@ -161,7 +188,8 @@ async def set_active(tx: Transaction, user_id: UUID, is_active: bool, *, actor: 
     if not is_active:
         await _end_all(tx, user_id, None)
     action = "user.enable" if is_active else "user.disable"
-    await audit(tx, actor=actor, action=action, subject_id=user_id)
+    before, after = {"is_active": not is_active}, {"is_active": is_active}
+    await audit(tx, actor=actor, action=action, subject_id=user_id, before=before, after=after)
 
 
 async def set_role(tx: Transaction, user_id: UUID, role: Role, *, actor: Actor) -> None:
@@ -199,6 +227,17 @@ async def forget_sign_ins(tx: Transaction, *, most: int) -> int:
     tokens = select(refresh_tokens.c.id).where(refresh_tokens.c.expires_at <= tx.now).limit(most)
     forgotten = (await tx.execute(delete(sign_in_attempts).where(sign_in_attempts.c.key.in_(attempts)))).rowcount
     return forgotten + (await tx.execute(delete(refresh_tokens).where(refresh_tokens.c.id.in_(tokens)))).rowcount
+
+
+async def _alone(tx: Transaction, user_id: UUID) -> RowMapping | None:
+    """A user, whose sessions nobody else continues or ends until the transaction ends.
+
+    Otherwise the token that follows another in this moment would not be seen by who ends the session.
+    """
+    try:
+        return await tx.lock(users, user_id)
+    except NotFound:
+        return None
 
 
 async def _add_token(tx: Transaction, user_id: UUID, family_id: UUID, token_hash: bytes, expires_at: datetime) -> None:

@@ -1,5 +1,6 @@
 """The command line for users and tokens: `reliability-studio user` and `reliability-studio token`."""
 
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
@@ -8,13 +9,15 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.settings import Settings
 from app.terminal import console, show_error
 from domain.access import Role, TokenScope
 
 Result = TypeVar("Result")
+
+_AS_WIDE_AS_NEEDED = 2000
 
 # What the commands need beside these is imported by each of them: it takes a second, which --help should not.
 
@@ -212,7 +215,12 @@ def _show_password(email: str, password: str | None) -> None:
 
 
 def _show(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
+    # The first column is what other commands ask for, so all of it has to be there however narrow the terminal is.
+    first, *others = columns
+    widest = max((len(row[0]) for row in rows), default=0)
+    table = Table(Column(first, no_wrap=True, min_width=widest), box=None, pad_edge=False)
+    for column in others:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(highlight=False, soft_wrap=True).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _AS_WIDE_AS_NEEDED).print(table)

@@ -12,10 +12,11 @@ from uuid import UUID
 import orjson
 import structlog
 
-from actions.alerts.deliveries import BATCH_DELIVERIES, Received, accept, count_attempt, process, read, require_good
+from actions.alerts.deliveries import BATCH_DELIVERIES, Accepted, Received, count_attempt, process, read, require_good
 from actions.alerts.reconciliation import keep_muted
+from app.group_commit import GroupCommit
 from db.alert_statements import WAITING_TRACES_SQL
-from db.database import Database, may_pass
+from db.database import Database, may_pass, took_too_long
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
 from domain.errors import DomainError
@@ -68,6 +69,7 @@ class AlertIntake:
         self._most_at_once = most_at_once
         self._poll_seconds = poll_seconds
         self._storing = 0
+        self._arrivals = GroupCommit(database)
         self._arrived = asyncio.Event()
         self._was_read: dict[UUID, Delivery] = {}
 
@@ -86,7 +88,7 @@ class AlertIntake:
         try:
             delivery = await read(received)
             require_good(delivery)
-            await self._database.transact(partial(accept, received=received, delivery=delivery), now=at)
+            await self._arrivals.store(Accepted(received, delivery))
         finally:
             self._storing -= 1
         self._keep(received, delivery)
@@ -144,18 +146,22 @@ class AlertIntake:
                 processed = await self._database.transact(work, now=self._now())
                 if processed is None:
                     return
-                most = BATCH_DELIVERIES
+                most = min(most * 2, BATCH_DELIVERIES)
                 for each in processed.broken:
                     receipt = str(each.delivery_id)
                     log.error("an alert breaks us", receipt=receipt, position=each.position, exc_info=each.error)
                 if len(processed.changes) < SMALL_BATCH:
                     await asyncio.sleep(REST_SECONDS)  # What arrives meanwhile is worked off together.
             except Exception as error:  # A mistake of ours must not keep all alerts that come later waiting.
-                if may_pass(error):
+                is_overdue = took_too_long(error)
+                if may_pass(error) and not is_overdue:
                     raise
                 if most == 1:
-                    failed = await self._database.transact(count_attempt, now=self._now())
+                    count = partial(count_attempt, is_overdue=is_overdue)
+                    failed = await self._database.transact(count, now=self._now())
                     log.error("a delivery of alerts could not be processed", receipt=str(failed), exc_info=error)
+                    if is_overdue:
+                        await asyncio.sleep(self._poll_seconds)
                 most = 1
 
     async def _wait(self) -> None:

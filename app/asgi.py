@@ -258,9 +258,8 @@ def create_app(
         send_timeout_seconds=settings.send_timeout_seconds,
     )
     live = LiveMetrics(database, hub, relay, {"websocket": sockets.counts, "sse": streams.counts})
-    metrics.add(live, sample=live.sample)
-    audited = AlertMetrics(database)
-    metrics.add(audited, sample=audited.sample)
+    metrics.sampled_collectors.add("live", live)
+    metrics.sampled_collectors.add("alerts", AlertMetrics(database))
     routes = Starlette(
         routes=[
             Route("/", _welcome),

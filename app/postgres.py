@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from actions.recording import audit
 from app.asgi import open_database
 from app.auth.opening import first_admin
 from app.clock import now
@@ -12,11 +13,14 @@ from app.demo import load
 from app.settings import Settings, data_home
 from app.terminal import console, counting, working
 from db.embedded import EmbeddedPostgres, default_data_directory
+from domain.access import Actor, Role
 from feed.epoch import begin_epoch
 from migrations.upgrade import Step, current, head, upgrade
 
 _OTHER_CONNECTIONS = 10  # Of a process: the relay, the event log, the SLO evaluation, and what comes and goes.
 _FEWEST_CONNECTIONS = 200
+
+_OPERATOR = Actor(None, "command line", Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +113,13 @@ async def begin_configured_epoch(settings: Settings) -> None:
     async with postgres(settings) as found:
         await migrate(found.url)
         epoch, position = await begin_epoch(found.url)
+        database = await open_database(settings, found.url)
+        try:
+            after = {"epoch": epoch, "position": position}
+            action = "event_log.begin_epoch"
+            await database.transact(
+                lambda tx: audit(tx, actor=_OPERATOR, action=action, subject_id=None, after=after), now=now()
+            )
+        finally:
+            await database.close()
         console.print(f"The event log goes on after position {position} as {epoch}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from app.setting import HTTP_URL, HTTPURL, parts, setting
+from app.setting import HTTP_URL, DocumentURL, parts, setting
 from domain.access import Role
 
 LEAST_SECRET_BYTES: Final = 32
@@ -78,7 +78,7 @@ class SecurityVariables(BaseSettings):
         "database.",
         "32 bytes or more that nobody can guess, as of `openssl rand -base64 48`",
     )
-    jwt_jwks_url: HTTPURL | None = setting(
+    jwt_jwks_url: DocumentURL | None = setting(
         None, "Where an identity provider publishes the keys that it signs tokens with (RS256, ES256, EdDSA).", HTTP_URL
     )
     jwt_issuer: str | None = setting(
@@ -110,7 +110,7 @@ class SecurityVariables(BaseSettings):
         10, "How much the clocks of those who make tokens may differ from ours.", "0 to 60", ge=0, le=60
     )
 
-    grafana_signing_keys_url: HTTPURL | None = setting(
+    grafana_signing_keys_url: DocumentURL | None = setting(
         None,
         "Where Grafana publishes its keys, as `http://grafana:3000/api/signing-keys/keys`: then its users are known by "
         "the token that it forwards (`X-Grafana-Id`).",

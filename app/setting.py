@@ -25,10 +25,15 @@ def _http_url(value: str) -> str:
         raise ValueError("it has a query or a fragment")
     if url.username is not None or url.password is not None:
         raise ValueError("it holds credentials")
-    return value.rstrip("/")
+    return value
 
 
-HTTPURL = Annotated[str, AfterValidator(_http_url)]
+HTTPURL = Annotated[str, AfterValidator(_http_url), AfterValidator(lambda value: value.rstrip("/"))]
+"""What paths are appended to."""
+
+DocumentURL = Annotated[str, AfterValidator(_http_url)]
+"""What is fetched itself: `/jwks` and `/jwks/` may be two things there."""
+
 HTTP_URL = "`http://` or `https://`, a host, a path prefix if there is one, no credentials"
 
 

@@ -47,8 +47,7 @@ def workers(
     """What runs for as long as the process does, by name: some of it in one process of the fleet at a time."""
     works = jobs(settings, database, backends, metrics)
     metrics.jobs.opened([*works])
-    queue = JobQueue(database, [*works])
-    metrics.add(queue, sample=queue.sample)
+    metrics.sampled_collectors.add("jobs", JobQueue(database, [*works]))
     running: dict[str, Running] = {
         "relay": relay.run,
         "alerts": alerts.run,
@@ -66,8 +65,7 @@ def workers(
             now=now,
             tracer=tracer,
         ).run
-        lag = EvaluationLag(database)
-        metrics.add(lag, sample=lag.sample)
+        metrics.sampled_collectors.add("slo_evaluation", EvaluationLag(database))
     return running
 
 
@@ -106,8 +104,7 @@ def jobs(settings: Settings, database: Database, backends: Backends, metrics: Me
             interval_seconds=settings.detection_interval_seconds,
             metrics=DetectionMetrics(metrics.registry),
         ).work
-        lag = DetectionLag(database)
-        metrics.add(lag, sample=lag.sample)
+        metrics.sampled_collectors.add("detection", DetectionLag(database))
     found |= investigation_works(settings, database, telemetry, now=now, metrics=AnalysisMetrics(metrics.registry))
     if has_service_graph(settings, backends):
         found[SERVICE_GRAPH] = ServiceGraph(

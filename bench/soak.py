@@ -4,8 +4,8 @@ Mixed load on `serve --workers N`: queries of several shapes, mutations, subscri
 that fire and resolve, and SLOs and detection rules that are evaluated every few seconds against a stand-in for
 Prometheus.
 
-Printed are the memory of each process over time with its slope after the warm-up, errors by their code, and latencies
-minute by minute. Exits with 1 when something failed.
+Printed are the memory of each process over time with its slopes after the warm-up and in the second half, errors by
+their code, and latencies minute by minute. Exits with 1 when something failed.
 """
 
 import argparse
@@ -250,6 +250,7 @@ async def studio(workers: int, database_url: str, prometheus_url: str) -> AsyncI
         "WORKERS": str(workers),
         "PATH": "/usr/bin:/bin",
         "AUTH_ENABLED": "false",
+        "MALLOC_ARENA_MAX": "2",  # as the image has it
     }
     process = await asyncio.create_subprocess_exec(
         COMMAND, "serve", env=settings, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
@@ -337,13 +338,14 @@ def slope(samples: Sequence[tuple[float, float]], since_seconds: float) -> float
 
 def show(record: Record, seconds: float, warm_up_seconds: float) -> None:
     """Print what was found."""
-    print(f"\n{seconds / 60:.0f} minutes; slopes are those after {warm_up_seconds / 60:.1f} minutes\n")
-    marks = np.linspace(0, seconds, 6)
-    print("memory (MB)    " + "".join(f"{mark / 60:7.1f}m" for mark in marks) + "   slope (MB/h)")
+    print(f"\n{seconds / 60:.0f} minutes; what connections and caches keep is collected in the first of them\n")
+    marks, since = np.linspace(0, seconds, 6), (warm_up_seconds, seconds / 2)
+    heads = "".join(f"{f'after {start / 60:.1f}m':>14}" for start in since)
+    print("memory (MB)    " + "".join(f"{mark / 60:7.1f}m" for mark in marks) + f"   slope (MB/h):{heads}")
     for name, samples in record.memory.items():
         values = [min(samples, key=lambda sample: abs(sample[0] - mark))[1] for mark in marks]
-        shown = "".join(f"{value:8.1f}" for value in values)
-        print(f"{name:15}{shown}   {slope(samples, warm_up_seconds):+8.2f}")
+        slopes = "".join(f"{slope(samples, start):+14.2f}" for start in since)
+        print(f"{name:15}" + "".join(f"{value:8.1f}" for value in values) + " " * 16 + slopes)
     print("\nlatency (ms)      minute   count     p50     p95     p99     max")
     for kind, taken in record.latencies.items():
         by_part: dict[int, list[float]] = defaultdict(list)

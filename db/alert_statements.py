@@ -2,6 +2,17 @@
 
 ALERTS_LOCK = 0x5253_0004  # That of the transaction that tells alerts apart.
 
+ACCEPT_DELIVERIES_SQL = """
+insert into alert_deliveries
+  (id, source, kind, received_at, body, headers, alert_count, left_out, traceparent)
+select id, source, cast(kind as webhook_kind), received_at, body, cast(headers as jsonb), alert_count, left_out,
+  traceparent
+from unnest(cast(:ids as uuid[]), cast(:sources as text[]), cast(:kinds as text[]), cast(:times as timestamptz[]),
+  cast(:bodies as bytea[]), cast(:headers as text[]), cast(:alert_counts as integer[]), cast(:left_out as integer[]),
+  cast(:traceparents as text[]))
+  as told(id, source, kind, received_at, body, headers, alert_count, left_out, traceparent)
+"""
+
 WAITING_DELIVERIES_SQL = """
 select id, source, kind::text, received_at, body, headers, alert_count, attempts from (
   select *, sum(octet_length(body)) over (order by received_at, id) - octet_length(body) as bytes_before,

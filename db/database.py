@@ -239,6 +239,16 @@ class Database:
             async with self._begin(now) as transaction:
                 return await work(transaction)
 
+    async def write_at_once(self, statement: Executable, parameters: Mapping[str, Any]) -> None:
+        """Run one statement, which is a transaction of its own and committed when this returns.
+
+        For what somebody waits for: one exchange with Postgres instead of the three of a transaction that begins, does
+        one thing and commits. Raises as `writing` does.
+        """
+        async with _translated(), self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(statement, parameters)
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """One snapshot for all statements of the block. Postgres itself refuses a write. Raises as `writing` does."""
@@ -303,11 +313,18 @@ def may_pass(error: BaseException) -> bool:
     what is written: the connection was lost, the time was up, another transaction went first.
     """
     if isinstance(error, DBAPIError):
-        passes = {*_REPEATABLE, asyncpg.QueryCanceledError.sqlstate}
-        return error.connection_invalidated or _is_lost(error) or _state(error) in passes
+        is_lost = error.connection_invalidated or _is_lost(error)
+        return is_lost or _state(error) in _REPEATABLE or took_too_long(error)
     if isinstance(error, Conflict):
         return isinstance(error.__cause__, DBAPIError) and may_pass(error.__cause__)
     return isinstance(error, DatabaseUnavailable | DeadlineExceeded | PoolTimeout)
+
+
+def took_too_long(error: BaseException) -> bool:
+    """Whether an error of a transaction is that a statement was stopped, because it took longer than allowed."""
+    if isinstance(error, DBAPIError):
+        return _state(error) == asyncpg.QueryCanceledError.sqlstate
+    return isinstance(error, DeadlineExceeded)
 
 
 def _counts_versions(table: Table) -> bool:
@@ -336,7 +353,7 @@ async def _translated() -> AsyncGenerator[None]:
     except DBAPIError as error:
         if error.connection_invalidated or _is_lost(error):
             raise DatabaseUnavailable from error
-        if _state(error) == asyncpg.QueryCanceledError.sqlstate:
+        if took_too_long(error):
             raise DeadlineExceeded from error
         if _state(error) in _REPEATABLE:
             raise Conflict("Somebody else changed the same at the same time, try again") from error

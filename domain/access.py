@@ -38,6 +38,7 @@ class Actor:
     role allows, None where nothing is narrowed. After `expires_at` the proof of who it is no longer holds.
     `credential_id` is that of the API token or of the session that was the proof, None for proofs of others' making.
     `subject` is who they are for an issuer that vouches for them, and that issuer, where they are no user here.
+    `vouched_role` is the role that an issuer says they have, None where it is for us to say.
     `request_id` and `address` say where the request came from, for the audit log.
     """
 
@@ -50,6 +51,7 @@ class Actor:
     expires_at: datetime | None = None
     credential_id: UUID | None = None
     subject: str | None = None
+    vouched_role: Role | None = None
 
     @property
     def viewer(self) -> UUID | str | None:

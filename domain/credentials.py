@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -39,10 +40,12 @@ def token_scopes(wanted: Sequence[TokenScope], *path: str) -> list[TokenScope]:
     return [scope for scope in TokenScope if scope in set(wanted)]
 
 
-def require_may_hand_on(actor: Actor, scopes: Sequence[TokenScope]) -> None:
-    """Raise Forbidden where a token would make tokens that may do more than it does itself."""
+def require_may_hand_on(actor: Actor, scopes: Sequence[TokenScope], expires_at: datetime | None) -> None:
+    """Raise Forbidden where a token would make tokens that may do more than it does itself, or for longer."""
     if actor.scopes is None:
         return
+    if actor.expires_at is not None and (expires_at is None or expires_at > actor.expires_at):
+        raise Forbidden("Your token expires itself, so it cannot make one that is good for longer (`expiresInDays`)")
     if missing := [scope.value for scope in scopes if scope not in actor.scopes]:
         raise Forbidden(f"Your token does not have the scope {missing[0]} itself, so it cannot hand it on")
 

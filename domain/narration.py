@@ -243,7 +243,7 @@ def silence_created(silence_id: UUID, conditions: Sequence[str], *, ends_at: dat
         type=TimelineEventType.ALERT,
         title=f"Silenced until {ends_at:%Y-%m-%d %H:%M} UTC: {', '.join(conditions)}",
         description=comment,
-        metadata={"silence_id": silence_id, "matchers": [*conditions], "ends_at": ends_at},
+        metadata={"silenceId": silence_id, "matchers": [*conditions], "endsAt": ends_at},
     )
 
 
@@ -252,12 +252,12 @@ def silence_expired(silence_id: UUID, conditions: Sequence[str]) -> Entry:
     return Entry(
         type=TimelineEventType.ALERT,
         title=f"No longer silenced: {', '.join(conditions)}",
-        metadata={"silence_id": silence_id, "matchers": [*conditions]},
+        metadata={"silenceId": silence_id, "matchers": [*conditions]},
     )
 
 
 def alerts_fired(
-    names: Sequence[str],
+    name: str,
     severity: Severity,
     *,
     service: str | None,
@@ -266,10 +266,10 @@ def alerts_fired(
     alert_ids: Sequence[UUID],
     is_synthesised: bool,
 ) -> Entry:
-    """Alerts of one name that fire, and why they belong here."""
+    """Alerts of one name that fire, and why they belong here. `alert_ids` has one for each time that they do."""
     return Entry(
         type=TimelineEventType.ALERT,
-        title=f"{_alerts(names, service)} {'fires' if len(alert_ids) == 1 else 'fire'}",
+        title=_alerts(name, service, alert_ids, one="fires", many="fire"),
         description=_found(f"Joined because {because}.", is_synthesised),
         severity=severity,
         metadata=_alerts_metadata(alert_ids, because=because, is_synthesised=is_synthesised),
@@ -278,12 +278,12 @@ def alerts_fired(
 
 
 def alerts_resolved(
-    names: Sequence[str], *, service: str | None, at: datetime, alert_ids: Sequence[UUID], is_synthesised: bool
+    name: str, *, service: str | None, at: datetime, alert_ids: Sequence[UUID], is_synthesised: bool
 ) -> Entry:
-    """Alerts of one name that fire no more."""
+    """Alerts of one name that fire no more. `alert_ids` has one for each time that they did."""
     return Entry(
         type=TimelineEventType.ALERT,
-        title=f"{_alerts(names, service)} {'is' if len(alert_ids) == 1 else 'are'} resolved",
+        title=_alerts(name, service, alert_ids, one="is resolved", many="are resolved"),
         description=_found("", is_synthesised),
         metadata=_alerts_metadata(alert_ids, is_synthesised=is_synthesised),
         occurred_at=at,
@@ -319,9 +319,12 @@ def alert_moved(name: str, text: str, alert_id: UUID) -> Entry:
     return Entry(type=TimelineEventType.ALERT, title=f"{name} {text}", metadata={"alertIds": [alert_id]})
 
 
-def _alerts(names: Sequence[str], service: str | None) -> str:
-    where = f" on {service}" if service else ""
-    return f"{names[0]}{where}" if len(names) == 1 else f"{names[0]}{where} ({len(names)} alerts)"
+def _alerts(name: str, service: str | None, alert_ids: Sequence[UUID], *, one: str, many: str) -> str:
+    what = f"{name} on {service}" if service else name
+    alerts, times = len({*alert_ids}), len(alert_ids)
+    if alerts > 1:
+        return f"{what} ({alerts} alerts) {many}"
+    return f"{what} {one}" if times == 1 else f"{what} {one}, {times} times"
 
 
 def _found(text: str, is_synthesised: bool) -> str:
@@ -331,5 +334,6 @@ def _found(text: str, is_synthesised: bool) -> str:
 
 def _alerts_metadata(alert_ids: Sequence[UUID], *, is_synthesised: bool, because: str | None = None) -> dict[str, Any]:
     known = {"because": because} if because else {}
-    told: dict[str, Any] = {"alertIds": [*alert_ids[:100]], "alerts": len(alert_ids), **known}
+    distinct = [*dict.fromkeys(alert_ids)]
+    told: dict[str, Any] = {"alertIds": distinct[:100], "alerts": len(distinct), **known}
     return {**told, "synthesised": True} if is_synthesised else told

@@ -14,6 +14,7 @@ from engines.slo.adoption.found import Found
 from engines.slo.adoption.rules import RunningRule, RunningSeries
 from engines.slo.formats.reader import SpecificationFormat, read
 from engines.slo.formats.specifications import Read, Remark, Specification
+from resolvers.compile import parameters
 from resolvers.context import RequestContext
 from telemetry_clients.prometheus import Prometheus
 
@@ -78,6 +79,7 @@ async def definition(context: RequestContext, slo_id: UUID) -> ObjectiveDefiniti
 
 
 async def definitions(context: RequestContext, service_names: Collection[str] | None) -> list[ObjectiveDefinition]:
-    """The definitions of all objectives, or of those of some services."""
+    """The definitions of all objectives, or of those of some services. Raises ValidationFailed."""
+    names = None if service_names is None else [parameters.text(name) for name in service_names]
     async with context.database.reading() as connection:
-        return [*(await read_definitions(connection, service_names=service_names)).values()]
+        return [*(await read_definitions(connection, service_names=names)).values()]

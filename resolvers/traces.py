@@ -79,15 +79,20 @@ def trace_question(
     order: TraceOrder = TraceOrder.START,
 ) -> TraceQuestion:
     """What clients ask for, checked. Raises ValidationFailed."""
-    if start >= end:
-        raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
-    if start > now:
-        raise ValidationFailed("`range.from` lies in the future, where no traces are", ["range", "from"])
+    require_searchable(start, end, now)
     if first is not None and not 1 <= first <= MOST_TRACES_SHOWN:
         raise ValidationFailed(f"`first` must be from 1 to {MOST_TRACES_SHOWN}", ["first"])
     if min_duration_seconds is not None and not 0 <= min_duration_seconds < math.inf:
         raise ValidationFailed("`minDurationSeconds` must be 0 or more", ["minDurationSeconds"])
     return TraceQuestion(start, end, errors_only, min_duration_seconds, first or USUAL_TRACES, order)
+
+
+def require_searchable(start: datetime, end: datetime, now: datetime) -> None:
+    """Raises ValidationFailed for a range that ends before it starts, or that is yet to come."""
+    if start >= end:
+        raise ValidationFailed("`range.from` must lie before `range.to`", ["range"])
+    if start > now:
+        raise ValidationFailed("`range.from` lies in the future, where no traces are", ["range", "from"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import strawberry
 
 from domain.errors import NotFound
 from domain.telemetry import LogLevel
+from resolvers.compile import parameters
 from resolvers.context import RequestContext
 from resolvers.limits.weights import Weight
 from resolvers.live import Told
@@ -19,9 +20,8 @@ from resolvers.rendering import plain
 from resolvers.telemetry import incident_range
 from schema.nodes import TimeRange
 from schema.scalars import JSON, DateTime
-from schema.telemetry import MetricPoint, MetricSeries, given, remark
+from schema.telemetry import MetricSeries, computed_series, given, remark
 from telemetry_clients.loki import MOST_LINES
-from telemetry_clients.loki.answers import LogSeries
 
 Needed = strawberry.Parent[Mapping[str, Any]]
 Search = Annotated[str | None, strawberry.argument(description="Only lines that contain this text as it stands.")]
@@ -134,7 +134,8 @@ async def loki_query(
     count = _first(first, USUAL_LINES)
     found = await query_lines(info.context, query, range.from_, range.to, count, given(instance))
     if found.series is not None:
-        return plain(LogQueryResult(streams=None, series=[_series(query, series) for series in found.series]))
+        series = [computed_series(query, each.labels, each.points) for each in found.series]
+        return plain(LogQueryResult(streams=None, series=series))
     streams: dict[bytes, LogStream] = {}
     for line in Wanted(range.from_, range.to).all_found(found.lines):
         labels = dict(line.line.labels)
@@ -151,7 +152,7 @@ async def tail_service(context: RequestContext, arguments: Mapping[str, Any]) ->
             " 'instance', telemetry_instances->'loki') from services"
             " where lower(name) = lower($1) or id::text = $1 order by lower(name) = lower($1) desc limit 1),"
             " 'null')::text",
-            [arguments["service"]],
+            [parameters.text(arguments["service"])],
         )
         or b"null"
     )
@@ -199,15 +200,4 @@ def _pattern(found: LinePattern) -> LogPattern:
         last_seen_at=DateTime(found.last_seen_at),
         level=found.level,
         sample=_entry(found.sample),
-    )
-
-
-def _series(query: str, series: LogSeries) -> MetricSeries:
-    return MetricSeries(
-        name=", ".join(f"{label}={value}" for label, value in sorted(series.labels.items())) or "value",
-        signal=None,
-        labels=JSON(dict(series.labels)),
-        unit="1",
-        query=query,
-        points=[MetricPoint(time=DateTime(point.time), value=point.value) for point in series.points],
     )

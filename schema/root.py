@@ -64,6 +64,7 @@ from schema.slos import SLO
 from schema.statistics import IncidentStatistics
 from schema.subscriptions import Subscription
 from schema.timeline import TimelineEvent, timeline
+from schema.traceql import TraceQLQueries
 from schema.traces import TraceQueries
 
 NODE_TABLES = {
@@ -89,7 +90,7 @@ BY_ID = {"id": Given(strawberry.ID, "Its id.", "uuid")}
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(TraceQueries, SLOFormatQueries):
+class Query(TraceQueries, TraceQLQueries, SLOFormatQueries):
     """Everything that can be read."""
 
     node: Node | None = sql.lookup("The object with an id, whatever it is.", NODE_TABLES, BY_ID)

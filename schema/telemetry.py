@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 import strawberry
 
@@ -45,7 +45,7 @@ class MetricSeries:
     signal: GoldenSignal | None = strawberry.field(description="The golden signal that it is.")
     labels: JSON = strawberry.field(description="What tells it from others.")
     unit: str = strawberry.field(description="The unit of its values: s, 1/s or 1 for a ratio.")
-    query: str = strawberry.field(description="The PromQL that it answers.")
+    query: str = strawberry.field(description="The query that it answers, in PromQL, LogQL or TraceQL.")
     points: list[MetricPoint] = strawberry.field(description="Its values, oldest first.")
 
 
@@ -90,6 +90,27 @@ async def _metrics(
     found = await golden_signals(info.context, services, wanted, start=start, end=end, step_seconds=step)
     remark(info, "Prometheus", found.warnings, found.failures)
     return cast("list[MetricSeries]", Plain([_ShownSeries(series) for series in found.series]))
+
+
+class _Point(Protocol):
+    """A value at a moment, as a backend gave it."""
+
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def value(self) -> float | None: ...
+
+
+def computed_series(query: str, labels: Mapping[str, str], points: Iterable[_Point]) -> MetricSeries:
+    """What a metric query of somebody's own computed of lines or spans, as clients see it."""
+    return MetricSeries(
+        name=", ".join(f"{label}={value}" for label, value in sorted(labels.items())) or "value",
+        signal=None,
+        labels=JSON(dict(labels)),
+        unit="1",
+        query=query,
+        points=[MetricPoint(time=DateTime(point.time), value=point.value) for point in points],
+    )
 
 
 def remark(

@@ -18,7 +18,7 @@ from tests.postgres import TEMPLATE, run_sql
 
 COMMAND = Path(sys.executable).parent / "reliability-studio"
 ROOT = Path(__file__).parents[1]
-START_TIMEOUT_SECONDS = 60
+START_TIMEOUT_SECONDS = 120
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, timeout_seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, timeout_seconds: float = 60) -> None:
     """Return when the condition holds; TimeoutError when it still does not after the time."""
     async with asyncio.timeout(timeout_seconds):
         while True:

@@ -6,8 +6,8 @@ transaction of the fleet at a time, and gives every alert in them exactly one di
 
 import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,9 +15,15 @@ import orjson
 from sqlalchemy import Row, RowMapping, text
 
 from actions.alerts.dispositions import BrokenAlert, ToldAlert, dispose, dispose_apart, reject
-from db.alert_statements import ALERTS_LOCK, COUNT_ATTEMPT_SQL, MARK_PROCESSED_SQL, WAITING_DELIVERIES_SQL
+from db.alert_statements import (
+    ACCEPT_DELIVERIES_SQL,
+    ALERTS_LOCK,
+    COUNT_ATTEMPT_SQL,
+    MARK_PROCESSED_SQL,
+    WAITING_DELIVERIES_SQL,
+)
 from db.alerts import alert_deliveries
-from db.database import Transaction
+from db.database import Database, Transaction
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
 from domain.alerts import AlertStatus, WebhookKind
@@ -34,7 +40,11 @@ BATCH_BYTES: Final = 4_000_000
 BATCH_ALERTS: Final = 1_000
 _LARGE_BYTES: Final = 100_000
 MOST_ATTEMPTS: Final = 3
+MOST_OVERDUE_ATTEMPTS: Final = 10
+PATIENCE: Final = timedelta(minutes=10)
+"""How long after its arrival a delivery is tried at least, over which Postgres takes too long: that may pass."""
 _USUAL_RULES: Final = GroupingRules()
+_ACCEPT: Final = text(ACCEPT_DELIVERIES_SQL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A delivery that can be taken, as it came in and as it was read, and the span that has brought it."""
+
+    received: Received
+    delivery: Delivery
+    traceparent: str | None = field(default_factory=origin)
+
+
+@dataclass(frozen=True, slots=True)
 class Processed:
     """What changed about alerts, and those that were rejected because our code breaks on them."""
 
@@ -78,21 +97,21 @@ async def read(received: Received) -> Delivery:
     return await asyncio.to_thread(received.read)
 
 
-async def accept(tx: Transaction, received: Received, delivery: Delivery) -> None:
-    """Store a delivery, which was read, so that nothing of it can be lost once this transaction has committed."""
-    await tx.execute(
-        alert_deliveries.insert().values(
-            id=received.id,
-            source=received.source,
-            kind=received.kind,
-            received_at=received.at,
-            body=received.body,
-            headers=dict(received.headers),
-            alert_count=len(delivery.alerts),
-            left_out=delivery.left_out,
-            traceparent=origin(),
-        )
-    )
+async def accept(database: Database, deliveries: Sequence[Accepted]) -> None:
+    """Store deliveries, all or none: nothing of them can be lost once this returns. Raises as `writing` does."""
+    received = [each.received for each in deliveries]
+    values = {
+        "ids": [each.id for each in received],
+        "sources": [each.source for each in received],
+        "kinds": [each.kind for each in received],
+        "times": [each.at for each in received],
+        "bodies": [each.body for each in received],
+        "headers": [orjson.dumps({**each.headers}).decode() for each in received],
+        "alert_counts": [len(each.delivery.alerts) for each in deliveries],
+        "left_out": [each.delivery.left_out for each in deliveries],
+        "traceparents": [each.traceparent for each in deliveries],
+    }
+    await database.write_at_once(_ACCEPT, values)
 
 
 def require_good(delivery: Delivery) -> None:
@@ -158,7 +177,8 @@ async def process(
     and fold them into incidents. What `was_read` already need not be read again, and is taken out.
 
     A delivery that has failed again and again is taken alone, and its alerts apart, so that only those are rejected
-    that it fails on. Returns None when nothing waits, or another transaction is at it.
+    that it fails on, or that Postgres has taken too long over for MOST_OVERDUE_ATTEMPTS and all of our PATIENCE.
+    Returns None when nothing waits, or another transaction is at it.
     """
     if not (await tx.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ALERTS_LOCK})).scalar_one():
         return None
@@ -174,24 +194,25 @@ async def process(
         alerts = await _alerts(received, row["alert_count"]) if delivery is None else delivery.alerts
         batch += [_told(received, position, alert) for position, alert in enumerate(alerts)]
     if _is_frail(rows[0]):
-        processed = Processed(*await dispose_apart(tx, batch, rules))
+        is_last = rows[0]["attempts"] >= MOST_OVERDUE_ATTEMPTS - 1 and tx.now - rows[0]["received_at"] >= PATIENCE
+        processed = Processed(*await dispose_apart(tx, batch, rules, is_last=is_last))
     else:
         processed = Processed(await dispose(tx, batch, rules))
     await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [row["id"] for row in rows], "now": tx.now})
     return processed
 
 
-async def count_attempt(tx: Transaction) -> UUID | None:
+async def count_attempt(tx: Transaction, *, is_overdue: bool = False) -> UUID | None:
     """Remember that the oldest delivery that waits could not be processed, for a reason that is ours; return its id.
 
     The last of MOST_ATTEMPTS takes its alerts apart. When even that fails, all of them are rejected, so that they block
-    nothing.
+    nothing; unless Postgres took too long over it, which is tried for longer.
     """
     row = (await tx.execute(text(COUNT_ATTEMPT_SQL))).first()
     if row is None:
         return None
     id: UUID = row.id
-    if row.attempts >= MOST_ATTEMPTS:
+    if row.attempts >= MOST_ATTEMPTS and not is_overdue:
         await reject(tx, id, range(row.alert_count))
         await tx.execute(text(MARK_PROCESSED_SQL), {"ids": [id], "now": tx.now})
     return id

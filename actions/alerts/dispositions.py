@@ -23,7 +23,7 @@ from db.alert_statements import (
     WRITE_DISPOSITIONS_SQL,
     WRITE_OCCURRENCES_SQL,
 )
-from db.database import Transaction, may_pass
+from db.database import Transaction, may_pass, took_too_long
 from db.identifiers import new_id
 from db.recordsets import as_rows
 from domain.alert_history import AlertChange, AlertState, Occurrence, Outcome, start_of, tell
@@ -35,6 +35,8 @@ from domain.text import clipped
 from domain.webhooks.incoming import IncomingAlert, Rejected
 
 _ALERTS_AT_A_TIME: Final = 100
+_MOST_OVERDUE: Final = 30
+"""How often Postgres may take too long over parts of a delivery; then those are not taken apart any further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,36 +99,42 @@ async def dispose(tx: Transaction, batch: Sequence[ToldAlert], rules: GroupingRu
 
 
 async def dispose_apart(
-    tx: Transaction, batch: Sequence[ToldAlert], rules: GroupingRules
+    tx: Transaction, batch: Sequence[ToldAlert], rules: GroupingRules, *, is_last: bool
 ) -> tuple[list[AlertChange], list[BrokenAlert]]:
     """As `dispose`, where that has failed: in ever smaller parts, until those alerts are alone on which it fails.
 
-    These are rejected, and nothing of them is kept. Raises what has to do with the database and not with them.
+    These are rejected, and nothing of them is kept. One that Postgres takes too long over is rejected at the last
+    attempt only: others may have been in its way. Raises what has to do with the database and not with them.
     """
     changes: list[AlertChange] = []
     broken: list[BrokenAlert] = []
     parts = [batch]
+    most_overdue = _MOST_OVERDUE
     while parts:
         part = parts.pop()
         try:
             async with tx.savepoint():
                 changes += await dispose(tx, part, rules)
         except Exception as error:
-            if may_pass(error):
+            is_overdue = took_too_long(error)
+            if may_pass(error) and not (is_overdue and (is_last or len(part) > 1)):
                 raise
-            if len(part) > 1:
+            most_overdue -= is_overdue
+            if len(part) > 1 and most_overdue > 0:
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]
                 continue
-            [told] = part
-            broken.append(BrokenAlert(told.delivery_id, told.position, error))
-            await reject(tx, told.delivery_id, [told.position])
+            for told in part:
+                broken.append(BrokenAlert(told.delivery_id, told.position, error))
+                why = "the database took too long over it, again and again" if is_overdue else None
+                await reject(tx, told.delivery_id, [told.position], why)
     return changes, broken
 
 
-async def reject(tx: Transaction, delivery_id: UUID, positions: Sequence[int]) -> None:
+async def reject(tx: Transaction, delivery_id: UUID, positions: Sequence[int], why: str | None = None) -> None:
     """Reject alerts of a delivery for a reason that is ours."""
-    reason = f"It could not be processed. Tell the operator of this server: the log has more under {delivery_id}"
+    what = "It could not be processed" if why is None else f"It could not be processed: {why}"
+    reason = f"{what}. Tell the operator of this server: the log has more under {delivery_id}"
     await _write(tx, [_disposition(delivery_id, it, AlertDisposition.REJECTED, reason, None) for it in positions])
 
 

@@ -56,7 +56,7 @@ def tell_joined(story: Story, placement: Placement) -> None:
     scene = placement.scene
     for joined, alerts in placement.joined.items():
         entry = narration.alerts_fired(
-            [joined.name] * len(alerts),
+            joined.name,
             max((told.severity for told in alerts), key=SEVERITIES.index),
             service=_named(placement, joined.service_id),
             because=joined.because,
@@ -85,7 +85,7 @@ def tell_ends(tx: Transaction, story: Story, placement: Placement, ends: Sequenc
             told[incident_id, change.state.name, service_id, change.is_synthesised].append(change)
     for (incident_id, name, service_id, is_synthesised), changes in told.items():
         entry = narration.alerts_resolved(
-            [name] * len(changes),
+            name,
             service=_named(placement, service_id),
             at=min(tx.now, max(change.occurrence.ends_at or tx.now for change in changes)),
             alert_ids=[change.alert_id for change in changes],

@@ -26,6 +26,9 @@ from resolvers.limits.rates import RateLimiter
 PROOFS: Final = frozenset({"authorization", "x-grafana-id"})
 """The headers that a proof can come in."""
 
+_Holder = tuple[UUID, UUID | None, Role | None]
+"""What rights depend on: the user, the API token or session, and what an issuer says the role is."""
+
 _GRAFANA: Final = b"grafana "
 _NO_PROOF: Final = "Say who you are: send a token in the header Authorization: Bearer ..."
 
@@ -83,7 +86,7 @@ class TokenAuthenticator:
         self._now = now
         self._takes_grafana = proofs.takes_grafana
         self._identities = Kept[bytes, Identity](kept_seconds)
-        self._rights = Kept[tuple[UUID, UUID | None], Actor | None](kept_seconds)
+        self._rights = Kept[_Holder, Actor | None](kept_seconds)
 
     async def identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Actor:
         """Whoever holds the token of the header Authorization, or whom Grafana asks for (X-Grafana-Id)."""
@@ -102,7 +105,7 @@ class TokenAuthenticator:
             return None
         if actor.id is None:
             return actor
-        key = (actor.id, actor.credential_id)
+        key = (actor.id, actor.credential_id, actor.vouched_role)  # Tokens of one person may say different roles.
         known = self._rights.believed(key) or await self._rights.ask(key, lambda: self._read_rights(key, actor))
         now = known.value
         if now is None or (now.role, now.scopes) == (actor.role, actor.scopes):
@@ -134,7 +137,7 @@ class TokenAuthenticator:
                 self._limiter.count_refusal(address)
             raise
 
-    async def _read_rights(self, key: tuple[UUID, UUID | None], actor: Actor) -> tuple[Actor | None, float]:
+    async def _read_rights(self, key: _Holder, actor: Actor) -> tuple[Actor | None, float]:
         try:
             return await self._proofs.rights(actor), inf
         except (DatabaseUnavailable, DeadlineExceeded):

@@ -21,6 +21,7 @@ class Identity:
     expires_at: datetime | None = None
     credential_id: UUID | None = None
     subject: str | None = None
+    vouched_role: Role | None = None
 
     def actor(self, scope: Scope) -> Actor:
         """Whoever makes this request."""
@@ -35,4 +36,5 @@ class Identity:
             self.expires_at,
             self.credential_id,
             self.subject,
+            self.vouched_role,
         )

@@ -9,10 +9,12 @@ import orjson
 
 from db.database import Database
 from domain.access import Role, TokenScope
+from domain.people import could_be_an_address, is_same_address
 
 _SECONDS: Final = 5.0
 
-_USER_SQL = """select json_build_object('id', id, 'name', name, 'role', role, 'is_active', is_active)::text
+_USER_SQL = """select json_build_object('id', id, 'name', name, 'role', role, 'is_active', is_active,
+  'email', email)::text
 from users where lower(email) = lower($1)"""
 
 _BY_HASH_SQL = """select json_build_object('token_id', t.id, 'token_name', t.name, 'scopes', t.scopes,
@@ -64,7 +66,10 @@ class People:
 
     async def with_email(self, email: str) -> Person | None:
         """The user with an address, in any case."""
-        return _person(await self._read(_USER_SQL, email))
+        if not could_be_an_address(email):
+            return None
+        row = await self._read(_USER_SQL, email)
+        return None if row is None or not is_same_address(row["email"], email) else _person(row)
 
     async def of_session(self, user_id: UUID, session_id: UUID) -> Person | None:
         """The user of a session; active only where neither they nor the session have ended."""

@@ -97,11 +97,10 @@ class Proofs:
         person = await self._people.rights(actor.id, actor.credential_id)
         if person is None or not person.is_active:
             return None
-        if actor.credential_id is None:
-            return actor  # The role is what their token says, for as long as it holds.
-        if (actor.role, actor.scopes) == (person.role, person.scopes):
+        role = actor.vouched_role or person.role  # What a token says holds for as long as the token.
+        if (actor.role, actor.scopes) == (role, person.scopes):
             return actor
-        return replace(actor, role=person.role, scopes=person.scopes)
+        return replace(actor, role=role, scopes=person.scopes)
 
     async def _machine(self, secret: str) -> Identity:
         found = await self._people.token(digest(secret))
@@ -137,16 +136,16 @@ class Proofs:
         person = None if email is None else await self._people.with_email(email)
         name = next((said for claim in issuer.names if (said := claims.text(claim))), claims.subject)
         said_role = issuer.role.of(claims.all)
-        if person is None and email is not None and issuer.create_users:
-            person = await self._create(email, name, said_role or Role.VIEWER)
-        if person is not None and not person.is_active:
-            raise Unauthenticated(_NOBODY)
         role = said_role or (issuer.role.default if person is None else person.role)
         if role is None:
             raise Unauthenticated("The token says no role that is known here")
+        if person is None and email is not None and issuer.create_users:
+            person = await self._create(email, name, role)
+        if person is not None and not person.is_active:
+            raise Unauthenticated(_NOBODY)
         if person is None:
             return Identity(None, name[:200], role, None, claims.expires_at, subject=_subject(claims))
-        return Identity(person.id, person.name, role, None, claims.expires_at)
+        return Identity(person.id, person.name, role, None, claims.expires_at, vouched_role=said_role)
 
     async def _create(self, email: str, name: str, role: Role) -> Person | None:
         try:

@@ -12,7 +12,7 @@ from domain.errors import Unauthenticated
 HS256: Final = "HS256"
 _REQUIRED: Final = ("exp", "iat", "sub")
 _MOST_CHARACTERS: Final = 8192
-_MOST_SUBJECT_CHARACTERS: Final = 200
+_MOST_SUBJECT_CHARACTERS: Final = 255  # as OpenID Connect Core, section 2, has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Claims:
     all: Mapping[str, Any] = field(repr=False)
 
     def text(self, name: str) -> str | None:
-        """A claim that is a text with something in it."""
+        """A claim that is a text with something in it, all of which can be printed, stored and told."""
         value = self.all.get(name)
-        return value.strip() or None if isinstance(value, str) else None
+        return value.strip() or None if isinstance(value, str) and value.isprintable() else None
 
 
 def header_of(token: str) -> Header:
@@ -85,8 +85,9 @@ def verified(token: str, key: Key, expected: Expectations) -> Claims:
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Unauthenticated(_what_is_wrong(error)) from error
     subject = claims["sub"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_SUBJECT_CHARACTERS:
-        raise Unauthenticated(f"The token's sub must be a text of 1 to {_MOST_SUBJECT_CHARACTERS} characters")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_SUBJECT_CHARACTERS or not subject.isprintable():
+        most = _MOST_SUBJECT_CHARACTERS
+        raise Unauthenticated(f"The token's sub must be a text of 1 to {most} characters that can be printed")
     try:
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
     except (ValueError, OverflowError, OSError) as error:

@@ -20,7 +20,7 @@ from app.http import graphql
 from app.http.answer import CLOSE, error_answer, send_answer
 from app.http.body import ClientGone
 from app.http.cors import AllowedOrigins
-from app.http.errors import refusal
+from app.http.errors import refusal, unexpected
 from app.http.forwarding import TrustedProxies
 from app.http.graphql import GraphQLEndpoint, Identify
 from app.http.hosts import AllowedHosts, misdirected
@@ -105,8 +105,7 @@ class Edge:
         request_id = _request_id(headers.get(REQUEST_ID_HEADER))
         logs.request_id.set(request_id)
         always = self._over_https if scope["scheme"] == "https" else SECURITY_HEADERS
-        if self._tracer is not None:
-            begin_request(self._tracer, scope, headers)
+        begin_request(self._tracer, headers)
         ours: Headers = ((REQUEST_ID_HEADER, request_id.encode()),)
         if (origin := headers.get(b"origin")) is not None:
             ours += self._origins.headers(origin)
@@ -211,8 +210,9 @@ class Edge:
             if not watch.is_over:
                 raise
         except Exception:
-            # Starlette has sent the masked answer before it lets go of the error.
             log.exception("a request failed unexpectedly", method=scope["method"], path=path)
+            if status == 0:  # Starlette sends the masked answer before it lets go of an error, but others do not.
+                await send_answer(send_with_headers, error_answer(500, unexpected()))
         finally:
             self._time_limit.end(watch)
         status = status or _CLIENT_CLOSED_REQUEST

@@ -113,5 +113,9 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
 
 async def answer_unexpected(_request: Request, _error: Exception) -> Response:
     """What nobody foresaw: masked, with the reference under which the log tells more."""
-    message = f"Something went wrong here. Mention {request_id.get()} when you report it."
-    return JSONResponse({"error": message}, 500)
+    return JSONResponse({"error": unexpected()}, 500)
+
+
+def unexpected() -> str:
+    """What is said of what nobody foresaw."""
+    return f"Something went wrong here. Mention {request_id.get()} when you report it."

@@ -95,7 +95,7 @@ class Runner:
         """
         id = request_id or uuid_utils.uuid7().hex
         logs.request_id.set(id)
-        if self._tracer is None or socket is None:
+        if socket is None:
             return await self._start(request, actor, id, resume_after, sink, form)
         with socket_operation(self._tracer, socket):
             return await self._start(request, actor, id, resume_after, sink, form)

@@ -9,9 +9,13 @@ from domain import tracing
 from domain.tracing import SpanContext, SpanKind, Tracer, Within
 
 
-def begin_request(tracer: Tracer, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-    """Go on with the trace of whoever asks, or begin one; what follows in this task is a part of it."""
-    tracing.enter(tracer.begin("HTTP", SpanKind.SERVER, parent=_parent(headers)))
+def begin_request(tracer: Tracer | None, headers: Mapping[bytes, bytes]) -> None:
+    """Go on with the trace of whoever asks, or begin one; what follows in this task is a part of it.
+
+    Without a `tracer`, the trace of whoever asks is passed on, and nothing of it recorded.
+    """
+    parent = _parent(headers)
+    tracing.enter(parent if tracer is None else tracer.begin("HTTP", SpanKind.SERVER, parent=parent))
 
 
 def end_request(scope: Scope, route: str, status: int, method: str) -> None:
@@ -33,9 +37,11 @@ def end_request(scope: Scope, route: str, status: int, method: str) -> None:
     request.end(str(status) if status >= 500 else None)
 
 
-def socket_operation(tracer: Tracer, scope: Scope) -> AbstractContextManager[object]:
+def socket_operation(tracer: Tracer | None, scope: Scope) -> AbstractContextManager[object]:
     """One operation on a WebSocket, in the trace of the request that opened it where that has one."""
     parent = _parent(dict(scope["headers"]))
+    if tracer is None:
+        return Within(parent)
     attributes = {"url.path": scope["path"], "network.protocol.name": "websocket"}
     return Within(tracer.begin("websocket operation", SpanKind.SERVER, parent=parent, attributes=attributes))
 

@@ -9,16 +9,12 @@ from math import nan
 from typing import Any, Final
 
 import orjson
-import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from db.alert_audits import NEWEST_AUDIT_SQL
 from db.database import Database
 from domain.alerts import AlertDisposition
-from domain.errors import DomainError
-
-log = structlog.get_logger("reliability_studio.metrics")
 
 KEPT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 1.0
@@ -30,7 +26,10 @@ _GAUGES: Final[Mapping[str, tuple[str, str]]] = {
         "Deliveries of the last 24 h whose alerts are not all accounted for. Always 0, or there is a bug.",
     ),
     "ungrouped": ("alerts_ungrouped", "Alerts that fire without an incident and are not suppressed."),
-    "audit_age_seconds": ("alert_audit_age_seconds", "Time since alerts were last counted, by whichever server."),
+    "audit_age_seconds": (
+        "alert_audit_age_seconds",
+        "Time since alerts were last counted, by whichever server; since the start of this one where none ever did.",
+    ),
     "waiting": ("alert_deliveries_waiting", "Deliveries that wait to be worked off."),
     "oldest_waiting_seconds": ("alert_deliveries_oldest_waiting_seconds", "How long the oldest of them waits."),
 }
@@ -42,21 +41,23 @@ class AlertMetrics(Collector):
     def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._monotonic = monotonic
+        self._started_at = monotonic()
         self._numbers: Mapping[str, Any] = {}
         self._good_until = 0.0
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is unknown (NaN)."""
-        if self._monotonic() < self._good_until:
+        """Ask the database. What it does not tell within a second is unknown (NaN), and the reason raised."""
+        now = self._monotonic()
+        if now < self._good_until:
             return
         try:
             text = await self._database.reads.fetch_text(NEWEST_AUDIT_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
-        except DomainError as error:
-            log.warning("whether all alerts are accounted for is unknown", reason=error.code)
+            # Where nobody has ever counted, somebody should have since the start: it must not look as if all were well.
+            self._numbers = {"audit_age_seconds": now - self._started_at, **orjson.loads(text or b"{}")}
+            self._good_until = now + KEPT_SECONDS
+        except Exception:
             self._numbers = {}
-        else:
-            self._numbers = orjson.loads(text or b"{}")
-            self._good_until = self._monotonic() + KEPT_SECONDS
+            raise
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Final
 
 import orjson
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,9 +11,6 @@ from prometheus_client.registry import Collector
 from app.observability.histograms import WORK_BOUNDS, Durations
 from db.database import Database
 from db.detection import EVALUATED_SQL
-from domain.errors import DomainError
-
-log = structlog.get_logger("reliability_studio.metrics")
 
 _PATIENCE_SECONDS: Final = 1.0
 
@@ -51,14 +47,15 @@ class DetectionLag(Collector):
         self._failing: int | None = None
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is not told, nor is the lag of no rule."""
+        """Ask the database. What it does not tell within a second is not told, nor is the lag of no rule, and the
+        reason raised.
+        """
         try:
             text = await self._database.reads.fetch_text(EVALUATED_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
-        except DomainError as error:
-            log.warning("how far detection lags is unknown", reason=error.code)
-            self._lag_seconds, self._failing = None, None
-        else:
             self._lag_seconds, self._failing = orjson.loads(text or b"[null, 0]")
+        except Exception:
+            self._lag_seconds, self._failing = None, None
+            raise
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""

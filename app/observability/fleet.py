@@ -96,7 +96,7 @@ async def _ask(path: Path) -> list[Metric] | None:
                 return _read(await _whole(reader))
             finally:
                 writer.close()
-    except (TimeoutError, OSError, orjson.JSONDecodeError) as error:
+    except (TimeoutError, OSError, ValueError, TypeError) as error:  # Another version may tell it in another form.
         log.warning("a worker does not tell what it counts", socket=path.name, reason=type(error).__name__)
         return None
 

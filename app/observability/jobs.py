@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import orjson
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,9 +11,6 @@ from prometheus_client.registry import Collector
 from app.observability.histograms import WORK_BOUNDS, Durations
 from db.database import Database
 from db.jobs import WAITING_SQL
-from domain.errors import DomainError
-
-log = structlog.get_logger("reliability_studio.metrics")
 
 _PREFIX: Final = "reliability_studio_"
 _PATIENCE_SECONDS: Final = 1.0
@@ -72,14 +68,13 @@ class JobQueue(Collector):
         self._waiting: dict[str, tuple[float, float]] | None = None
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is not told."""
+        """Ask the database. What it does not tell within a second is not told, and the reason raised."""
         try:
             text = await self._database.reads.fetch_text(WAITING_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
-        except DomainError as error:
-            log.warning("how many jobs wait is unknown", reason=error.code)
-            self._waiting = None
-        else:
             self._waiting = {kind: (count, seconds) for kind, count, seconds in orjson.loads(text or b"[]")}
+        except Exception:
+            self._waiting = None
+            raise
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""

@@ -10,17 +10,13 @@ from math import nan
 from typing import Final
 
 import orjson
-import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from db.database import Database
 from db.event_log import BACKLOG_SQL
-from domain.errors import DomainError
 from feed.hub import Hub
 from feed.relay import RelayState
-
-log = structlog.get_logger("reliability_studio.metrics")
 
 _PREFIX: Final = "reliability_studio_"
 _PATIENCE_SECONDS = 1.0
@@ -60,15 +56,14 @@ class LiveMetrics(Collector):
         self._backlog = Backlog()
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is unknown (NaN)."""
+        """Ask the database. What it does not tell within a second is unknown (NaN), and the reason raised."""
         try:
             text = await self._database.reads.fetch_text(BACKLOG_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
-        except DomainError as error:
-            log.warning("how far the relay lags is unknown", reason=error.code)
-            self._backlog = Backlog()
-        else:
             position, lag_seconds = orjson.loads(text or b"[0, 0]")
             self._backlog = Backlog(position, _at_least_zero(lag_seconds))
+        except Exception:
+            self._backlog = Backlog()
+            raise
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""

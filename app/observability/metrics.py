@@ -1,20 +1,19 @@
 """What `/metrics` tells about this process, in the words of OpenTelemetry's semantic conventions."""
 
-import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from app.observability.database import DatabaseMetrics
 from app.observability.fleet import Fleet, Merged
 from app.observability.histograms import REQUEST_BOUNDS, Durations, Series
 from app.observability.jobs import JobMetrics
 from app.observability.operations import OperationMetrics
+from app.observability.sampled import SampledCollectors
 from app.observability.telemetry import TelemetryObserver
 from domain import tracing
 
@@ -52,25 +51,22 @@ class Metrics:
     def __init__(self, version: str, *, operation_names: Sequence[str] = (), fleet: Fleet | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self.request_durations = RequestDurations(self.registry)
-        self._samples: list[Callable[[], Awaitable[None]]] = []
         self._fleet = fleet
         self.telemetry = TelemetryObserver(self.registry)
         self.operations = OperationMetrics(self.registry, operation_names)
         self.database = DatabaseMetrics(self.registry)
         self.jobs = JobMetrics(self.registry)
+        self.sampled_collectors = SampledCollectors()
+        """Those that have to ask somebody on each scrape."""
+        self.registry.register(self.sampled_collectors)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         build = Info("reliability_studio_build", "What runs here.", registry=self.registry)
         build.info({"version": version, "python": platform.python_version()})
 
-    def add(self, collector: Collector, *, sample: Callable[[], Awaitable[None]]) -> None:
-        """Expose what a collector tells, once it has asked whom it has to ask on each scrape."""
-        self.registry.register(collector)
-        self._samples.append(sample)
-
     async def sampled(self) -> CollectorRegistry:
         """The metrics of this process alone, as they are now."""
-        await asyncio.gather(*(sample() for sample in self._samples))
+        await self.sampled_collectors.sample()
         return self.registry
 
     def told_to_others(self) -> AbstractAsyncContextManager[None]:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Final
 
 import orjson
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,9 +12,6 @@ from actions.slos.cycle import Cycle
 from app.observability.histograms import WORK_BOUNDS, Durations
 from db.database import Database
 from db.slos import EVALUATED_SQL
-from domain.errors import DomainError
-
-log = structlog.get_logger("reliability_studio.metrics")
 
 _PATIENCE_SECONDS: Final = 1.0
 
@@ -54,15 +50,14 @@ class EvaluationLag(Collector):
         self._state: tuple[float, float] | None = None
 
     async def sample(self) -> None:
-        """Ask the database. What it does not tell within a second is not told."""
+        """Ask the database. What it does not tell within a second is not told, and the reason raised."""
         try:
             text = await self._database.reads.fetch_text(EVALUATED_SQL, (), timeout_seconds=_PATIENCE_SECONDS)
-        except DomainError as error:
-            log.warning("how far the evaluation of SLOs lags is unknown", reason=error.code)
-            self._state = None
-        else:
             lag_seconds, quarantined = orjson.loads(text or b"[0, 0]")
             self._state = max(0.0, lag_seconds), quarantined
+        except Exception:
+            self._state = None
+            raise
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client asks for on each scrape."""

@@ -10,6 +10,8 @@ from starlette.applications import Starlette
 
 _BACKLOG = 512
 _GRACE_SECONDS = 1
+_IDLE_SECONDS = 60
+"""Longer than any client keeps a connection that it does not use: one that is closed here just then fails a call."""
 
 
 class Listener:
@@ -41,6 +43,7 @@ class Listener:
             access_log=False,
             log_level="warning",
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=_IDLE_SECONDS,
         )
         self._server = _Server(config)
         self._running = asyncio.create_task(self._server.serve([found]))

@@ -26,7 +26,7 @@ from telemetry_clients.loki.answers import (
     volumes,
 )
 from telemetry_clients.loki.paging import Direction, Pager, in_order
-from telemetry_clients.loki.refusals import longest_range_seconds, most_lines, refusal
+from telemetry_clients.loki.refusals import longest_range_seconds, most_lines, refusal, stated_error
 from telemetry_clients.transport import Answer, Transport
 
 MOST_LINES = 5_000
@@ -287,7 +287,7 @@ class Loki:
             case {"status": "success", **rest}:
                 return rest.get("data")  # an empty index has none
             case {"status": "error", **rest}:
-                raise TelemetryBadQuery("Loki", f"Loki refused the query: {rest.get('error', 'it does not say why')}")
+                raise stated_error(self.transport, answer, rest)
         raise self._misshapen("a status")
 
     def _shaped(self, read: Callable[[Any], Value], body: Any, expected: str) -> Value:

@@ -1,6 +1,7 @@
 """What Loki says when it says no, which is plain text, as errors of ours. Its words and positions are passed on."""
 
 import re
+from collections.abc import Mapping
 
 import orjson
 
@@ -27,10 +28,22 @@ def refusal(transport: Transport, answer: Answer) -> TelemetryError:
     if answer.status in (400, 413, 422) and reason:
         return refused_query(reason)
     if answer.status in (499, 500, 503, 504) and _TIMEOUTS.search(reason):
-        return TelemetryTimeout("Loki", f"Loki gave up: {reason}. Ask for less, or allow more time.")
+        return _gave_up(reason)
     if answer.status >= 500 and _LIMITS.search(reason):
         return TelemetryLimited("Loki", f"Loki refused the query as too large: {reason}. Ask for less.")
     return transport.refusal(answer, reason)
+
+
+def stated_error(transport: Transport, answer: Answer, body: Mapping[object, object]) -> TelemetryError:
+    """The error for a success whose `body` says that it is one: of the query, unless it says of what else."""
+    reason = spoken_reason("application/json", answer.body) or "it does not say why"
+    match body.get("errorType", "bad_data"):
+        case "bad_data" | "execution":
+            return refused_query(reason)
+        case "timeout":
+            return _gave_up(reason)
+        case _:
+            return transport.refusal(answer, reason)
 
 
 def refused_query(reason: str) -> TelemetryError:
@@ -75,3 +88,7 @@ def longest_range_seconds(error: TelemetryError) -> float | None:
         return None
     seconds = sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in _DURATION_PART.findall(found[1]))
     return seconds or None
+
+
+def _gave_up(reason: str) -> TelemetryTimeout:
+    return TelemetryTimeout("Loki", f"Loki gave up: {reason}. Ask for less, or allow more time.")

@@ -4,10 +4,22 @@ from telemetry_clients.tempo.client import (
     MOST_TRACES,
     BuildInfo,
     FoundTrace,
+    MetricSeries,
     ServiceSpans,
+    Tags,
     TagValue,
     Tempo,
     normal_trace_id,
 )
 
-__all__ = ["MOST_TRACES", "BuildInfo", "FoundTrace", "ServiceSpans", "TagValue", "Tempo", "normal_trace_id"]
+__all__ = [
+    "MOST_TRACES",
+    "BuildInfo",
+    "FoundTrace",
+    "MetricSeries",
+    "ServiceSpans",
+    "TagValue",
+    "Tags",
+    "Tempo",
+    "normal_trace_id",
+]

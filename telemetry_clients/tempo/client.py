@@ -31,6 +31,7 @@ _PROTOBUF = "application/protobuf"  # decoded twice as fast as JSON: `python -m 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 _LARGE_BYTES = 256 * 1024
 _LONGEST_REASON = 500
+_POSITION = re.compile(r"parse error at line (\d+), col (\d+)")
 _ROOT_IS_MISSING = "<root span not yet received>"
 _NO_SUCH_PATH = "page not found"  # Go's router; a trace that is not there is answered with no text, or with another
 # What Tempo answers where nothing is set up to compute metrics: the part of its metrics-generator that keeps spans.
@@ -244,6 +245,11 @@ class Tempo:
         body = self._transport.decode(answer)
         if not isinstance(body, dict):
             raise self._misshapen("an object")
+        match body:
+            case {"error": error} | {"status": "error", "message": error}:
+                raise self._transport.refusal(answer, _shortened(error) if isinstance(error, str) else "")
+            case {"status": "error"}:
+                raise self._transport.refusal(answer)
         return body
 
     async def _spans(self, answer: Answer, *, is_wrapped: bool) -> list[Span] | None:
@@ -274,7 +280,8 @@ class Tempo:
         if answer.status in (400, 413, 422) and _is_too_much(reason):
             return TelemetryLimited("Tempo", f"Tempo refused the query as too large: {reason}")
         if answer.status in (400, 422):
-            return TelemetryBadQuery("Tempo", f"Tempo refused the query: {reason}")
+            line, column = map(int, found.groups()) if (found := _POSITION.search(reason)) else (None, None)
+            return TelemetryBadQuery("Tempo", f"Tempo refused the query: {reason}", line, column)
         return self._transport.refusal(answer, reason)
 
     def _misshapen(self, expected: str) -> TelemetryBadResponse:
@@ -298,7 +305,11 @@ def _reason(answer: Answer) -> str:
     """What a refusal says for people, on one line; nothing where it is a page of some proxy's."""
     if answer.succeeded or not answer.content_type.startswith("text/plain"):
         return ""
-    text = " ".join(answer.body[: 4 * _LONGEST_REASON].decode(errors="replace").split())
+    return _shortened(answer.body[: 4 * _LONGEST_REASON].decode(errors="replace"))
+
+
+def _shortened(reason: str) -> str:
+    text = " ".join(reason.split())
     return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."
 
 

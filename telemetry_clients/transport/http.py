@@ -62,6 +62,7 @@ class HTTPClient:
         self._extensions: dict[str, Any] = {}
         if endpoint.tls.server_name:
             self._extensions["sni_hostname"] = endpoint.tls.server_name
+        self._bare_url = bare_url
         self._base_url = bare_url.copy_with(raw_path=bare_url.raw_path.rstrip(b"/") + b"/")
         self._extensions["timeout"] = httpx.Timeout(
             endpoint.read_timeout_seconds, connect=endpoint.connect_timeout_seconds, pool=None
@@ -159,7 +160,7 @@ class HTTPClient:
         return Answer(response.status_code, headers.get("content-type", ""), said, headers)
 
     def _url(self, path: str, parameters: tuple[tuple[str, str], ...]) -> httpx.URL:
-        url = self._urls.get(path)
+        url = self._urls.get(path) if path else self._bare_url  # No slash more than was configured.
         if url is None:
             url = self._base_url.copy_with(raw_path=self._base_url.raw_path + path.lstrip("/").encode())
             if len(self._urls) < _MOST_URLS:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 
-from actions.alerts.deliveries import Received, accept, process, read, require_good
+from actions.alerts.deliveries import Accepted, Received, accept, process, read, require_good
 from db.identifiers import new_id
 from domain.alert_history import AlertChange
 from domain.alerts import WebhookKind
@@ -39,8 +39,7 @@ async def deliver(
     )
     delivery = await read(received)
     require_good(delivery)
-    async with studio.database.writing(studio.now) as tx:
-        await accept(tx, received, delivery)
+    await accept(studio.database, [Accepted(received, delivery)])
     return received.id
 
 

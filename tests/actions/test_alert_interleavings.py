@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actions import dependencies
-from actions.alerts.deliveries import Received, accept, process
+from actions.alerts.deliveries import Accepted, Received, accept, process
 from actions.alerts.upkeep import settle
 from actions.discovery import find_or_discover, references
 from db.database import Database
@@ -113,8 +113,7 @@ async def outcome(
         received = Received(
             id=new_id(), source="alertmanager", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=NOON
         )
-        async with database.writing(NOON) as tx:
-            await accept(tx, received, received.read())
+        await accept(database, [Accepted(received, received.read())])
         if not at_once:
             await work_off(database)
     await work_off(database)
@@ -176,7 +175,7 @@ async def test_any_number_of_parallel_webhooks_for_one_key_make_one_incident(dat
             received = Received(
                 id=new_id(), source="alertmanager", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=NOON
             )
-            await database.transact(partial(accept, received=received, delivery=received.read()), now=NOON)
+            await accept(database, [Accepted(received, received.read())])
             # Whoever gets to it: in a fleet, several processes try.
             await database.transact(partial(process, most=5), now=NOON)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from actions.alerts.audits import audit
-from actions.alerts.deliveries import count_attempt
+from actions.alerts.deliveries import MOST_OVERDUE_ATTEMPTS, PATIENCE, count_attempt, process
 from app.alert_intake import AlertIntake
 from app.background import in_background
 from db.alerts import alert_deliveries, alert_dispositions, alerts
@@ -28,6 +29,14 @@ begin
 end $$
 """
 A_BUG = "P0001"
+TOO_SLOW = "57014"
+SLOW_WHEN_MANY = r"""
+create function break_on_many() returns trigger language plpgsql as $$
+begin
+  if (select count(*) from written) > 2 then raise exception 'too many' using errcode = '57014'; end if;
+  return null;
+end $$
+"""
 
 
 @asynccontextmanager
@@ -50,13 +59,21 @@ async def worked_off(studio: Studio) -> list[tuple[str, int, str]]:
         return all(row["processed_at"] is not None for row in await studio.rows(alert_deliveries))
 
     with capture_logs() as logs:
-        async with in_background({"alerts": AlertIntake(studio.database, now=lambda: studio.now).run}):
+        intake = AlertIntake(studio.database, now=lambda: studio.now, poll_seconds=0.01)
+        async with in_background({"alerts": intake.run}):
             await until(is_done)
     return [
         (entry["receipt"], entry["position"], str(entry["exc_info"]))
         for entry in logs
         if entry["event"] == "an alert breaks us"
     ]
+
+
+async def was_overdue(studio: Studio, *, times: int) -> None:
+    """The database has taken too long over the oldest delivery so many times."""
+    async with studio.database.writing(NOON) as tx:
+        for _ in range(times):
+            await count_attempt(tx, is_overdue=True)
 
 
 async def dispositions(studio: Studio, delivery_id: UUID) -> list[str]:
@@ -120,13 +137,59 @@ async def test_once_it_is_mended_the_same_alert_is_taken_when_it_is_told_again(s
 
 
 async def test_no_alert_is_blamed_for_a_database_that_is_too_slow(studio: Studio):
-    too_slow = "57014"
     waiting = await deliver(studio, firing("cursed"), firing())
-    for _ in range(2):
-        await studio.database.transact(count_attempt, now=studio.now)
-    async with breaking(studio, "alerts", sqlstate=too_slow):
+    await was_overdue(studio, times=MOST_OVERDUE_ATTEMPTS)
+    studio.now = NOON + PATIENCE - timedelta(seconds=1)
+    async with breaking(studio, "alerts", sqlstate=TOO_SLOW):
         with pytest.raises(DeadlineExceeded):
             await processed(studio)
     assert await dispositions(studio, waiting) == []
     await processed(studio)
     assert await dispositions(studio, waiting) == ["CREATED", "CREATED"]
+
+
+async def test_an_alert_that_takes_the_database_too_long_for_ever_blocks_nothing_for_ever(studio: Studio):
+    async with breaking(studio, "alerts", sqlstate=TOO_SLOW):
+        mixed = await deliver(studio, firing("checkout"), firing("cursed"), firing("cart"))
+        after = await deliver(studio, firing("ledger"))
+        await was_overdue(studio, times=MOST_OVERDUE_ATTEMPTS - 2)
+        studio.now = NOON + PATIENCE
+        broken = await worked_off(studio)
+
+    assert await dispositions(studio, after) == ["CREATED"]
+    told = sorted(await studio.rows(alert_dispositions, delivery_id=mixed), key=lambda row: int(row["position"]))
+    assert [row["disposition"] for row in told] == ["CREATED", "REJECTED", "CREATED"]
+    assert "too long" in told[1]["reason"]
+    assert str(mixed) in told[1]["reason"]
+    assert [(receipt, position) for receipt, position, _ in broken] == [(str(mixed), 1)]
+    [delivery] = await studio.rows(alert_deliveries, id=mixed)
+    assert delivery["attempts"] == MOST_OVERDUE_ATTEMPTS - 1
+    assert {row["labels"]["service"] for row in await studio.rows(alerts)} == {"checkout", "cart", "ledger"}
+    counted = await studio.database.transact(audit, now=studio.now)
+    assert (counted.received, counted.created, counted.rejected, counted.unaccounted) == (4, 3, 1, 0)
+
+
+async def test_what_takes_the_database_too_long_at_once_is_worked_off_in_smaller_parts(studio: Studio):
+    async with studio.database.writing(NOON) as tx:
+        await tx.execute(text(SLOW_WHEN_MANY))
+        on = "on alerts referencing new table as written execute function break_on_many()"
+        await tx.execute(text(f"create trigger breaks after insert {on}"))
+    try:
+        large = await deliver(studio, *(firing(f"service-{number}") for number in range(9)))
+        await was_overdue(studio, times=2)
+        await processed(studio)
+    finally:
+        async with studio.database.writing(NOON) as tx:
+            await tx.execute(text("drop function break_on_many() cascade"))
+    assert await dispositions(studio, large) == ["CREATED"] * 9
+
+
+async def test_where_the_database_takes_too_long_over_every_alert_it_is_not_asked_about_each(studio: Studio):
+    async with breaking(studio, "alerts", sqlstate=TOO_SLOW):
+        cursed = await deliver(studio, *(firing(f"cursed-{number}") for number in range(60)))
+        await was_overdue(studio, times=MOST_OVERDUE_ATTEMPTS - 1)
+        studio.now = NOON + PATIENCE
+        told = await studio.database.transact(process, now=studio.now)
+    assert await dispositions(studio, cursed) == ["REJECTED"] * 60
+    assert told is not None
+    assert len({id(each.error) for each in told.broken}) < 60  # Many were rejected together.

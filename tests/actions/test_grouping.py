@@ -222,6 +222,21 @@ async def test_a_flapping_alert_keeps_its_incident_open_until_it_is_quiet_for_as
     assert (await titles(studio, incident["id"])).count(flaps) == 1
 
 
+async def test_one_alert_that_fires_several_times_at_once_is_told_of_as_one(studio: Studio):
+    minutes = (46, 50, 54)
+    await told(studio, *(it for at in minutes for it in (firing(minute=at), resolved(minute=at, end=at + 2))))
+    [incident] = await opened(studio)
+    [alert] = await studio.rows(alerts)
+    entries = [it for it in await studio.timeline(incident["id"]) if "times" in it["title"]]
+    assert [it["title"] for it in entries] == [
+        "HighErrorRatio on checkout fires, 2 times",
+        "HighErrorRatio on checkout is resolved, 3 times",
+        "HighErrorRatio is flapping: it fired 3 times in 15 minutes",
+    ]
+    for it in entries[:2]:
+        assert (it["metadata"]["alertIds"], it["metadata"]["alerts"]) == ([str(alert["id"])], 1)
+
+
 async def test_trouble_of_a_dependency_and_of_those_who_need_it_is_one_incident(studio: Studio):
     await depends(studio, "frontend", "checkout")
     await depends(studio, "checkout", "payment")

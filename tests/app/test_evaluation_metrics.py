@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from app.observability.detection import DetectionLag
 from app.observability.slos import EvaluationLag
 from db.database import Database
+from domain.errors import DatabaseUnavailable
 from tests.postgres import run_sql
 
 MAKE_SLOS = """
@@ -90,5 +91,6 @@ async def test_what_the_database_does_not_tell_is_not_told(database: Database):
     await database.close()
     for collector in collectors:
         registry.register(collector)
-        await collector.sample()
+        with pytest.raises(DatabaseUnavailable):
+            await collector.sample()
     assert list(registry.collect()) == []

@@ -220,6 +220,29 @@ async def test_who_is_not_recorded_is_not_recorded_here_but_passed_on(watched: W
     assert f"00-{TRACE}-{CALLER}-00" in told
 
 
+async def test_a_server_that_sends_no_traces_passes_on_whose_trace_it_is_asked_in(database_url: str) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "shop=1"}
+    async with (
+        local_server(answering(http_answer(NO_SERIES))) as prometheus,
+        ServerProcess(
+            DATABASE_URL=database_url, PROMETHEUS_URL=prometheus.url, DETECTION_INTERVAL_SECONDS="0"
+        ) as process,
+        httpx.AsyncClient(base_url=process.url, timeout=30) as http,
+        connect(process.url, additional_headers=headers) as socket,
+    ):
+        await http.post("/graphql", json={"query": PROMQL.replace("up", "a")}, headers=headers)
+        await http.post("/graphql", json={"query": PROMQL.replace("up", "b")})
+        await socket.ask("one", PROMQL.replace("up", "c"))
+        told = {
+            query: (request.headers.get("traceparent"), request.headers.get("tracestate"))
+            for request in prometheus.requests
+            for query in request.parameters.get("query", ())
+        }
+    assert told["a"] == told["c"] == (f"00-{TRACE}-{CALLER}-01", "shop=1")
+    assert told["b"] == (None, None)
+    assert {line["trace_id"] for line in process.log if "trace_id" in line} == {TRACE}, "and lines of the log say so"
+
+
 async def test_an_operation_on_a_socket_is_a_span_of_its_own(watched: Watched):
     headers = {"traceparent": f"00-{TRACE[::-1]}-{CALLER}-01"}
     async with connect(watched.process.url, additional_headers=headers) as socket:

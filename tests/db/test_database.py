@@ -248,6 +248,25 @@ async def test_a_savepoint_undoes_what_failed_and_nothing_before_or_after_it(dat
     assert names == {"before", "inside", "more", "after"}
 
 
+async def test_what_is_written_at_once_is_committed_and_leaves_transactions_as_they_are(database: Database) -> None:
+    rename = text("update services set display_name = :name")
+    async with database.writing(NOW) as tx:
+        await tx.insert(services, name="checkout", display_name="Checkout")
+        await database.write_at_once(rename, {"name": "Not there yet"})
+    await database.write_at_once(rename, {"name": "Shop"})
+    async with database.writing(NOW) as tx:  # on the connection that was just used
+        await tx.execute(rename, {"name": "Undone"})
+        await tx.connection.rollback()
+    async with database.reading() as connection:
+        assert (await connection.execute(select(services.c.display_name))).scalars().all() == ["Shop"]
+
+
+async def test_a_statement_at_once_that_takes_too_long_exceeds_the_deadline(database: Database) -> None:
+    await database.write_at_once(text("set statement_timeout = 10"), {})
+    with pytest.raises(DeadlineExceeded):
+        await database.write_at_once(text("select pg_sleep(:seconds)"), {"seconds": 30})
+
+
 async def test_reading_refuses_a_write_and_sees_one_snapshot(database: Database) -> None:
     with pytest.raises(DBAPIError, match="read-only transaction"):
         async with database.reading() as connection:

@@ -118,6 +118,12 @@ def test_the_image_is_built_from_pinned_images_and_runs_as_nobody(dockerfile: li
     assert sum(instruction == "HEALTHCHECK" for instruction, _ in dockerfile) == 2
 
 
+def test_the_soak_is_measured_with_the_malloc_of_the_image(dockerfile: list[tuple[str, str]]):
+    environment = " ".join(arguments for instruction, arguments in dockerfile if instruction == "ENV")
+    (arenas,) = re.findall(r"\bMALLOC_ARENA_MAX=(\d+)", environment)
+    assert f'"MALLOC_ARENA_MAX": "{arenas}"' in (ROOT / "bench" / "soak.py").read_text()
+
+
 def test_the_build_gets_all_that_the_wheel_is_made_of():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!").split("/")[0] for line in ignored if line.startswith("!")}

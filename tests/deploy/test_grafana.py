@@ -12,6 +12,7 @@ import yaml
 
 from app.demo import load
 from db.database import Database
+from deploy.demo_shop.logs import Line, as_loki_push
 from grafana.boards import BOARDS
 from grafana.write import FOLDER, text
 from tests.servers import ROOT
@@ -75,8 +76,11 @@ def test_traces_logs_and_metrics_lead_to_each_other(sources: dict[str, dict[str,
     assert [(each["name"], each["datasourceUid"]) for each in exemplars] == [("trace_id", "tempo")]
     (field,) = sources["loki"]["jsonData"]["derivedFields"]
     assert field["datasourceUid"] == "tempo"
-    line = '{"level": "error", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}'
-    assert re.search(field["matcherRegex"], line)[1] == "4bf92f3577b34da6a3ce929d0e0e4736"  # type: ignore[index] # it is found
+    # Loki makes it of what OTLP says beside a line's text, and the shop says it in the same way.
+    assert (field["matcherType"], field["matcherRegex"]) == ("label", "trace_id")
+    line = Line(1, "checkout", "error", "It fails.", trace_id="4bf92f3577b34da6a3ce929d0e0e4736")
+    (pushed,) = as_loki_push([line])["streams"]
+    assert pushed["values"][0][2] == {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
     tempo = sources["tempo"]["jsonData"]
     assert tempo["tracesToLogsV2"]["datasourceUid"] == "loki"
     assert tempo["tracesToMetrics"]["datasourceUid"] == "prometheus"

@@ -115,6 +115,7 @@ async def test_a_restart_of_loki_is_not_noticed(server, loki):
     ("query", "refusal", "code", "words"),
     [
         ('subscription { logTail(service: "nobody") { line } }', None, "NOT_FOUND", "nobody"),
+        ('subscription { logTail(service: "\\u0000") { line } }', None, "BAD_USER_INPUT", "NUL"),
         (TAIL, (400, "parse error at line 1, col 5: no"), "TELEMETRY_BAD_QUERY", "line 1, col 5"),
         (TAIL, (401, "no org id"), "TELEMETRY_NOT_CONFIGURED", "no org id"),
     ],

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from actions.alerts.audits import audit, forget_deliveries
-from actions.alerts.deliveries import Received, accept, count_attempt, process
+from actions.alerts.deliveries import Accepted, Received, accept, count_attempt, process
 from actions.alerts.upkeep import settle
 from db.identifiers import new_id
 from domain.alerts import WebhookKind
@@ -34,7 +34,7 @@ async def told(api: Api, *names: str, service: str = "checkout", status: str = "
     ]
     body = orjson.dumps({"alerts": alerts})
     received = Received(id=new_id(), source="eu", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=api.now)
-    await api.database.transact(partial(accept, received=received, delivery=received.read()), now=api.now)
+    await accept(api.database, [Accepted(received, received.read())])
     while await api.database.transact(process, now=api.now) is not None:
         pass
     return str(received.id)
@@ -206,7 +206,7 @@ async def test_the_audit_adds_up_and_old_deliveries_are_forgotten(api: Api):
 async def test_a_delivery_that_fails_for_our_own_reasons_is_put_aside_and_says_so(api: Api):
     body = b'{"alerts": [{"labels": {"alertname": "x"}, "status": "firing"}]}'
     received = Received(id=new_id(), source="eu", kind=WebhookKind.ALERTMANAGER, body=body, headers={}, at=api.now)
-    await api.database.transact(partial(accept, received=received, delivery=received.read()), now=api.now)
+    await accept(api.database, [Accepted(received, received.read())])
     for _ in range(3):
         await api.database.transact(count_attempt, now=api.now)
     [told] = (await api(DELIVERY, receipt=str(received.id)))["data"]["alertDelivery"]["dispositions"]["nodes"]

@@ -25,10 +25,17 @@ FIELDS = {
     "loki": f'loki(query: "{{app=\\"a\\"}}", {RANGE}) {{ streams {{ labels }} }}',
     "tempo": 'tempo(traceId: "abc") { traceId }',
     "traceSearch": f'traceSearch(query: "{{}}", {RANGE}) {{ traceId }}',
+    "traceTags": f"traceTags({RANGE}) {{ scope }}",
+    "traceTagValues": f'traceTagValues(tag: "name", {RANGE}) {{ value }}',
+    "traceMetrics": f'traceMetrics(query: "{{}} | rate()", {RANGE}) {{ stepSeconds }}',
 }
 CLIENTS: dict[str, Callable[[Transport], Any]] = {"Prometheus": Prometheus, "Loki": Loki, "Tempo": Tempo}
 BAD_DAYS = {
     "HTML": (answering(http_answer(b"<html>", content_type="text/html")), "TELEMETRY_BAD_RESPONSE"),
+    "a success that says it broke": (
+        answering(http_answer(b'{"status":"error","errorType":"internal","error":"it broke"}')),
+        "TELEMETRY_BAD_RESPONSE",
+    ),
     "JSON cut short": (answering(http_answer(b'{"status":"succ')), "TELEMETRY_BAD_RESPONSE"),
     "a body cut short": (break_off, "TELEMETRY_BAD_RESPONSE"),
     "10 GB": (never_end, "TELEMETRY_LIMITED"),
@@ -72,10 +79,11 @@ async def backends(api: Api) -> AsyncIterator[Backends]:
 async def test_a_bad_day_of_every_backend_costs_their_fields_only(api, backends, day, incident):
     behaviour, code = BAD_DAYS[day]
     backends.behave(behaviour)
-    api.timeout_seconds = 1.0
+    if code == "TELEMETRY_TIMEOUT":
+        api.timeout_seconds = 2.0  # nothing else has to be in a hurry, on however slow a machine
     began_seconds = time.monotonic()
     answer = await api("{ incidents { nodes { title } } " + " ".join(FIELDS.values()) + " }")
-    assert time.monotonic() - began_seconds < 20, "far from what the backends would have taken"
+    assert time.monotonic() - began_seconds < 60, "far from what the backends would have taken"
     assert answer["data"] == {"incidents": {"nodes": [{"title": "Checkout is failing"}]}, **dict.fromkeys(FIELDS)}
     assert {error["path"][0]: error["extensions"]["code"] for error in answer["errors"]} == dict.fromkeys(FIELDS, code)
     await until(backends.are_idle)

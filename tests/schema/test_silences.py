@@ -68,6 +68,10 @@ async def test_a_silence_is_kept_by_alertmanager_shown_at_the_incident_and_writt
         *(await timeline(api, incident))[:-1],
         'No longer silenced: service="checkout"',
     ]
+    told = await api("query($id: ID!) { incident(id: $id) { timeline { nodes { metadata } } } }", id=incident)
+    [created, expired] = [entry["metadata"] for entry in told["data"]["incident"]["timeline"]["nodes"][-2:]]
+    assert created.pop("endsAt")
+    assert created == expired == {"silenceId": silence["id"], "matchers": ['service="checkout"']}
     before = await api.written()
     await api.changed("expireSilence", "silence { id }", incidentId=incident, id=silence["id"])
     assert await api.written() == before, "what has ended stays as it is"

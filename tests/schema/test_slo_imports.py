@@ -138,6 +138,12 @@ async def test_what_was_imported_goes_out_as_openslo_and_comes_back_unchanged(ap
     assert "---\n".join(sorted(each)) == "---\n".join(sorted(answer["data"]["openSlo"].split("---\n")))
 
 
+@pytest.mark.parametrize("field", ["openSlo", "prometheusRules"])
+async def test_a_name_that_no_service_can_have_is_a_mistake_of_whoever_asks(api, field):
+    [error] = (await api(f'{{ {field}(services: ["checkout", "\\u0000"]) }}'))["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 async def test_rules_are_given_for_one_slo_and_for_all(api, tmp_path):
     await imported(api, SLOTH)

@@ -87,6 +87,17 @@ async def test_a_token_hands_on_no_more_than_it_has(ada: httpx.AsyncClient, clos
     assert made["data"] is None or made["data"]["createApiToken"]["errors"][0]["code"] == "FORBIDDEN"
 
 
+async def test_a_token_that_expires_makes_none_that_lasts_longer(ada: httpx.AsyncClient, closed_database_url: str):
+    _, secret = await add_token(Settings(database_url=closed_database_url), ADA, "brief", [*TokenScope], 3)
+
+    async def codes(days: int | None) -> list[str]:
+        wanted = {"name": "heir", "scopes": ["READ"], "expiresInDays": days}
+        made = (await ask(ada, CREATE, bearer(secret), input=wanted))["data"]["createApiToken"]
+        return [error["code"] for error in made["errors"]]
+
+    assert [await codes(days) for days in (None, 4, 2)] == [["FORBIDDEN"], ["FORBIDDEN"], []]
+
+
 async def test_others_tokens_are_nobodys_business_but_admins(ada: httpx.AsyncClient, closed_database_url: str):
     settings = Settings(database_url=closed_database_url)
     await add_user(settings, "viola@example.org", "Viola", Role.VIEWER, PASSWORD)
@@ -99,6 +110,10 @@ async def test_others_tokens_are_nobodys_business_but_admins(ada: httpx.AsyncCli
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     revoked = (await ask(ada, REVOKE, viola, id=str(mine)))["data"]["revokeApiToken"]
     assert revoked["errors"] == [{"code": "NOT_FOUND"}]
+
+
+async def is_refused(http: httpx.AsyncClient, secret: str) -> bool:
+    return (await http.get("/api/auth/me", headers=bearer(secret))).status_code == 401
 
 
 @pytest.mark.parametrize("secret", ["rs_", "rs_unknown", "rs_" + "a" * 4000])
@@ -120,5 +135,10 @@ async def test_the_command_line_makes_users_and_tokens_that_work(closed: httpx.A
     assert code == 0, err
     me = (await closed.get("/api/auth/me", headers=bearer(secret.strip()))).json()
     assert (me["name"], me["role"], me["scopes"]) == ("cli@example.org (robot)", "responder", ["read"])
+    code, listed, err = await run_command("token", "list", settings=settings)
+    [line] = [line for line in listed.splitlines() if "robot" in line]
+    code, _, err = await run_command("token", "revoke", line.split()[0], settings=settings)
+    assert code == 0, err
+    await until(lambda: is_refused(closed, secret.strip()))
     code, _, err = await run_command("user", "set-password", "nobody@example.org", settings=settings)
     assert (code, "There is no user nobody@example.org" in err) == (1, True)

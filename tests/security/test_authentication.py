@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
+from tests.postgres import run_sql
 from tests.security.signing import SECRET, bearer, claims, forged, token
 from tests.servers import ServerProcess, run_command
 
@@ -38,7 +39,7 @@ BAD_TOKENS = {
     "without exp": (token(exp=None), "The token has no exp"),
     "without iat": (token(iat=None), "The token has no iat"),
     "without sub": (token(sub=None), "The token has no sub"),
-    "with an empty sub": (token(sub=""), "The token's sub must be a text of 1 to 200 characters"),
+    "with an empty sub": (token(sub=""), "The token's sub must be a text of 1 to 255 characters that can be printed"),
     "not signed": (forged({"alg": "none"}, claims(), None), "Tokens that are signed this way are not taken here"),
     "not signed, in capitals": (
         forged({"alg": "NONE"}, claims(), None),
@@ -178,3 +179,12 @@ async def test_only_who_is_known_is_told_why_a_component_is_unwell(closed: httpx
     told = (await closed.get("/api/health", headers=bearer(token()))).json()
     assert told["components"]["database"]["version"]
     assert (await closed.get("/api/health", headers=bearer("wrong"))).status_code == 200
+
+
+async def test_what_nobody_foresaw_while_somebody_proves_who_they_are_is_masked(database_url: str):
+    settings = {"DATABASE_URL": database_url, "AUTH_ENABLED": "true"}
+    async with ServerProcess(**settings) as running, httpx.AsyncClient(base_url=running.url, timeout=30) as http:
+        await run_sql(database_url, "alter table api_tokens rename column token_hash to something_else")
+        answer = await http.get("/api/incidents", headers=bearer("rs_guess"))
+        told = f"Something went wrong here. Mention {answer.headers['x-request-id']} when you report it."
+        assert (answer.status_code, answer.json()) == (500, {"error": told})

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from app.auth.key_sets import COOLDOWN_SECONDS, FRESH_SECONDS, KEPT_SECONDS, KeySet, keys_of
 from app.auth.tokens import Header
+from app.settings import Settings
 from domain.errors import IssuerUnavailable, Unauthenticated
 from telemetry_clients.errors import TelemetryUnavailable
+from telemetry_clients.transport import Endpoint, Transport
 from tests.security.signing import bearer, claims, forged, token
 from tests.servers import ServerProcess
-from tests.telemetry_clients.local_server import LocalServer, answering, http_answer, local_server
+from tests.telemetry_clients.local_server import LocalServer, Request, http_answer, local_server
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -46,8 +48,14 @@ KEYS = [
 @pytest.fixture(scope="session")
 async def issuer() -> AsyncIterator[LocalServer]:
     """Whoever publishes KEYS."""
-    async with local_server(answering(http_answer(orjson.dumps({"keys": KEYS})))) as running:
+    async with local_server(publishing) as running:
         yield running
+
+
+async def publishing(request: Request, writer: asyncio.StreamWriter) -> None:
+    """Publish KEYS at exactly the paths that are documented, as routers do that know of nothing at others."""
+    there = request.path in ("/jwks", "/application/studio/jwks/", "/api/signing-keys/keys")
+    writer.write(http_answer(orjson.dumps({"keys": KEYS})) if there else http_answer(b"{}", status=404))
 
 
 @pytest.fixture(scope="session")
@@ -191,6 +199,14 @@ async def test_metrics_can_be_closed_to_all_but_prometheus(http: httpx.AsyncClie
     assert (await http.get("/metrics")).status_code == 401
     assert (await http.get("/metrics", headers=bearer(of(RSA, "RS256", "rsa")))).status_code == 401
     assert (await http.get("/metrics", headers=bearer("scrape-me"))).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/jwks", "/application/studio/jwks/"])
+async def test_keys_are_fetched_from_the_url_that_is_set_to_the_last_slash(issuer: LocalServer, path: str):
+    url = Settings(jwt_jwks_url=issuer.url + path, jwt_issuer="*", jwt_audience="*").jwt_jwks_url
+    async with Transport(Endpoint(backend="keys", url=str(url))) as transport:
+        assert (await KeySet.at(transport).key(KNOWN)).algorithm == "RS256"
+    assert issuer.requests[-1].path == path
 
 
 class Publisher:

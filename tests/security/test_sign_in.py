@@ -106,6 +106,7 @@ async def test_no_answer_tells_who_has_an_account(closed: httpx.AsyncClient, clo
     await add_user(settings, "gone@example.org", "Gone", Role.ADMIN, PASSWORD)
     await set_active(settings, "gone@example.org", False)
     tries = [(ADA, "wrong"), ("nobody@example.org", PASSWORD), ("gone@example.org", PASSWORD), ("x" * 5000, "y" * 5000)]
+    tries += [("a\0b@example.org", PASSWORD), (ADA, "a\0b")]
     for email, password in tries:
         answer = await closed.post("/api/auth/login", json={"email": email, "password": password})
         assert (answer.status_code, answer.json()) == (401, WRONG)
@@ -200,8 +201,9 @@ async def test_a_session_cannot_be_made_up_by_who_knows_the_secret_alone(closed:
 
 
 async def test_a_password_is_changed_by_who_knows_it_and_ends_other_sessions(
-    closed: httpx.AsyncClient, closed_database_url: str
+    closed: httpx.AsyncClient, closed_database: asyncpg.Connection, closed_database_url: str
 ):
+    began = datetime.now(UTC)
     await add_user(Settings(database_url=closed_database_url), "kim@example.org", "Kim", Role.VIEWER, PASSWORD)
     here, elsewhere = await sign_in(closed, "kim@example.org"), await sign_in(closed, "kim@example.org")
     headers = bearer(here["access_token"])
@@ -214,6 +216,7 @@ async def test_a_password_is_changed_by_who_knows_it_and_ends_other_sessions(
     await until(lambda: is_refused(closed, elsewhere["access_token"]))
     assert not await is_refused(closed, here["access_token"])
     await sign_in(closed, "kim@example.org", "another horse battery")
+    assert (await audited(closed_database, since=began))["user.set_password_failed"] == 1
 
 
 async def test_the_first_start_adds_one_admin_whose_password_is_shown_once(database_url: str, database: Database):

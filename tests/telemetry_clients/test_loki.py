@@ -270,6 +270,16 @@ async def test_a_refusal_is_a_code_of_ours_with_lokis_own_words(loki, replay, na
         (200, "application/json", b'{"status":"success","data":{"resultType":"x"', TelemetryBadResponse, "not JSON"),
         (200, "application/json", b'{"status":"success","data":[1]}', TelemetryBadResponse, "without lines"),
         (200, "application/json", b'{"status":"error","error":"odd"}', TelemetryBadQuery, "odd"),
+        (200, "application/json", b'{"code":400,"status":"error","message":"odd"}', TelemetryBadQuery, "odd"),
+        (200, "application/json", b'{"status":"error","error":"too many bytes"}', TelemetryLimited, "too many bytes"),
+        (200, "application/json", b'{"status":"error","errorType":"timeout","error":"slow"}', TelemetryTimeout, "slow"),
+        (
+            200,
+            "application/json",
+            b'{"status":"error","errorType":"internal","error":"broken"}',
+            TelemetryBadResponse,
+            "broken",
+        ),
         (
             200,
             "application/json",

@@ -136,6 +136,14 @@ async def test_refusals_keep_the_words_and_positions_of_tempo(
     assert words in str(refused.value)
 
 
+async def test_a_query_that_cannot_be_parsed_says_where(replay: Replay, tempo: Tempo) -> None:
+    replay.answer_with("search_bad_query")
+
+    with pytest.raises(TelemetryBadQuery) as refused:
+        await tempo.search("{ resource.service.name = ", **RANGE, deadline=soon())
+    assert (refused.value.line, refused.value.column) == (1, 27)
+
+
 @pytest.mark.parametrize(
     ("start", "end", "limit", "error"),
     [
@@ -348,6 +356,24 @@ async def test_a_misshapen_search_is_a_bad_response(replay: Replay, tempo: Tempo
     replay.server.behaviour = answering(http_answer(body))
 
     with pytest.raises(TelemetryBadResponse):
+        await tempo.search("{}", **RANGE, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"status":"error","error":"block is gone"}', "HTTP 200: block is gone"),
+        (b'{"status":"error","message":"block is gone"}', "HTTP 200: block is gone"),
+        (b'{"error":{"code":13}}', "HTTP 200"),
+        (b'{"status":"error"}', "HTTP 200"),
+    ],
+)
+async def test_a_success_that_holds_an_error_is_no_empty_answer(
+    replay: Replay, tempo: Tempo, body: bytes, words: str
+) -> None:
+    replay.server.behaviour = answering(http_answer(body))
+
+    with pytest.raises(TelemetryBadResponse, match=words):
         await tempo.search("{}", **RANGE, deadline=soon())
 
 
