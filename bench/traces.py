@@ -69,7 +69,7 @@ async def run(console: Console, *, requests: int, rounds: int) -> bool:
                 await upgrade(postgres.url)
                 applications: list[ASGIApp] = []
                 for options in kinds.values():
-                    settings = Settings(auth_enabled=False, **options)
+                    settings = Settings(auth_enabled=False, rate_limit_address=1_000_000_000, **options)
                     exporters = Exporters.open(settings)
                     stack.callback(exporters.close)
                     opening = application(settings, postgres.url, with_workers=False, exporters=exporters)
@@ -117,7 +117,7 @@ async def _ask(asked: ASGIApp, body: bytes) -> None:
         "scheme": "http",
         "path": "/graphql",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"accept", b"application/json")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"accept", b"application/json")],
         "client": ("127.0.0.1", 1),
         "extensions": {},
     }
@@ -127,7 +127,7 @@ async def _ask(asked: ASGIApp, body: bytes) -> None:
 async def _question(asked: ASGIApp) -> bytes:
     """The request for one incident, which is made first."""
     transport = httpx.ASGITransport(asked)
-    async with httpx.AsyncClient(transport=transport, base_url="http://studio") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         made = (await client.post("/api/incidents", json=_CREATE)).raise_for_status()
     return orjson.dumps({"query": ONE_INCIDENT, "variables": {"id": made.json()["id"]}})
 
