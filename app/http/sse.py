@@ -70,6 +70,7 @@ class EventStreams:
         self._keep_alive_seconds = keep_alive_seconds
         self._send_timeout_seconds = send_timeout_seconds
         self._streams: set[EventStream] = set()
+        self._is_over = False
 
     async def run(self) -> None:
         """Keep idle streams alive, and drop clients that take nothing, until cancelled."""
@@ -81,9 +82,14 @@ class EventStreams:
                 stream.watch(now, self._keep_alive_seconds, self._send_timeout_seconds)
 
     def end(self) -> None:
-        """End every stream: its client comes back, and resumes."""
+        """End every subscription, and those that begin from now on at once: their clients come back, and resume.
+
+        Whatever else is answered by a stream comes to its own end.
+        """
+        self._is_over = True
         for stream in self._streams:
-            stream.end()
+            if stream.is_subscription:
+                stream.end()
 
     async def answer(
         self,
@@ -111,7 +117,8 @@ class EventStreams:
                     raise not_allowed(kind, scope["method"])
                 with self._admission.admit(actor.address, self.counts) as admitted:
                     admitted.belong_to(actor)
-                    refused = await self._stream(scope, headers, receive, send, request_id, request, actor, ours)
+                    stream = EventStream(scope, receive, send, self._runner, actor, self.counts, ours, kind)
+                    refused = await self._serve(stream, request, request_id, headers)
                 if refused is None:
                     return 200, kind
                 answer = self._endpoint.completed(refused, response_type(accept) or JSON)
@@ -138,21 +145,16 @@ class EventStreams:
         except DomainError as error:
             raise Refused(status_of(error), error.code, error.message, *headers_of(error)) from error
 
-    async def _stream(
-        self,
-        scope: Scope,
-        headers: Mapping[bytes, bytes],
-        receive: Receive,
-        send: Send,
-        request_id: str,
-        request: OperationRequest,
-        actor: Actor,
-        ours: Headers,
+    async def _serve(
+        self, stream: "EventStream", request: OperationRequest, request_id: str, headers: Mapping[bytes, bytes]
     ) -> OperationAnswer | None:
-        stream = EventStream(scope, receive, send, self._runner, actor, self.counts, ours)
         self._streams.add(stream)
         try:
-            return await stream.serve(request, request_id, headers.get(b"last-event-id", b"").decode("latin-1"))
+            last_event_id = headers.get(b"last-event-id", b"").decode("latin-1")
+            # A client that comes back at once may get to us again, which would last for as long as it listens.
+            return await stream.serve(
+                request, request_id, last_event_id, ends_at_once=self._is_over and stream.is_subscription
+            )
         finally:
             self._streams.discard(stream)
 
@@ -169,7 +171,9 @@ class EventStream:
         actor: Actor,
         counts: ConnectionCounts,
         headers: Headers,
+        kind: str | None,
     ) -> None:
+        self.is_subscription = kind == "subscription"
         self._scope = scope
         self._headers = headers
         self._actor = actor
@@ -184,13 +188,17 @@ class EventStream:
         self._has_begun = False
         self._refused: OperationAnswer | None = None
 
-    async def serve(self, request: OperationRequest, request_id: str, last_event_id: str) -> OperationAnswer | None:
+    async def serve(
+        self, request: OperationRequest, request_id: str, last_event_id: str, *, ends_at_once: bool
+    ) -> OperationAnswer | None:
         """Tell everything that the client asks for, until it goes, or `end` is called.
 
         Nothing is sent to who asks for too much in a short time: the answer to that is returned.
         """
         telling = self._telling = self._loop.create_task(self._tell(request, request_id, last_event_id or None))
         leaving = self._loop.create_task(self._leaving())
+        if ends_at_once:
+            self.end()
         try:
             await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -108,6 +108,7 @@ async def see_everything_once(database_url: str, port: int, *command: str | Path
         for farewell in (signal.SIGKILL, signal.SIGTERM):
             await open_incidents(server.url, f"before {farewell.name}")
             await server.stop(farewell)
+            assert not [line for line in server.log if line["level"] == "error"]  # such as that a client had to be cut
             await open_incidents(steady.url, f"after {farewell.name}")
             server = await stack.enter_async_context(ServerProcess(**settings))
             await open_incidents(server.url, f"long after {farewell.name}")
