@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -95,28 +97,35 @@ class Slow(PasswordHasher):
             assert self.may_tell.wait(timeout=60)
 
 
+@asynccontextmanager
+async def signing_in(database: Database) -> AsyncIterator[asyncio.Task[dict[str, Any]]]:
+    """Ada signs in: while the block lasts, her password has been compared, and nothing been made of that yet."""
+    hasher = Slow()
+    lifetimes = Lifetimes(access=timedelta(minutes=1), refresh=timedelta(days=1))
+    sessions = Sessions(
+        database, Key(HS256, SECRET), Passwords(hasher), lifetimes, Limits(100, 100), now=lambda: datetime.now(UTC)
+    )
+    answer = asyncio.create_task(sessions.sign_in(ADA, PASSWORD, asker=NOBODY))
+    try:
+        await until(hasher.has_compared.is_set)
+        yield answer
+    finally:
+        hasher.may_tell.set()
+
+
 @pytest.mark.parametrize("what", ["another password", "disabled"])
 async def test_a_password_that_is_good_no_more_when_it_has_been_compared_begins_no_session(
     database: Database, database_url: str, what: str
 ):
     settings = Settings(database_url=database_url)
     await add_user(settings, ADA, "Ada", Role.ADMIN, PASSWORD)
-    hasher = Slow()
-    lifetimes = Lifetimes(access=timedelta(minutes=1), refresh=timedelta(days=1))
-    sessions = Sessions(
-        database, Key(HS256, SECRET), Passwords(hasher), lifetimes, Limits(100, 100), now=lambda: datetime.now(UTC)
-    )
-    signing_in = asyncio.create_task(sessions.sign_in(ADA, PASSWORD, asker=NOBODY))
-    try:
-        await until(hasher.has_compared.is_set)
+    async with signing_in(database) as answer:
         if what == "disabled":
             await set_active(settings, ADA, False)
         else:
             await set_password_of(settings, ADA, "another horse battery")
-    finally:
-        hasher.may_tell.set()
     with pytest.raises(Unauthenticated, match="The email or the password is wrong"):
-        await signing_in
+        await answer
     async with database.reading() as connection:
         assert (await connection.exec_driver_sql("select count(*) from refresh_tokens")).scalar_one() == 0
 
@@ -125,20 +134,11 @@ async def test_a_hash_that_is_replaced_by_a_better_one_meanwhile_keeps_nobody_ou
     database: Database, database_url: str
 ):
     await add_user(Settings(database_url=database_url), ADA, "Ada", Role.ADMIN, PASSWORD)
-    hasher = Slow()
-    lifetimes = Lifetimes(access=timedelta(minutes=1), refresh=timedelta(days=1))
-    sessions = Sessions(
-        database, Key(HS256, SECRET), Passwords(hasher), lifetimes, Limits(100, 100), now=lambda: datetime.now(UTC)
-    )
-    signing_in = asyncio.create_task(sessions.sign_in(ADA, PASSWORD, asker=NOBODY))
-    try:
-        await until(hasher.has_compared.is_set)
+    async with signing_in(database) as answer:
         user = await database.transact(lambda tx: find_user(tx, ADA), now=NOW)
         assert user is not None
         await rehash(database, user.id, PasswordHasher().hash(PASSWORD))
-    finally:
-        hasher.may_tell.set()
-    assert (await signing_in)["user"]["name"] == "Ada"
+    assert (await answer)["user"]["name"] == "Ada"
 
 
 async def rehash(database: Database, user_id: UUID, password_hash: str) -> None:
